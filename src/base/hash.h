@@ -1,0 +1,52 @@
+/*
+ * base/hash: the seeded hash of a key, and the only place that says which bits decide what.
+ *
+ *     63 ........ 40 | 39 ........ 16 | 15 ........ 0
+ *       shard (top)     bucket of the     tag
+ *                       shard's index
+ *
+ * Invalidation buckets (tickets) take the bits from 16 up too: they are per cache, not per shard.
+ */
+#ifndef NC_BASE_HASH_H
+#define NC_BASE_HASH_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+/* `tier` tells equal names of two tiers apart. `seed` is random per cache: XXH3 64 bit. */
+uint64_t nc_hash_key(uint64_t seed, uint32_t tier, const void *name, size_t name_bytes);
+
+/* A random seed from the operating system; falls back to clock and address, never fails. */
+uint64_t nc_hash_random(void);
+
+/* 32 lower-case hex digits of XXH3 128 (seed 0) and a final zero. */
+void nc_hash_hex128(const void *data, size_t bytes, char out[33]);
+
+/* shard_bits 0 gives shard 0. */
+static inline uint32_t nc_hash_shard(uint64_t hash, unsigned shard_bits)
+{
+    return shard_bits ? (uint32_t)(hash >> (64 - shard_bits)) : 0;
+}
+
+static inline uint32_t nc_hash_slot(uint64_t hash)
+{
+    return (uint32_t)(hash >> 16);
+}
+
+/* Never 0: 0 means an empty slot. */
+static inline uint16_t nc_hash_tag(uint64_t hash)
+{
+    uint16_t tag = (uint16_t)hash;
+    return tag ? tag : 1;
+}
+
+/* A fast, well mixed step for random numbers (splitmix64; Steele, Lea, Flood 2014). */
+static inline uint64_t nc_hash_step(uint64_t *state)
+{
+    uint64_t z = (*state += UINT64_C(0x9e3779b97f4a7c15));
+    z = (z ^ (z >> 30)) * UINT64_C(0xbf58476d1ce4e5b9);
+    z = (z ^ (z >> 27)) * UINT64_C(0x94d049bb133111eb);
+    return z ^ (z >> 31);
+}
+
+#endif
