@@ -13,34 +13,28 @@ if [ $# -ne 1 ] || [ ! -d "$1" ]; then
     echo "usage: examples/demo.sh BUILD_DIR" >&2
     exit 2
 fi
+. "$(dirname "$0")/lib.sh"
 build=$(cd "$1" && pwd)
 work=$(mktemp -d "${TMPDIR:-/tmp}/nearcache-demo.XXXXXX") || exit 1
 redis_url="unix://$work/redis.sock"
-redis_pid=
-service_pid=
 load_pid=
 shell_pids=()
 step=0
 steps=7
 
-# ---- helpers ------------------------------------------------------------------------------------
-
 cleanup() {
     local status=$? pid
     trap - EXIT INT TERM
+    [ "$status" -eq 0 ] || tail -n 20 "$work"/*.log 2>/dev/null
     for pid in $load_pid $service_pid "${shell_pids[@]}" $redis_pid; do
         kill -9 "$pid" 2>/dev/null && wait "$pid" 2>/dev/null
     done
-    [ "$status" -eq 0 ] || tail -n 20 "$work"/*.log 2>/dev/null
     rm -rf "$work"
     exit "$status"
 }
 trap cleanup EXIT
 trap 'exit 130' INT
 trap 'exit 143' TERM
-
-now_us() { echo "${EPOCHREALTIME/./}"; }
-ms_since() { local us=$(($(now_us) - $1)); printf '%d.%d ms' $((us / 1000)) $((us % 1000 / 100)); }
 
 begin() {
     step=$((step + 1))
@@ -52,38 +46,6 @@ done_step() { say "ok, $(ms_since "$step_start")"; }
 fail() {
     printf '   FAILED: %s\n' "$*"
     exit 1
-}
-
-# The path of something that was built.
-tool() {
-    local folder
-    for folder in "" /examples /src /src/cli; do
-        if [ -x "$build$folder/$1" ] && [ ! -d "$build$folder/$1" ]; then
-            echo "$build$folder/$1"
-            return
-        fi
-    done
-    echo "demo.sh: $1 is not in $build: build it first" >&2
-    exit 2
-}
-
-# wait_until SECONDS COMMAND...: until the command succeeds.
-wait_until() {
-    local end=$(($(now_us) + $1 * 1000000))
-    shift
-    until "$@"; do
-        [ "$(now_us)" -lt "$end" ] || return 1
-        read -r -t 0.01 <>"$work/never" # a hundredth of a second
-    done
-}
-
-redis() { redis-cli -s "$work/redis.sock" "$@" 2>/dev/null; }
-redis_answers() { [ "$(redis PING)" = PONG ]; }
-start_redis() {
-    redis-server --port 0 --unixsocket "$work/redis.sock" --dir "$work" --save '' \
-        --appendonly yes --daemonize no >"$work/redis.log" 2>&1 &
-    redis_pid=$!
-    wait_until 10 redis_answers || fail "redis-server does not start"
 }
 
 # start_shell NAME OPTIONS...: a `nearcache shell` that ask_shell NAME LINE talks to.
@@ -110,23 +72,6 @@ expect_shell() {
     [ "$answer" = "$3" ] || fail "expected: $3"
 }
 
-# http METHOD PATH [BODY]: the body of the reply; the status code is left in $work/code.
-http() {
-    local body=${3:-} line reply= socket
-    exec {socket}<>"/dev/tcp/127.0.0.1/$port" || return 1
-    printf '%s %s HTTP/1.1\r\nHost: demo\r\nConnection: close\r\nContent-Length: %d\r\n\r\n%s' \
-        "$1" "$2" "${#body}" "$body" >&"$socket"
-    IFS= read -r -t 5 -u "$socket" line
-    line=${line#* }
-    echo "${line%% *}" >"$work/code"
-    while IFS= read -r -t 5 -u "$socket" line && [ "$line" != $'\r' ]; do :; done
-    IFS= read -r -d '' -t 5 -u "$socket" reply
-    exec {socket}>&-
-    printf '%s' "${reply%$'\n'}"
-}
-link_is() { [[ $(http GET /health) == *"\"link\":\"$1\""* ]]; }
-journal_empty() { [[ $(http GET /health) == *'"journal_queued":0,'* ]]; }
-
 nearcache=$(tool nearcache) || exit
 local_hits=$(tool local_hits) || exit
 two_process=$(tool two_process) || exit
@@ -134,7 +79,6 @@ make_vectors=$(tool make_vectors) || exit
 read_vectors=$(tool read_vectors) || exit
 http_load=$(tool http_load) || exit
 product_service=$(tool product_service) || exit
-mkfifo "$work/never"
 
 # ---- the steps ----------------------------------------------------------------------------------
 
@@ -219,11 +163,7 @@ outage() {
     local reply i
 
     begin "Redis killed: the product service answers on"
-    "$product_service" --port 0 --redis "$redis_url" --metrics-socket "$work/metrics.sock" \
-        >"$work/service.txt" 2>"$work/service.log" &
-    service_pid=$!
-    wait_until 10 grep -q 'listening on' "$work/service.txt" || fail "the service does not start"
-    port=$(sed -n 's/^listening on [0-9.]*:\([0-9]*\) .*/\1/p' "$work/service.txt")
+    start_service --redis "$redis_url" --metrics-socket "$work/metrics.sock"
     wait_until 5 link_is live || fail "the service has no link to Redis"
     say "$(cat "$work/service.txt")"
     say "GET /search?q=red+linen+dress  ->  $(http GET '/search?q=red+linen+dress' | cut -c 1-100)..."
@@ -237,10 +177,8 @@ outage() {
         'GET /rank?q=red+dress&ids=1,2,3,4,5,6,7,8,9,10,11,12,13,14,15,16' \
         'GET /session/user-{1-10}' 'PUT /session/load-{1-500} {"basket":[]}' >"$work/load9.txt" &
     load_pid=$!
-    read -r -t 3 <>"$work/never"
-    kill -9 "$redis_pid"
-    wait "$redis_pid" 2>/dev/null
-    redis_pid=
+    pause 3
+    kill_redis
     say "after 3 s: kill -9 of redis-server"
     wait_until 5 link_is down || wait_until 1 link_is connecting || fail "the service did not notice"
     say "GET /health  ->  $(http GET /health)"
@@ -263,7 +201,7 @@ recovery() {
     queued=$(http GET /health | sed -n 's/.*"journal_queued":\([0-9]*\).*/\1/p')
     say "in the journal: $queued writes"
     [ "$queued" -gt 0 ] || fail "nothing is queued"
-    read -r -t 2 <>"$work/never"
+    pause 2
     start=$(now_us)
     start_redis
     say "redis-server is back, pid $redis_pid"
@@ -293,9 +231,7 @@ stop() {
     "$nearcache" stats --socket "$work/metrics.sock" >"$work/stats.txt" 2>&1 ||
         fail "nearcache stats: $(cat "$work/stats.txt")"
     say "nearcache stats --socket: $(wc -l <"$work/stats.txt") lines, $(grep -m 1 -i local "$work/stats.txt" | tr -s ' ')"
-    kill -TERM "$service_pid"
-    wait "$service_pid" || fail "the service ended with status $?"
-    service_pid=
+    stop_service || fail "the service ended with status $?"
     say "SIGTERM: the service ended with status 0"
     done_step
 }

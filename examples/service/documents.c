@@ -44,10 +44,12 @@ static void get_document(struct worker *worker, struct evhttp_request *request,
 }
 
 /* 0 and NEARCACHE_LOCAL are both kept promises; the client may want to know which. */
-static void reply_written(struct evhttp_request *request, int outcome)
+static void reply_written(struct worker *worker, struct evhttp_request *request, int outcome)
 {
+    int has_redis = nearcache_link_state(worker->service->cache) != NEARCACHE_LINK_NONE;
+
     if (outcome == 0)
-        reply_json(request, HTTP_OK, "{\"stored\":\"redis\"}\n");
+        reply_json(request, HTTP_OK, "{\"stored\":\"%s\"}\n", has_redis ? "redis" : "here");
     else if (outcome == NEARCACHE_LOCAL)
         reply_json(request, 202, "{\"stored\":\"local\"}\n");
     else
@@ -58,7 +60,8 @@ static void reply_written(struct evhttp_request *request, int outcome)
  * NEARCACHE_ETIMEOUT leaves a write in doubt: it may have happened or not. To store the same
  * document again does no harm, so one more try turns the doubt into an answer.
  */
-static void put_document(struct evhttp_request *request, const struct document *document)
+static void put_document(struct worker *worker, struct evhttp_request *request,
+                         const struct document *document)
 {
     struct evbuffer *body = evhttp_request_get_input_buffer(request);
     size_t value_bytes = evbuffer_get_length(body);
@@ -73,16 +76,17 @@ static void put_document(struct evhttp_request *request, const struct document *
         if (outcome != NEARCACHE_ETIMEOUT)
             break;
     }
-    reply_written(request, outcome);
+    reply_written(worker, request, outcome);
 }
 
-static void delete_document(struct evhttp_request *request, const struct document *document)
+static void delete_document(struct worker *worker, struct evhttp_request *request,
+                            const struct document *document)
 {
     int outcome = nearcache_delete(document->tier, document->name, document->name_bytes, NULL);
 
     if (outcome == NEARCACHE_ETIMEOUT)
         outcome = nearcache_delete(document->tier, document->name, document->name_bytes, NULL);
-    reply_written(request, outcome);
+    reply_written(worker, request, outcome);
 }
 
 static void handle_document(struct worker *worker, struct evhttp_request *request,
@@ -95,9 +99,9 @@ static void handle_document(struct worker *worker, struct evhttp_request *reques
     if (!name || document.name_bytes == 0)
         reply_outcome(request, NEARCACHE_EINVAL);
     else if (evhttp_request_get_command(request) == EVHTTP_REQ_PUT)
-        put_document(request, &document);
+        put_document(worker, request, &document);
     else if (evhttp_request_get_command(request) == EVHTTP_REQ_DELETE)
-        delete_document(request, &document);
+        delete_document(worker, request, &document);
     else
         get_document(worker, request, &document);
     free(name);
