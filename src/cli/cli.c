@@ -1,0 +1,78 @@
+#include "cli/cli.h"
+
+#include <errno.h>
+#include <signal.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+#include <time.h>
+#include <unistd.h>
+
+static volatile sig_atomic_t interrupted;
+
+void cli_error(const struct cli_command *command, const char *format, ...)
+{
+    va_list arguments;
+
+    fprintf(stderr, "nearcache %s: ", command->name);
+    va_start(arguments, format);
+    vfprintf(stderr, format, arguments);
+    va_end(arguments);
+    fputc('\n', stderr);
+}
+
+void cli_log(void *arg, enum nearcache_log_level level, const char *line)
+{
+    static const char *const names[] = {"error", "warning", "info", "debug"};
+    const struct cli_command *command = arg;
+
+    fprintf(stderr, "nearcache %s: %s: %s\n", command->name, level < 4 ? names[level] : "log", line);
+}
+
+static void note_signal(int number)
+{
+    if (interrupted)
+        _exit(CLI_INTERRUPTED);
+    interrupted = number;
+}
+
+void cli_catch_interrupts(void)
+{
+    struct sigaction action = {.sa_handler = note_signal}; /* no SA_RESTART: waits must end */
+
+    sigemptyset(&action.sa_mask);
+    sigaction(SIGINT, &action, NULL);
+    sigaction(SIGTERM, &action, NULL);
+    action.sa_handler = SIG_IGN;
+    sigaction(SIGPIPE, &action, NULL);
+}
+
+bool cli_interrupted(void)
+{
+    return interrupted != 0;
+}
+
+uint64_t cli_now_ns(void)
+{
+    struct timespec now;
+
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    return (uint64_t)now.tv_sec * UINT64_C(1000000000) + (uint64_t)now.tv_nsec;
+}
+
+void cli_pause_us(uint64_t us)
+{
+    struct timespec span = {.tv_sec = (time_t)(us / 1000000),
+                            .tv_nsec = (long)(us % 1000000) * 1000};
+
+    nanosleep(&span, NULL);
+}
+
+int cli_finish(const struct cli_command *command, int outcome)
+{
+    if (fflush(stdout) || ferror(stdout)) {
+        cli_error(command, "cannot write to standard output: %s", strerror(errno));
+        return outcome == CLI_FINE ? CLI_WRONG : outcome;
+    }
+    return outcome;
+}
