@@ -1,10 +1,8 @@
 #include "cli/cli.h"
 
-#include <errno.h>
 #include <signal.h>
 #include <stdarg.h>
 #include <stdio.h>
-#include <string.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -66,13 +64,4 @@ void cli_pause_us(uint64_t us)
                             .tv_nsec = (long)(us % 1000000) * 1000};
 
     nanosleep(&span, NULL);
-}
-
-int cli_finish(const struct cli_command *command, int outcome)
-{
-    if (fflush(stdout) || ferror(stdout)) {
-        cli_error(command, "cannot write to standard output: %s", strerror(errno));
-        return outcome == CLI_FINE ? CLI_WRONG : outcome;
-    }
-    return outcome;
 }

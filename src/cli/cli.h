@@ -48,9 +48,6 @@ uint64_t cli_now_ns(void);
 /* Waits, at most until a signal arrives. */
 void cli_pause_us(uint64_t us);
 
-/* Flushes standard output; `outcome`, or CLI_WRONG when what was printed did not get out. */
-int cli_finish(const struct cli_command *command, int outcome);
-
 extern const struct cli_command cli_cmd_bench;
 extern const struct cli_command cli_cmd_check;
 extern const struct cli_command cli_cmd_export;

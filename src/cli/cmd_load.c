@@ -119,37 +119,58 @@ static int count_rows(struct load *load, size_t count)
     return failed == count ? CLI_WRONG : CLI_GO_ON;
 }
 
-/* Reads what was written back from Redis itself, past the local copies. */
-static int verify_rows(struct load *load, size_t count)
+/* Reads the batch back from Redis itself, past the local copies. */
+static int read_back(struct load *load, size_t count, int *statuses)
 {
     struct nearcache_read how = NEARCACHE_READ_INIT;
     struct cli_vectors *v = &load->vectors;
-    size_t row_bytes = v->row_bytes;
-    int *written = malloc(count * sizeof *written);
+    bool passing;
+    int outcome;
 
-    if (!written)
-        return CLI_WRONG;
-    memcpy(written, v->statuses, count * sizeof *written);
     how.timeout_us = CLI_VECTORS_TIMEOUT_US;
     how.refresh = 1;
-    nearcache_get_vectors(v->tier, v->names, count, &how, v->second, 0, NULL, NULL, v->statuses,
-                          NULL);
-    for (size_t i = 0; i < count; i++) {
-        if (written[i])
-            continue;
-        if (v->statuses[i] == 0 &&
-            memcmp(v->matrix + i * row_bytes, v->second + i * row_bytes, row_bytes) == 0) {
-            load->verified++;
-            continue;
-        }
-        load->differing++;
-        complain_about_row(load, i,
-                           v->statuses[i] == 0              ? "reads back differently"
-                           : v->statuses[i] == NEARCACHE_MISS ? "is not there when read back"
-                                                     : nearcache_strerror(v->statuses[i]));
+    for (;;) {
+        passing = false;
+        nearcache_get_vectors(v->tier, v->names, count, &how, v->second, 0, NULL, NULL, statuses,
+                              NULL);
+        for (size_t i = 0; i < count; i++)
+            passing |= cli_vectors_passing(statuses[i]);
+        if (!passing)
+            return CLI_GO_ON;
+        if (cli_interrupted())
+            return CLI_INTERRUPTED;
+        outcome = cli_vectors_wait_again(v, load->options->patience_ms * 1000);
+        if (outcome != CLI_GO_ON)
+            return outcome;
     }
-    free(written);
-    return CLI_GO_ON;
+}
+
+static void compare_row(struct load *load, size_t i, int status)
+{
+    struct cli_vectors *v = &load->vectors;
+    size_t at = i * v->row_bytes;
+
+    if (status == 0 && memcmp(v->matrix + at, v->second + at, v->row_bytes) == 0) {
+        load->verified++;
+        return;
+    }
+    load->differing++;
+    complain_about_row(load, i,
+                       status == 0                ? "reads back differently"
+                       : status == NEARCACHE_MISS ? "is not there when read back"
+                                                  : nearcache_strerror(status));
+}
+
+static int verify_rows(struct load *load, size_t count)
+{
+    int *statuses = calloc(count, sizeof *statuses);
+    int outcome = statuses ? read_back(load, count, statuses) : CLI_WRONG;
+
+    for (size_t i = 0; outcome == CLI_GO_ON && i < count; i++)
+        if (load->vectors.statuses[i] == 0)
+            compare_row(load, i, statuses[i]);
+    free(statuses);
+    return outcome;
 }
 
 static int load_batch(struct load *load, size_t count)

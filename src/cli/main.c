@@ -1,6 +1,7 @@
 /* cli/main: the table of subcommands. */
 #include "cli/cli.h"
 
+#include <errno.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -35,10 +36,18 @@ static const struct cli_command *find_command(const char *name)
     return NULL;
 }
 
+/* What was printed and did not get out makes a fine outcome a wrong one. */
+static int finish(int outcome)
+{
+    if (fflush(stdout) == 0 && !ferror(stdout))
+        return outcome;
+    fprintf(stderr, "nearcache: cannot write to standard output: %s\n", strerror(errno));
+    return outcome == CLI_FINE ? CLI_WRONG : outcome;
+}
+
 int main(int argc, char **argv)
 {
     const struct cli_command *command;
-    int outcome;
 
     if (argc < 2) {
         print_help(stderr);
@@ -47,11 +56,11 @@ int main(int argc, char **argv)
     if (strcmp(argv[1], "--help") == 0 || strcmp(argv[1], "-h") == 0 ||
         (strcmp(argv[1], "help") == 0 && argc == 2)) {
         print_help(stdout);
-        return CLI_FINE;
+        return finish(CLI_FINE);
     }
     if (strcmp(argv[1], "--version") == 0 || strcmp(argv[1], "-V") == 0) {
         printf("nearcache %s\n", nearcache_version());
-        return CLI_FINE;
+        return finish(CLI_FINE);
     }
     command = find_command(argv[1]);
     if (!command) {
@@ -59,6 +68,5 @@ int main(int argc, char **argv)
         return CLI_USAGE;
     }
     cli_catch_interrupts();
-    outcome = command->run(command, argc - 1, argv + 1);
-    return cli_finish(command, outcome);
+    return finish(command->run(command, argc - 1, argv + 1));
 }

@@ -96,6 +96,7 @@ until_true() {
         [ "${EPOCHREALTIME/./}" -lt "$end" ] || return 1
         pause 0.01
     done
+    return 0 # not the status of the last pause
 }
 
 redis() { redis-cli -s "$work/redis.sock" "$@" 2>/dev/null; }

@@ -128,7 +128,7 @@ expect "but not with rows of another kind" 1 export "$work/back4.npy" --tier emb
 # ---- Redis goes away meanwhile
 
 redis FLUSHALL >/dev/null
-"$nearcache" load "$work/v.npy" --tier embeddings --batch 16 --verify --redis "$redis_url" --json \
+"$nearcache" load "$work/v.npy" --tier embeddings --batch 16 --redis "$redis_url" --json \
     >"$work/out" 2>"$work/err" &
 pid=$!
 children+=("$pid")

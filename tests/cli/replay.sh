@@ -97,7 +97,11 @@ done
 finding "nothing is left in Redis" [ "$(redis KEYS 'nearcache-replay:*' | wc -w)" -eq 0 ]
 expect "unless kept" 0 replay --capacity-entries $capacity --redis "$redis_url" --keep "$work/s.u64"
 finding "then it is" [ "$(redis KEYS 'nearcache-replay:*' | wc -w)" -gt 0 ]
-redis SET "$(redis --raw KEYS 'nearcache-replay:*' | head -n 1)" wrong >/dev/null
+id=$(perl -e 'open(my $i, "<:raw", $ARGV[0]); read($i, my $b, 8); print unpack("Q<", $b)' "$work/s.u64")
+redis EVAL "return redis.call('SET', 'nearcache-replay:64:' .. struct.pack('<I8', ARGV[1]), 'wrong')" 0 "$id" >/dev/null
+expect "a wrong value is noticed" 1 replay --capacity-entries $capacity --redis "$redis_url" --json "$work/s.u64"
+finding "counted" [ "$(field wrong_values)" -gt 0 ]
+finding "and named" complains "of key id $id"
 REDIS_URL=unix://$work/none.sock expect "the environment alone sends nothing to Redis" 0 \
     replay --capacity-entries $capacity --json "$work/s.u64"
 finding "so there are no commands" [ -z "$(field redis_commands)" ]
