@@ -56,7 +56,8 @@ static bool is_left_behind(const struct sockaddr_un *address)
     fd = new_socket();
     if (fd < 0)
         return false;
-    refused = connect(fd, (const struct sockaddr *)address, sizeof *address) && errno == ECONNREFUSED;
+    refused =
+        connect(fd, (const struct sockaddr *)address, sizeof *address) && errno == ECONNREFUSED;
     close(fd);
     return refused;
 }

@@ -48,7 +48,8 @@ int nc_publish_fd(const struct nc_publish *publish);
 void nc_publish_serve(struct nc_publish *publish, uint64_t now_ns, nc_publish_render_fn render,
                       void *arg);
 
-/* Drops all clients and removes the socket's file, if it is still the one made here. NULL is allowed. */
+/* Drops all clients and removes the socket's file, if it is still the one made here. NULL is
+ * allowed. */
 void nc_publish_close(struct nc_publish *publish);
 
 #endif

@@ -7,6 +7,7 @@
 
 #include "cli/json.h"
 #include "cli/raw.h"
+#include "cli/settings.h"
 
 enum cli_verdict { CLI_CHECK_OK, CLI_CHECK_WARN, CLI_CHECK_FAIL, CLI_CHECK_SKIP, CLI_VERDICTS };
 

@@ -61,8 +61,7 @@ static int expect_text(struct nearcache_tier *tier, const char *name, const char
 
 /* ---- the link -------------------------------------------------------------------------------- */
 
-static int open_one(struct cli_check *check, struct nearcache **cache,
-                    struct nearcache_tier **tier)
+static int open_one(struct cli_check *check, struct nearcache **cache, struct nearcache_tier **tier)
 {
     struct nearcache_tier_config config = NEARCACHE_TIER_INIT;
     struct nearcache_tier *opened;
@@ -118,7 +117,8 @@ static bool plain_get_shows(struct cli_check *check, const char *key, const char
         return true;
     answer = cli_raw_ask(check->raw, "GET %s", key);
     same = !answer.error && answer.reply->type == REDIS_REPLY_STRING &&
-           answer.reply->len == strlen(value) && memcmp(answer.reply->str, value, strlen(value)) == 0;
+           answer.reply->len == strlen(value) &&
+           memcmp(answer.reply->str, value, strlen(value)) == 0;
     cli_reply_free(&answer);
     return same;
 }
@@ -146,8 +146,8 @@ void cli_check_set_get(struct cli_check *check)
         cli_check_report(check, "set and get", CLI_CHECK_FAIL, NULL,
                          "a plain GET shows another value");
     else
-        cli_check_report(check, "set and get", CLI_CHECK_OK, NULL,
-                         "written here, read there%s", check->raw ? ", plain GET agrees" : "");
+        cli_check_report(check, "set and get", CLI_CHECK_OK, NULL, "written here, read there%s",
+                         check->raw ? ", plain GET agrees" : "");
 }
 
 void cli_check_ttl(struct cli_check *check)
@@ -192,8 +192,9 @@ void cli_check_ttl(struct cli_check *check)
 
 void cli_check_json(struct cli_check *check)
 {
-    static const char text[] = "{\"title\":\"caf\xc3\xa9 \\\"robe\\\"\",\"path\":\"a\\\\b\",\"sizes\":[36,38.5],"
-                               "\"nested\":{\"null\":null,\"line\":\"a\\nb\"},\"emoji\":\"\xf0\x9f\x91\x97\"}";
+    static const char text[] =
+        "{\"title\":\"caf\xc3\xa9 \\\"robe\\\"\",\"path\":\"a\\\\b\",\"sizes\":[36,38.5],"
+        "\"nested\":{\"null\":null,\"line\":\"a\\nb\"},\"emoji\":\"\xf0\x9f\x91\x97\"}";
     char name[CLI_CHECK_KEY_BYTES], key[CLI_CHECK_KEY_BYTES];
     int outcome;
 
@@ -353,8 +354,8 @@ void cli_check_pubsub(struct cli_check *check)
     cli_check_key(check, "pubsub", key);
     cli_check_name(check, "pubsub", name);
     delays = calloc(1, sizeof *delays);
-    outcome = delays ? run_rounds(check, check->second_tier, false, key, name, delays)
-                     : NEARCACHE_ENOMEM;
+    outcome =
+        delays ? run_rounds(check, check->second_tier, false, key, name, delays) : NEARCACHE_ENOMEM;
     report_rounds(check, "pub/sub", outcome, delays);
     free(delays);
 }

@@ -112,7 +112,8 @@ void cli_check_memory(struct cli_check *check)
                          "job queues need maxmemory-policy noeviction; the cache itself copes",
                          "policy %s: any key may be evicted", policy);
     else if (strcmp(limit, "0") != 0 && strtod(used, NULL) > 0.9 * strtod(limit, NULL))
-        cli_check_report(check, "memory", CLI_CHECK_WARN, "writes fail when it is full: raise maxmemory",
+        cli_check_report(check, "memory", CLI_CHECK_WARN,
+                         "writes fail when it is full: raise maxmemory",
                          "%.0f %% of maxmemory used, policy %s",
                          100 * strtod(used, NULL) / strtod(limit, NULL), policy);
     else
@@ -164,8 +165,7 @@ static bool has_right(struct cli_check *check, const struct right *right)
     cli_check_key(check, "rights", key);
     snprintf(own[0], sizeof own[0], "%.128s:s", check->name_space);
     snprintf(own[1], sizeof own[1], "%.128s:w", check->name_space);
-    snprintf(channel, sizeof channel, "%.128s:%u:check", check->name_space,
-             check->target.database);
+    snprintf(channel, sizeof channel, "%.128s:%u:check", check->name_space, check->target.database);
     snprintf(text, sizeof text, "%s", right->command);
     for (char *word = strtok_r(text, " ", &state); word && count < 8;
          word = strtok_r(NULL, " ", &state))
@@ -176,8 +176,7 @@ static bool has_right(struct cli_check *check, const struct right *right)
                                                    : word;
     answer.reply = redisCommandArgv(check->raw, count, words, NULL);
     denied = answer.reply && answer.reply->type == REDIS_REPLY_ERROR &&
-             (strncmp(answer.reply->str, "NOPERM", 6) == 0 ||
-              strstr(answer.reply->str, "NOPERM") ||
+             (strncmp(answer.reply->str, "NOPERM", 6) == 0 || strstr(answer.reply->str, "NOPERM") ||
               strstr(answer.reply->str, "ACL failure"));
     cli_reply_free(&answer);
     return !denied;
@@ -193,8 +192,8 @@ static bool may_subscribe(struct cli_check *check)
 
     if (cli_raw_open(&check->target, &context, problem) != CLI_RAW_FINE)
         return false;
-    answer = cli_raw_ask(context, "SUBSCRIBE %s:%u:check", check->name_space,
-                         check->target.database);
+    answer =
+        cli_raw_ask(context, "SUBSCRIBE %s:%u:check", check->name_space, check->target.database);
     fine = !answer.error;
     cli_reply_free(&answer);
     redisFree(context);
@@ -254,12 +253,10 @@ void cli_check_ping(struct cli_check *check)
     } else {
         p50_ns = cli_latency_quantile_ns(latency, 0.5);
         p99_ns = cli_latency_quantile_ns(latency, 0.99);
-        cli_check_report(check, "round trip",
-                         p50_ns > SLOW_PING_NS ? CLI_CHECK_WARN : CLI_CHECK_OK,
-                         p50_ns > SLOW_PING_NS ? "Redis is far away or busy: a miss costs that much"
-                                               : NULL,
-                         "PING p50 %.0f us, p99 %.0f us", (double)p50_ns / 1e3,
-                         (double)p99_ns / 1e3);
+        cli_check_report(
+            check, "round trip", p50_ns > SLOW_PING_NS ? CLI_CHECK_WARN : CLI_CHECK_OK,
+            p50_ns > SLOW_PING_NS ? "Redis is far away or busy: a miss costs that much" : NULL,
+            "PING p50 %.0f us, p99 %.0f us", (double)p50_ns / 1e3, (double)p99_ns / 1e3);
     }
     free(latency);
 }

@@ -24,7 +24,8 @@ void cli_log(void *arg, enum nearcache_log_level level, const char *line)
     static const char *const names[] = {"error", "warning", "info", "debug"};
     const struct cli_command *command = arg;
 
-    fprintf(stderr, "nearcache %s: %s: %s\n", command->name, level < 4 ? names[level] : "log", line);
+    fprintf(stderr, "nearcache %s: %s: %s\n", command->name, level < 4 ? names[level] : "log",
+            line);
 }
 
 static void note_signal(int number)

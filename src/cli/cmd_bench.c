@@ -5,6 +5,7 @@
 #include "cli/json.h"
 #include "cli/latency.h"
 #include "cli/raw.h"
+#include "cli/settings.h"
 
 #include <inttypes.h>
 #include <pthread.h>
@@ -275,10 +276,10 @@ static int store_keys(struct bench *bench)
         size_t count = 0;
 
         for (; count < KEYS_A_SET && key < bench->options->keys; count++, key++)
-            items[count] = (struct nearcache_item){
-                .name = {texts[count], print_name(key, texts[count])},
-                .value = value,
-                .value_bytes = bench->options->value_bytes};
+            items[count] =
+                (struct nearcache_item){.name = {texts[count], print_name(key, texts[count])},
+                                        .value = value,
+                                        .value_bytes = bench->options->value_bytes};
         outcome = nearcache_set_many(bench->tier, items, count, &how, statuses);
     }
     free(value);
@@ -426,8 +427,7 @@ static int run(const struct cli_command *command, int argc, char **argv)
         {"value-bytes", CLI_BYTES, "N", "default 1024", &at.value_bytes, 1, (uint64_t)64 << 20,
          NULL},
         {"threads", CLI_NUMBER, "T", "default 1", &at.threads, 1, MOST_THREADS, NULL},
-        {"seconds", CLI_NUMBER, "S", "for each measurement; default 2", &at.seconds, 1, 3600,
-         NULL},
+        {"seconds", CLI_NUMBER, "S", "for each measurement; default 2", &at.seconds, 1, 3600, NULL},
         {"batch", CLI_NUMBER, "N", "keys a batch; default 32", &at.batch, 1, MOST_BATCH, NULL},
         {"json", CLI_FLAG, NULL, "the report as one JSON object", &at.json, 0, 0, NULL},
     };

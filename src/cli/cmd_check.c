@@ -7,12 +7,11 @@
 #include <time.h>
 #include <unistd.h>
 
-
 /* In this order; one that cannot be asked because an earlier one failed says so by itself. */
 static void (*const checks[])(struct cli_check *check) = {
-    cli_check_connection, cli_check_version,  cli_check_role,   cli_check_memory,
-    cli_check_rights,     cli_check_ping,     cli_check_link,   cli_check_set_get,
-    cli_check_ttl,        cli_check_json,     cli_check_pipeline, cli_check_pubsub,
+    cli_check_connection, cli_check_version, cli_check_role,     cli_check_memory,
+    cli_check_rights,     cli_check_ping,    cli_check_link,     cli_check_set_get,
+    cli_check_ttl,        cli_check_json,    cli_check_pipeline, cli_check_pubsub,
     cli_check_tracking,   cli_check_latency,
 };
 

@@ -25,8 +25,8 @@ struct export_options {
     uint64_t rows;
     uint64_t columns;
     uint64_t patience_ms;
-    int type;     /* enum cli_npy_type */
-    int missing;  /* FAIL or ZERO */
+    int type;    /* enum cli_npy_type */
+    int missing; /* FAIL or ZERO */
     bool resume, json, progress;
 };
 
@@ -206,8 +206,7 @@ static int finish_file(struct export_job *job)
     outcome = write_header(job);
     if (outcome != CLI_GO_ON)
         return outcome;
-    if (ftruncate(job->fd, (off_t)(CLI_NPY_HEADER_BYTES +
-                                      job->npy.rows * job->npy.row_bytes)) ||
+    if (ftruncate(job->fd, (off_t)(CLI_NPY_HEADER_BYTES + job->npy.rows * job->npy.row_bytes)) ||
         fsync(job->fd))
         return file_error(job);
     if (rename(job->partial, job->path)) {
@@ -231,8 +230,8 @@ static int read_rows(struct export_job *job, size_t count)
     how.refresh = 1; /* what Redis has, not what a second reading would find here */
     for (;;) {
         passing = false;
-        nearcache_get_vectors(v->tier, v->names, count, &how, v->matrix, 0, NULL, NULL,
-                              v->statuses, NULL);
+        nearcache_get_vectors(v->tier, v->names, count, &how, v->matrix, 0, NULL, NULL, v->statuses,
+                              NULL);
         for (size_t i = 0; i < count; i++)
             passing |= cli_vectors_passing(v->statuses[i]);
         if (!passing)
@@ -280,8 +279,7 @@ static int export_batch(struct export_job *job, size_t count)
 {
     int outcome, written;
 
-    cli_ids_names(&job->ids, job->next_row, count, job->vectors.numbers,
-                  job->vectors.names);
+    cli_ids_names(&job->ids, job->next_row, count, job->vectors.numbers, job->vectors.names);
     outcome = read_rows(job, count);
     if (outcome != CLI_GO_ON)
         return outcome;
@@ -300,13 +298,11 @@ static int export_rows(struct export_job *job)
     uint64_t begin_ns = cli_now_ns();
     int outcome = CLI_GO_ON;
 
-    cli_progress_init(&progress, "rows", job->next_row, job->npy.rows,
-                      job->options->progress);
+    cli_progress_init(&progress, "rows", job->next_row, job->npy.rows, job->options->progress);
     while (outcome == CLI_GO_ON && (job->open_end || job->next_row < job->npy.rows)) {
         uint64_t left = job->npy.rows - job->next_row;
-        size_t count = !job->open_end && left < job->vectors.batch
-                           ? (size_t)left
-                           : job->vectors.batch;
+        size_t count =
+            !job->open_end && left < job->vectors.batch ? (size_t)left : job->vectors.batch;
 
         outcome = cli_interrupted() ? CLI_INTERRUPTED : export_batch(job, count);
         cli_progress_update(&progress, job->next_row);
@@ -339,11 +335,9 @@ static void report_json(const struct export_job *job)
     cli_json_number(&json, "missing", job->missing);
     cli_json_number(&json, "bad", job->bad);
     cli_json_real(&json, "elapsed_s", job->elapsed_s, 3);
-    cli_json_real(&json, "rows_per_s",
-                  job->elapsed_s > 0
-                      ? (double)(job->next_row - job->begin_row) / job->elapsed_s
-                      : 0,
-                  0);
+    cli_json_real(
+        &json, "rows_per_s",
+        job->elapsed_s > 0 ? (double)(job->next_row - job->begin_row) / job->elapsed_s : 0, 0);
     cli_json_bool(&json, "complete", job->complete);
     cli_json_end_object(&json);
 }
@@ -354,8 +348,7 @@ static void report_text(const struct export_job *job)
            cli_npy_type_name(job->npy.type), job->npy.columns,
            job->complete ? job->path : job->partial, job->elapsed_s);
     if (job->missing || job->bad)
-        printf(", %" PRIu64 " missing, %" PRIu64 " of another length", job->missing,
-               job->bad);
+        printf(", %" PRIu64 " missing, %" PRIu64 " of another length", job->missing, job->bad);
     putchar('\n');
 }
 
@@ -409,10 +402,10 @@ static int run(const struct cli_command *command, int argc, char **argv)
     struct export_options at = {.batch = CLI_VECTORS_BATCH, .patience_ms = 10000};
     const struct cli_option options[] = {
         CLI_REDIS_OPTIONS(&at.redis),
-        {"tier", CLI_TEXT, "T",
-         "the name of a preset (embeddings, ...) or a key prefix; required", &at.tier, 0, 0, NULL},
-        {"ids", CLI_TEXT, "FILE",
-         "names of the rows, one a line; default: the numbers from 0 on", &at.ids, 0, 0, NULL},
+        {"tier", CLI_TEXT, "T", "the name of a preset (embeddings, ...) or a key prefix; required",
+         &at.tier, 0, 0, NULL},
+        {"ids", CLI_TEXT, "FILE", "names of the rows, one a line; default: the numbers from 0 on",
+         &at.ids, 0, 0, NULL},
         {"rows", CLI_NUMBER, "N",
          "how many rows; default: all of --ids, else up to the first number that is missing",
          &at.rows, 1, 0, NULL},

@@ -50,8 +50,8 @@ static int read_rows(struct load *load, size_t count)
     uint64_t offset = load->npy.data_offset + load->next_row * load->npy.row_bytes;
 
     while (done < bytes) {
-        ssize_t got = pread(load->fd, load->vectors.matrix + done, bytes - done,
-                            (off_t)(offset + done));
+        ssize_t got =
+            pread(load->fd, load->vectors.matrix + done, bytes - done, (off_t)(offset + done));
 
         if (got < 0 && errno == EINTR)
             continue;
@@ -356,8 +356,8 @@ static int run(const struct cli_command *command, int argc, char **argv)
     struct load_options at = {.batch = CLI_VECTORS_BATCH, .patience_ms = 10000};
     const struct cli_option options[] = {
         CLI_REDIS_OPTIONS(&at.redis),
-        {"tier", CLI_TEXT, "T",
-         "the name of a preset (embeddings, ...) or a key prefix; required", &at.tier, 0, 0, NULL},
+        {"tier", CLI_TEXT, "T", "the name of a preset (embeddings, ...) or a key prefix; required",
+         &at.tier, 0, 0, NULL},
         {"ids", CLI_TEXT, "FILE", "names of the rows, one a line; default: the row numbers",
          &at.ids, 0, 0, NULL},
         {"batch", CLI_NUMBER, "N", "rows a batch; default 256", &at.batch, 1,
@@ -368,8 +368,8 @@ static int run(const struct cli_command *command, int argc, char **argv)
          NULL},
         {"start", CLI_NUMBER, "ROW", "begin at this row", &at.start, 0, 0, NULL},
         {"resume", CLI_TEXT, "STATE",
-         "remember the position in the file STATE, and go on from there when it exists",
-         &at.resume, 0, 0, NULL},
+         "remember the position in the file STATE, and go on from there when it exists", &at.resume,
+         0, 0, NULL},
         {"patience", CLI_NUMBER, "MS", "how long to wait when Redis goes away; default 10000",
          &at.patience_ms, 0, 86400000, NULL},
         {"progress", CLI_FLAG, NULL, "show progress even when standard error is no terminal",

@@ -1,10 +1,6 @@
 /* cli/cmd_replay: hit ratio and latency of a recorded trace on a policy and a size. */
-#include "cli/json.h"
 #include "cli/progress.h"
-#include "cli/replay.h"
-#include "cli/settings.h"
-
-#include <nearcache/metrics.h>
+#include "cli/replay_job.h"
 
 #include <errno.h>
 #include <inttypes.h>
@@ -14,45 +10,11 @@
 #include <unistd.h>
 
 #define MOST_THREADS 256
-#define ENTRY_ROOM 512 /* generous: an entry's bytes beside its value, where entries are the limit */
+#define ENTRY_ROOM                                                                                 \
+    512 /* generous: an entry's bytes beside its value, where entries are the limit */
 #define REDIS_TTL_MS UINT64_C(604800000) /* a week: what a crashed replay leaves goes by itself */
 #define START_TIMEOUT_US UINT64_C(5000000)
 #define CLEAR_TIMEOUT_US UINT64_C(2000000)
-
-struct replay_options {
-    struct cli_redis_options redis;
-    int policy; /* enum nearcache_policy */
-    uint64_t capacity_entries, capacity_bytes;
-    uint64_t shards, threads;
-    const char *times;
-    uint64_t ttl_ms;
-    uint64_t value_bytes;
-    uint64_t loop_s;
-    uint64_t writes_percent;
-    uint64_t deadline_ms;
-    int off_link;
-    const char *metrics_socket;
-    bool keep, json, progress;
-};
-
-/* One thread; the workers see `shared` only. */
-struct replay_job {
-    const struct cli_command *command;
-    const struct replay_options *options;
-    const char *path;
-    struct cli_trace trace;
-    struct cli_replay shared;
-    struct nearcache *cache;
-    bool with_redis;
-    struct cli_replay_worker *workers;
-    struct cli_replay_worker *sum;
-    struct nearcache_metrics before, after;
-    double elapsed_s;
-    uint64_t rss_start, rss_warm, rss_end;
-    char prefix[48];
-};
-
-static const char *const policies[] = {"default", "lru", "as3", NULL};
 
 static uint64_t resident_bytes(void)
 {
@@ -69,9 +31,9 @@ static uint64_t resident_bytes(void)
 
 /* ---- the cache ------------------------------------------------------------------------------- */
 
-static void fill_config(struct replay_job *job, struct nearcache_config *config)
+static void fill_config(struct cli_replay_job *job, struct nearcache_config *config)
 {
-    const struct replay_options *at = job->options;
+    const struct cli_replay_options *at = job->options;
 
     config->capacity_entries = at->capacity_entries;
     config->budget_bytes =
@@ -89,9 +51,9 @@ static void fill_config(struct replay_job *job, struct nearcache_config *config)
     }
 }
 
-static void fill_tier(struct replay_job *job, struct nearcache_tier_config *tier)
+static void fill_tier(struct cli_replay_job *job, struct nearcache_tier_config *tier)
 {
-    const struct replay_options *at = job->options;
+    const struct cli_replay_options *at = job->options;
     uint64_t ttl_ms = at->ttl_ms ? at->ttl_ms : NEARCACHE_NONE;
 
     /* Values of another length would look wrong: each length has keys of its own. */
@@ -113,7 +75,7 @@ static void fill_tier(struct replay_job *job, struct nearcache_tier_config *tier
     tier->policy = (enum nearcache_policy)at->policy;
 }
 
-static int open_cache(struct replay_job *job, struct cli_settings *settings)
+static int open_cache(struct cli_replay_job *job, struct cli_settings *settings)
 {
     struct nearcache_tier_config tier = NEARCACHE_TIER_INIT;
     int outcome;
@@ -138,7 +100,7 @@ static int open_cache(struct replay_job *job, struct cli_settings *settings)
 }
 
 /* Takes what the replay wrote out of Redis again. */
-static void clear_redis(struct replay_job *job)
+static void clear_redis(struct cli_replay_job *job)
 {
     uint64_t deleted;
     int outcome = NEARCACHE_ETIMEOUT;
@@ -152,7 +114,7 @@ static void clear_redis(struct replay_job *job)
 
 /* ---- the run --------------------------------------------------------------------------------- */
 
-static bool make_workers(struct replay_job *job)
+static bool make_workers(struct cli_replay_job *job)
 {
     size_t count = job->options->threads;
 
@@ -172,7 +134,7 @@ static bool make_workers(struct replay_job *job)
     return true;
 }
 
-static void free_workers(struct replay_job *job)
+static void free_workers(struct cli_replay_job *job)
 {
     for (size_t i = 0; job->workers && i < job->options->threads; i++)
         free(job->workers[i].slow);
@@ -181,7 +143,7 @@ static void free_workers(struct replay_job *job)
 }
 
 /* While the threads work: progress, and the memory after the warm-up (a tenth of a soak). */
-static void watch_threads(struct replay_job *job)
+static void watch_threads(struct cli_replay_job *job)
 {
     struct cli_progress progress;
     struct cli_replay *shared = &job->shared;
@@ -203,15 +165,15 @@ static void watch_threads(struct replay_job *job)
     cli_progress_finish(&progress, total && done > total ? total : done);
 }
 
-static int run_threads(struct replay_job *job)
+static int run_threads(struct cli_replay_job *job)
 {
     size_t count = job->options->threads, started;
 
     job->rss_start = resident_bytes();
     job->shared.begin_ns = cli_now_ns();
-    job->shared.end_ns = job->options->loop_s ? job->shared.begin_ns +
-                                                    job->options->loop_s * UINT64_C(1000000000)
-                                              : CLI_REPLAY_FOREVER;
+    job->shared.end_ns = job->options->loop_s
+                             ? job->shared.begin_ns + job->options->loop_s * UINT64_C(1000000000)
+                             : CLI_REPLAY_FOREVER;
     for (started = 0; started < count; started++)
         if (pthread_create(&job->workers[started].thread, NULL, cli_replay_run,
                            &job->workers[started]))
@@ -229,172 +191,10 @@ static int run_threads(struct replay_job *job)
     return started == count ? CLI_GO_ON : CLI_WRONG;
 }
 
-/* ---- the report ------------------------------------------------------------------------------ */
-
-static double micro(const struct cli_latency *latency, double share)
-{
-    return (double)cli_latency_quantile_ns(latency, share) / 1e3;
-}
-
-static double miss_ratio(const struct cli_replay_worker *sum)
-{
-    uint64_t reads = sum->requests - sum->written;
-
-    return reads ? (double)(reads - sum->hits) / (double)reads : 0;
-}
-
-static void report_redis(const struct replay_job *job, struct cli_json *json)
-{
-    const struct cli_replay_worker *sum = job->sum;
-    uint64_t commands = job->after.redis_commands - job->before.redis_commands;
-    /* Without the cache: a GET for each look-up, a SET for each value stored. */
-    uint64_t plain = sum->requests + sum->stored;
-
-    cli_json_number(json, "redis_commands", commands);
-    cli_json_signed(json, "redis_commands_saved", (int64_t)plain - (int64_t)commands);
-    cli_json_real(json, "miss_p50_us", micro(&sum->miss, 0.5), 1);
-    cli_json_real(json, "miss_p99_us", micro(&sum->miss, 0.99), 1);
-    cli_json_number(json, "remote", sum->remote);
-    cli_json_number(json, "race_discards", job->after.race_discards - job->before.race_discards);
-    cli_json_number(json, "invalidations", job->after.invalidations - job->before.invalidations);
-}
-
-static void report_slow_calls(const struct replay_job *job, struct cli_json *json)
-{
-    cli_json_begin_array(json, "slow_calls");
-    for (size_t w = 0; w < job->options->threads; w++) {
-        const struct cli_replay_worker *worker = &job->workers[w];
-
-        for (size_t i = 0; i < worker->slow_count && i < CLI_REPLAY_MOST_SLOW; i++) {
-            const struct cli_replay_slow *slow = &worker->slow[i];
-
-            cli_json_begin_object(json, NULL);
-            cli_json_real(json, "at_s", (double)slow->at_ns / 1e9, 3);
-            cli_json_text(json, "call", slow->write ? "set" : "get");
-            cli_json_number(json, "id", slow->id);
-            cli_json_text(json, "outcome", nearcache_strerror(slow->outcome));
-            cli_json_real(json, "ms", (double)slow->took_ns / 1e6, 3);
-            if (slow->queued_ns == NEARCACHE_NONE)
-                cli_json_null(json, "run_queue_ms");
-            else
-                cli_json_real(json, "run_queue_ms", (double)slow->queued_ns / 1e6, 3);
-            cli_json_real(json, "unsure_ms", (double)slow->unsure_ns / 1e6, 3);
-            cli_json_end_object(json);
-        }
-    }
-    cli_json_end_array(json);
-}
-
-static void report_soak(const struct replay_job *job, struct cli_json *json)
-{
-    const struct cli_replay_worker *sum = job->sum;
-
-    cli_json_begin_object(json, "soak");
-    cli_json_real(json, "passes", (double)sum->requests / (double)job->trace.count, 2);
-    cli_json_number(json, "written", sum->written);
-    cli_json_number(json, "stale", sum->stale);
-    cli_json_number(json, "writes_local", sum->stored_local);
-    cli_json_number(json, "timeouts", sum->timeouts);
-    cli_json_number(json, "off_link", sum->off_link);
-    cli_json_number(json, "rss_start_bytes", job->rss_start);
-    cli_json_number(json, "rss_warm_bytes", job->rss_warm);
-    cli_json_number(json, "rss_end_bytes", job->rss_end);
-    cli_json_number(json, "deadline_us", job->shared.deadline_ns / 1000);
-    cli_json_number(json, "calls_past_deadline", sum->past_deadline);
-    cli_json_number(json, "calls_not_local", sum->overshoot.count);
-    cli_json_real(json, "overshoot_p50_us", micro(&sum->overshoot, 0.5), 1);
-    cli_json_real(json, "overshoot_p99_us", micro(&sum->overshoot, 0.99), 1);
-    cli_json_real(json, "overshoot_p999_us", micro(&sum->overshoot, 0.999), 1);
-    cli_json_real(json, "overshoot_p9999_us", micro(&sum->overshoot, 0.9999), 1);
-    cli_json_real(json, "overshoot_max_us", (double)sum->overshoot.max_ns / 1e3, 1);
-    cli_json_number(json, "calls_over_5ms", sum->slow_count);
-    report_slow_calls(job, json);
-    cli_json_end_object(json);
-}
-
-static void report_json(const struct replay_job *job)
-{
-    const struct replay_options *at = job->options;
-    const struct cli_replay_worker *sum = job->sum;
-    struct cli_json json;
-
-    cli_json_init(&json, stdout);
-    cli_json_begin_object(&json, NULL);
-    cli_json_text(&json, "trace", job->path);
-    cli_json_number(&json, "requests", sum->requests);
-    cli_json_number(&json, "unique", job->trace.unique);
-    cli_json_number(&json, "hits", sum->hits);
-    cli_json_number(&json, "misses", sum->requests - sum->written - sum->hits);
-    cli_json_real(&json, "miss_ratio", miss_ratio(sum), 6);
-    cli_json_number(&json, "evictions",
-                    job->after.removed_evicted - job->before.removed_evicted);
-    cli_json_number(&json, "expirations",
-                    job->after.removed_expired - job->before.removed_expired);
-    if (at->capacity_entries) {
-        cli_json_number(&json, "capacity_entries", at->capacity_entries);
-    } else {
-        cli_json_null(&json, "capacity_entries");
-        cli_json_number(&json, "capacity_bytes", at->capacity_bytes);
-    }
-    cli_json_number(&json, "entries", job->after.entries);
-    cli_json_number(&json, "bytes_used", job->after.bytes_used);
-    cli_json_number(&json, "shards", at->shards);
-    cli_json_text(&json, "policy", policies[at->policy]);
-    cli_json_number(&json, "threads", at->threads);
-    cli_json_number(&json, "value_bytes", at->value_bytes);
-    cli_json_number(&json, "ttl_ms", at->ttl_ms);
-    cli_json_real(&json, "elapsed_s", job->elapsed_s, 3);
-    cli_json_real(&json, "requests_per_s",
-                  job->elapsed_s > 0 ? (double)sum->requests / job->elapsed_s : 0, 0);
-    cli_json_number(&json, "p50_ns", cli_latency_quantile_ns(&sum->get, 0.5));
-    cli_json_number(&json, "p99_ns", cli_latency_quantile_ns(&sum->get, 0.99));
-    cli_json_number(&json, "p999_ns", cli_latency_quantile_ns(&sum->get, 0.999));
-    cli_json_number(&json, "wrong_values", sum->wrong);
-    cli_json_number(&json, "read_errors", sum->read_errors);
-    cli_json_number(&json, "write_errors", sum->write_errors);
-    if (job->with_redis)
-        report_redis(job, &json);
-    if (job->shared.soak)
-        report_soak(job, &json);
-    cli_json_bool(&json, "interrupted", cli_interrupted());
-    cli_json_end_object(&json);
-}
-
-static void report_text(const struct replay_job *job)
-{
-    const struct replay_options *at = job->options;
-    const struct cli_replay_worker *sum = job->sum;
-
-    printf("%s: %" PRIu64 " requests, %" PRIu64 " keys\n", job->path, sum->requests,
-           job->trace.unique);
-    printf("policy %s, %" PRIu64 " %s, shards %" PRIu64 "%s, threads %" PRIu64 "\n",
-           policies[at->policy], at->capacity_entries ? at->capacity_entries : at->capacity_bytes,
-           at->capacity_entries ? "entries" : "bytes", at->shards,
-           at->shards ? "" : " (the library's choice)", at->threads);
-    printf("miss ratio %.4f (%" PRIu64 " hits), %" PRIu64 " evicted, %" PRIu64 " expired\n",
-           miss_ratio(sum), sum->hits, job->after.removed_evicted - job->before.removed_evicted,
-           job->after.removed_expired - job->before.removed_expired);
-    printf("%.2f s, look-up p50 %" PRIu64 " ns, p99 %" PRIu64 " ns, p99.9 %" PRIu64 " ns\n",
-           job->elapsed_s, cli_latency_quantile_ns(&sum->get, 0.5),
-           cli_latency_quantile_ns(&sum->get, 0.99), cli_latency_quantile_ns(&sum->get, 0.999));
-    if (job->with_redis)
-        printf("Redis: %" PRIu64 " commands; miss p50 %.1f us, p99 %.1f us\n",
-               job->after.redis_commands - job->before.redis_commands, micro(&sum->miss, 0.5),
-               micro(&sum->miss, 0.99));
-    if (job->shared.soak)
-        printf("soak: overshoot of the deadline p99.99 %.1f us, %" PRIu64
-               " calls over 5 ms; memory %.1f MB at first, %.1f warm, %.1f in the end; %" PRIu64
-               " stale, %" PRIu64 " off-link, %" PRIu64 " timeouts\n",
-               micro(&sum->overshoot, 0.9999), sum->slow_count, (double)job->rss_start / 1e6,
-               (double)job->rss_warm / 1e6, (double)job->rss_end / 1e6, sum->stale, sum->off_link,
-               sum->timeouts);
-    printf("values: all checked, %" PRIu64 " wrong; errors: %" PRIu64 " reads, %" PRIu64
-           " writes\n",
-           sum->wrong, sum->read_errors, sum->write_errors);
-}
+/* ---- start ----------------------------------------------------------------------------------- */
 
 /* Outages are what a soak is for; anything else that failed is wrong. */
-static int judge(const struct replay_job *job)
+static int judge(const struct cli_replay_job *job)
 {
     const struct cli_replay_worker *sum = job->sum;
     uint64_t errors = sum->read_errors + sum->write_errors;
@@ -407,11 +207,9 @@ static int judge(const struct replay_job *job)
     return sum->wrong || (errors && !job->shared.soak) ? CLI_WRONG : CLI_FINE;
 }
 
-/* ---- start ----------------------------------------------------------------------------------- */
-
-static int run_replay(struct replay_job *job, struct cli_settings *settings)
+static int run_replay(struct cli_replay_job *job, struct cli_settings *settings)
 {
-    const struct replay_options *at = job->options;
+    const struct cli_replay_options *at = job->options;
     char problem[CLI_TRACE_PROBLEM_BYTES];
     int outcome;
 
@@ -437,7 +235,7 @@ static int run_replay(struct replay_job *job, struct cli_settings *settings)
     nearcache_metrics(job->cache, &job->before);
     outcome = run_threads(job);
     nearcache_metrics(job->cache, &job->after);
-    (at->json ? report_json : report_text)(job);
+    (at->json ? cli_replay_report_json : cli_replay_report_text)(job);
     if (outcome == CLI_GO_ON)
         outcome = judge(job);
     if (job->with_redis && !at->keep)
@@ -445,7 +243,7 @@ static int run_replay(struct replay_job *job, struct cli_settings *settings)
     return outcome;
 }
 
-static int check_options(const struct cli_command *command, const struct replay_options *at)
+static int check_options(const struct cli_command *command, const struct cli_replay_options *at)
 {
     if (!at->capacity_entries == !at->capacity_bytes) {
         cli_error(command, "one of --capacity-entries and --capacity-bytes is needed");
@@ -461,12 +259,12 @@ static int check_options(const struct cli_command *command, const struct replay_
 static int run(const struct cli_command *command, int argc, char **argv)
 {
     static const char *const off_links[] = {"miss", "stale", NULL};
-    struct replay_options at = {.threads = 1, .value_bytes = 64};
+    struct cli_replay_options at = {.threads = 1, .value_bytes = 64};
     const struct cli_option options[] = {
         CLI_REDIS_OPTIONS(&at.redis),
-        {"policy", CLI_CHOICE, "P", "default, lru or as3", &at.policy, 0, 0, policies},
-        {"capacity-entries", CLI_NUMBER, "N", "the cache holds N entries",
-         &at.capacity_entries, 1, 1u << 30, NULL},
+        {"policy", CLI_CHOICE, "P", "default, lru or as3", &at.policy, 0, 0, cli_replay_policies},
+        {"capacity-entries", CLI_NUMBER, "N", "the cache holds N entries", &at.capacity_entries, 1,
+         1u << 30, NULL},
         {"capacity-bytes", CLI_BYTES, "N", "the cache holds N bytes, everything counted",
          &at.capacity_bytes, NEARCACHE_MIN_BUDGET_BYTES, (uint64_t)1 << 40, NULL},
         {"shards", CLI_NUMBER, "K", "default 0: the library's choice by size and processors",
@@ -494,10 +292,10 @@ static int run(const struct cli_command *command, int argc, char **argv)
          &at.progress, 0, 0, NULL},
         {"json", CLI_FLAG, NULL, "the report as one JSON object", &at.json, 0, 0, NULL},
     };
-    struct replay_job job = {.command = command,
-                             .options = &at,
-                             .before = NEARCACHE_METRICS_INIT,
-                             .after = NEARCACHE_METRICS_INIT};
+    struct cli_replay_job job = {.command = command,
+                                 .options = &at,
+                                 .before = NEARCACHE_METRICS_INIT,
+                                 .after = NEARCACHE_METRICS_INIT};
     struct cli_settings settings;
     char **arguments;
     int outcome = cli_options_parse(command, options, sizeof options / sizeof options[0], argc,

@@ -46,8 +46,7 @@ struct shell_options {
 
 static void answer_error(int outcome)
 {
-    printf("ERR %s\n",
-           outcome == NEARCACHE_EOFFLINK ? "off-link" : nearcache_strerror(outcome));
+    printf("ERR %s\n", outcome == NEARCACHE_EOFFLINK ? "off-link" : nearcache_strerror(outcome));
 }
 
 static void answer_write(int outcome)
@@ -144,8 +143,7 @@ static void answer_stats(struct shell *shell)
 /* ---- commands -------------------------------------------------------------------------------- */
 
 /* The tier that a key is in, and its name there. */
-static struct nearcache_tier *tier_of(const struct shell *shell, const char *key,
-                                      const char **name)
+static struct nearcache_tier *tier_of(const struct shell *shell, const char *key, const char **name)
 {
     size_t bytes = shell->prefixed ? strlen(shell->prefix) : 0;
 
@@ -344,8 +342,7 @@ static int run(const struct cli_command *command, int argc, char **argv)
 }
 
 const struct cli_command cli_cmd_shell = {
-    "shell", "",
-    "Read, write and delete keys by lines on standard input",
+    "shell", "", "Read, write and delete keys by lines on standard input",
     "Each line gets exactly one line back:\n"
     "  get KEY                VAL value | STALE value | STALE NIL | NIL | ERR why\n"
     "  set KEY VALUE TTL_MS   OK | LOCAL | ERR why      (TTL_MS 0: no expiry)\n"

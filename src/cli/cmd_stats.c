@@ -65,7 +65,7 @@ static char *read_answer(const struct cli_command *command, int fd, const char *
         return text;
     }
     cli_error(command, "%s: %s", path,
-              got == 0 ? "no answer: is that a nearcache metrics socket?"
+              got == 0                     ? "no answer: is that a nearcache metrics socket?"
               : got < 0 && errno == EAGAIN ? "no answer in time"
               : got < 0                    ? strerror(errno)
                                            : "the answer is too large");

@@ -16,9 +16,9 @@ void cli_json_init(struct cli_json *json, FILE *out)
  * surrogates, nothing above U+10FFFF). */
 static size_t sequence_bytes(const unsigned char *text, size_t bytes)
 {
-    size_t length = text[0] < 0x80 ? 1
+    size_t length = text[0] < 0x80                       ? 1
                     : text[0] >= 0xc2 && text[0] <= 0xdf ? 2
-                    : (text[0] & 0xf0) == 0xe0 ? 3
+                    : (text[0] & 0xf0) == 0xe0           ? 3
                     : text[0] >= 0xf0 && text[0] <= 0xf4 ? 4
                                                          : 0;
 

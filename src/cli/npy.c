@@ -274,11 +274,10 @@ void cli_npy_format(struct cli_npy *npy, char header[CLI_NPY_HEADER_BYTES])
     header[7] = 0;
     header[8] = (char)(room & 0xff);
     header[9] = (char)(room >> 8);
-    bytes = snprintf(text, room,
-                     "{'descr': '%s%s', 'fortran_order': False, 'shape': (%" PRIu64 ", %" PRIu64
-                     "), }",
-                     npy->type == CLI_NPY_I8 ? "|" : "<", cli_npy_type_name(npy->type), npy->rows,
-                     npy->columns);
+    bytes = snprintf(
+        text, room,
+        "{'descr': '%s%s', 'fortran_order': False, 'shape': (%" PRIu64 ", %" PRIu64 "), }",
+        npy->type == CLI_NPY_I8 ? "|" : "<", cli_npy_type_name(npy->type), npy->rows, npy->columns);
     memset(text + bytes, ' ', room - (size_t)bytes);
     header[CLI_NPY_HEADER_BYTES - 1] = '\n';
     npy->data_offset = CLI_NPY_HEADER_BYTES;

@@ -22,7 +22,7 @@ struct cli_option {
     const char *value; /* how --help calls the value; NULL for a flag */
     const char *help;
     void *out;
-    uint64_t least, most;        /* most 0: no upper limit */
+    uint64_t least, most;       /* most 0: no upper limit */
     const char *const *choices; /* ends with NULL */
 };
 

@@ -71,9 +71,8 @@ enum cli_raw_result cli_raw_open(const struct cli_target *target, redisContext *
         snprintf(problem, CLI_RAW_PROBLEM_BYTES, "TLS: no plain connection is made");
         return CLI_RAW_TLS;
     }
-    context = target->unix_path
-                  ? redisConnectUnixWithTimeout(target->unix_path, timeout)
-                  : redisConnectWithTimeout(target->host, (int)target->port, timeout);
+    context = target->unix_path ? redisConnectUnixWithTimeout(target->unix_path, timeout)
+                                : redisConnectWithTimeout(target->host, (int)target->port, timeout);
     if (!context || context->err) {
         snprintf(problem, CLI_RAW_PROBLEM_BYTES, "%s", context ? context->errstr : "no memory");
     } else {

@@ -5,7 +5,7 @@
 #ifndef NC_CLI_RAW_H
 #define NC_CLI_RAW_H
 
-#include "cli/settings.h"
+#include "cli/target.h"
 
 #include <hiredis/hiredis.h>
 

@@ -6,9 +6,9 @@
 #include <string.h>
 #include <unistd.h>
 
-#define CHUNK 256u        /* requests that a thread takes at a time */
-#define SAMPLE_EVERY 8u   /* look-ups, where only some are measured */
-#define QUEUE_EVERY 32u   /* look-ups between two readings of the run queue's delay */
+#define CHUNK 256u      /* requests that a thread takes at a time */
+#define SAMPLE_EVERY 8u /* look-ups, where only some are measured */
+#define QUEUE_EVERY 32u /* look-ups between two readings of the run queue's delay */
 #define OFF_LINK_PAUSE_US 200u
 
 /* ---- values ---------------------------------------------------------------------------------- */
@@ -181,8 +181,7 @@ static bool count_read(struct cli_replay_worker *worker, uint64_t id, int outcom
                        struct nearcache_result *result)
 {
     if (outcome == 0) {
-        if (!cli_replay_check_value(id, result->data, result->bytes,
-                                    worker->replay->value_bytes)) {
+        if (!cli_replay_check_value(id, result->data, result->bytes, worker->replay->value_bytes)) {
             worker->first_wrong_id = worker->wrong ? worker->first_wrong_id : id;
             worker->wrong++;
         }

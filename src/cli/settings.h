@@ -1,7 +1,6 @@
 /*
  * cli/settings: where Redis is and how the cache is tuned, from --redis, --config and the
- * environment, in this order of precedence. Also the parts of a URL, for commands that talk to
- * Redis themselves.
+ * environment, in this order of precedence.
  */
 #ifndef NC_CLI_SETTINGS_H
 #define NC_CLI_SETTINGS_H
@@ -15,10 +14,15 @@ struct cli_redis_options {
 };
 
 #define CLI_REDIS_OPTIONS(at)                                                                      \
-    {"redis", CLI_URL, "URL",                                                                      \
+    {"redis",                                                                                      \
+     CLI_URL,                                                                                      \
+     "URL",                                                                                        \
      "redis://[[user]:password@]host[:port][/db], rediss://... or unix:///path[?db=N]; "           \
      "default: --config, else REDIS_URL, REDIS_HOST, REDIS_PORT, REDIS_PASSWORD, REDIS_DB",        \
-     &(at)->url, 0, 0, NULL},                                                                      \
+     &(at)->url,                                                                                   \
+     0,                                                                                            \
+     0,                                                                                            \
+     NULL},                                                                                        \
     {                                                                                              \
         "config", CLI_TEXT, "FILE", "settings as lines of 'key = value'", &(at)->config_file, 0,   \
             0, NULL                                                                                \
@@ -27,7 +31,7 @@ struct cli_redis_options {
 /* One thread. Strings point into `file_text`, argv's copies and the environment. */
 struct cli_settings {
     struct nearcache_redis redis;
-    bool has_redis; /* somebody named one */
+    bool has_redis;                 /* somebody named one */
     struct nearcache_config config; /* its `redis` is set iff has_redis */
     char *file_text;
 };
@@ -50,21 +54,5 @@ int cli_settings_open(struct cli_settings *settings, const struct cli_command *c
 /* Waits until the link is live; complains itself. Returns CLI_GO_ON or an exit status. */
 int cli_settings_wait(const struct cli_command *command, struct nearcache *cache,
                       uint64_t timeout_us);
-
-/* A Redis taken apart. Owns its strings. */
-struct cli_target {
-    char *host; /* NULL with a unix socket */
-    uint32_t port;
-    uint32_t database;
-    char *unix_path;
-    char *username;
-    char *password;
-    bool tls;
-    char label[300]; /* for messages: no secrets */
-};
-
-/* False: the URL does not parse (or no memory). */
-bool cli_target_init(struct cli_target *target, const struct nearcache_redis *redis);
-void cli_target_deinit(struct cli_target *target);
 
 #endif

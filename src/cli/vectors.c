@@ -46,8 +46,7 @@ int cli_vectors_init(struct cli_vectors *vectors, const struct cli_command *comm
     *vectors = (struct cli_vectors){.command = command, .prefix = config->prefix};
     vectors->row_bytes = npy->row_bytes;
     if (npy->row_bytes > CLI_VECTORS_MOST_BYTES || npy->columns > UINT32_MAX) {
-        cli_error(command, "rows of %llu bytes are too long",
-                  (unsigned long long)npy->row_bytes);
+        cli_error(command, "rows of %llu bytes are too long", (unsigned long long)npy->row_bytes);
         return CLI_WRONG;
     }
     /* A batch of very long rows is made smaller rather than refused. */

@@ -15,8 +15,7 @@ static void check(const uint8_t *data, size_t bytes, uint64_t file_bytes)
     struct cli_npy npy;
 
     if (cli_npy_parse(&npy, data, bytes, file_bytes, problem)) {
-        if (npy.columns == 0 ||
-            npy.row_bytes != npy.columns * cli_npy_element_bytes(npy.type) ||
+        if (npy.columns == 0 || npy.row_bytes != npy.columns * cli_npy_element_bytes(npy.type) ||
             npy.data_offset + npy.rows * npy.row_bytes != file_bytes)
             abort();
     } else if (strlen(problem) == 0) {

@@ -64,7 +64,8 @@ Test(json_writer, texts_are_escaped)
 
 Test(json_writer, utf8_stays_and_other_bytes_are_replaced)
 {
-    cli_json_text(&json, NULL, "caf\xc3\xa9 \xf0\x9f\x91\x97 \xff \xc3 \xe0\x80\x80 \xed\xa0\x80 \xf5");
+    cli_json_text(&json, NULL,
+                  "caf\xc3\xa9 \xf0\x9f\x91\x97 \xff \xc3 \xe0\x80\x80 \xed\xa0\x80 \xf5");
     expect("\"caf\xc3\xa9 \xf0\x9f\x91\x97 \\ufffd \\ufffd \\ufffd\\ufffd\\ufffd "
            "\\ufffd\\ufffd\\ufffd \\ufffd\"");
 }

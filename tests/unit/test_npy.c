@@ -54,8 +54,9 @@ Test(npy, spacing_order_and_quotes_of_the_dictionary_do_not_matter)
 {
     cr_assert(parse("{\"shape\":(2,3),\"descr\":\"<f4\",\"fortran_order\":False}", 24), "%s",
               problem);
-    cr_assert(parse("  { 'fortran_order' : False , 'shape' : ( 2 , 3 , ) , 'descr' : '<f4' , }  \n", 24),
-              "%s", problem);
+    cr_assert(
+        parse("  { 'fortran_order' : False , 'shape' : ( 2 , 3 , ) , 'descr' : '<f4' , }  \n", 24),
+        "%s", problem);
     cr_assert(parse(HEAD("<f4", "(2L, 3L)"), 24), "%s", problem);
 }
 
@@ -90,7 +91,8 @@ Test(npy, other_types_are_named)
 Test(npy, fortran_order_is_refused)
 {
     expect_problem("{'descr': '<f4', 'fortran_order': True, 'shape': (2, 3)}", 24, "Fortran");
-    expect_problem("{'descr': '<f4', 'fortran_order': Maybe, 'shape': (2, 3)}", 24, "fortran_order");
+    expect_problem("{'descr': '<f4', 'fortran_order': Maybe, 'shape': (2, 3)}", 24,
+                   "fortran_order");
 }
 
 Test(npy, only_a_matrix_is_taken)

@@ -1,4 +1,4 @@
-#include "cli/settings.h"
+#include "cli/target.h"
 
 #include <criterion/criterion.h>
 #include <string.h>
@@ -11,7 +11,7 @@ static void teardown(void)
     cli_target_deinit(&target);
 }
 
-TestSuite(settings, .fini = teardown);
+TestSuite(target, .fini = teardown);
 
 static void parse(const char *url)
 {
@@ -19,7 +19,7 @@ static void parse(const char *url)
     cr_assert(cli_target_init(&target, &redis), "%s", url);
 }
 
-Test(settings, a_full_url_is_taken_apart)
+Test(target, a_full_url_is_taken_apart)
 {
     parse("redis://us%40er:p%3Aw%2f@redis.internal:6380/3");
     cr_assert_str_eq(target.username, "us@er");
@@ -31,7 +31,7 @@ Test(settings, a_full_url_is_taken_apart)
     cr_assert_null(strstr(target.label, "p:w"));
 }
 
-Test(settings, a_short_url_has_defaults)
+Test(target, a_short_url_has_defaults)
 {
     parse("redis://");
     cr_assert_str_eq(target.host, "127.0.0.1");
@@ -39,7 +39,7 @@ Test(settings, a_short_url_has_defaults)
     cr_assert_null(target.password);
 }
 
-Test(settings, a_password_needs_no_user)
+Test(target, a_password_needs_no_user)
 {
     parse("rediss://:secret@h");
     cr_assert_null(target.username);
@@ -47,14 +47,14 @@ Test(settings, a_password_needs_no_user)
     cr_assert(target.tls);
 }
 
-Test(settings, addresses_of_ip_version_6_stand_in_brackets)
+Test(target, addresses_of_ip_version_6_stand_in_brackets)
 {
     parse("redis://[::1]:7000/1");
     cr_assert_str_eq(target.host, "::1");
     cr_assert_eq(target.port, 7000);
 }
 
-Test(settings, unix_sockets_have_a_path_and_a_database)
+Test(target, unix_sockets_have_a_path_and_a_database)
 {
     parse("unix:///run/redis%20a.sock?db=2");
     cr_assert_str_eq(target.unix_path, "/run/redis a.sock");
@@ -62,7 +62,7 @@ Test(settings, unix_sockets_have_a_path_and_a_database)
     cr_assert_null(target.host);
 }
 
-Test(settings, single_fields_win_over_the_url)
+Test(target, single_fields_win_over_the_url)
 {
     redis.password = "other";
     redis.database = 5;
@@ -71,7 +71,7 @@ Test(settings, single_fields_win_over_the_url)
     cr_assert_eq(target.database, 5);
 }
 
-Test(settings, what_is_no_url_is_refused)
+Test(target, what_is_no_url_is_refused)
 {
     static const char *const urls[] = {"",
                                        "localhost:6379",
@@ -94,31 +94,4 @@ Test(settings, what_is_no_url_is_refused)
         cli_target_deinit(&target);
         memset(&target, 0, sizeof target);
     }
-}
-
-Test(settings, passwords_are_overwritten_in_place)
-{
-    char url[] = "redis://user:secret@host/1", bare[] = "redis://:p@ss@host", none[] = "redis://host:1";
-
-    cli_hide_password(url);
-    cr_assert_str_eq(url, "redis://user:xxxxxx@host/1");
-    cli_hide_password(bare);
-    cr_assert_str_eq(bare, "redis://:xxxx@host");
-    cli_hide_password(none);
-    cr_assert_str_eq(none, "redis://host:1");
-}
-
-Test(settings, sizes_take_a_unit)
-{
-    uint64_t bytes;
-
-    cr_assert(cli_parse_bytes("64", &bytes) && bytes == 64);
-    cr_assert(cli_parse_bytes("64k", &bytes) && bytes == 65536);
-    cr_assert(cli_parse_bytes("2M", &bytes) && bytes == 2 << 20);
-    cr_assert(cli_parse_bytes("1g", &bytes) && bytes == 1 << 30);
-    cr_assert_not(cli_parse_bytes("", &bytes));
-    cr_assert_not(cli_parse_bytes("-1", &bytes));
-    cr_assert_not(cli_parse_bytes("1kb", &bytes));
-    cr_assert_not(cli_parse_bytes("99999999999g", &bytes));
-    cr_assert_not(cli_parse_bytes("99999999999999999999", &bytes));
 }
