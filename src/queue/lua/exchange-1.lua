@@ -1,0 +1,200 @@
+-- One round trip of a worker: ends jobs and takes new ones.
+-- ARGV: now, token for what is taken, lock ms, how many to take, name of the worker or '',
+-- limit of starts or '', its duration, length of the event stream or '', then 10 per ended job:
+-- id, its token, how it ended (completed, failed, retry, delay, later), text, stack trace or '',
+-- keep (all, none, some), keep count or '', keep age in s or '', removed at a time, a number
+-- (attempts allowed when failed, ms of delay, '1' to run next when retry).
+-- Returns: a code per ended job (1 done, -1 gone, -2 no lock, -4 children left, -6 other lock,
+-- -3 was not active), the jobs taken as {id, field, value, ...}, when the next delayed job is due
+-- (0: none), ms until the limit allows more (0: now), 1 when paused.
+local now = tonumber(ARGV[1])
+local ended = #ARGV > 8
+local ringing = false
+local kept = {}
+
+local function children_left(key)
+    return call('EXISTS', key .. ':dependencies') == 1
+end
+
+-- Remembers the rule; it is applied once, after all jobs have ended.
+local function keep(set, at)
+    local mode, count, age, limit = ARGV[at + 5], ARGV[at + 6], ARGV[at + 7], ARGV[at + 8]
+    if mode == 'some' then
+        kept[set .. ' ' .. count .. ' ' .. age .. ' ' .. limit] =
+            {P .. set, tonumber(count), tonumber(age), tonumber(limit)}
+    end
+    return mode ~= 'none'
+end
+
+local function remove_ended(set, ids)
+    if #ids == 0 then return end
+    for _, id in ipairs(ids) do drop(id) end
+    call('ZREM', set, unpack(ids))
+end
+
+local function retain(rule)
+    local set, count, age, limit = unpack(rule, 1, 4)
+    if age then
+        remove_ended(set, call('ZRANGEBYSCORE', set, '-inf', int(now - age * 1000), 'LIMIT', 0, limit))
+    end
+    if count then
+        local over = call('ZCARD', set) - count
+        if over > 0 then remove_ended(set, call('ZRANGE', set, 0, math.min(over, 1000) - 1)) end
+    end
+end
+
+local function finish(id, key, set, at, attempts_made, duplicate)
+    local text, stack = ARGV[at + 3], ARGV[at + 4]
+    local field = set == 'completed' and 'returnvalue' or 'failedReason'
+    if keep(set, at) then
+        call('HSET', key, field, text, 'finishedOn', ARGV[1], 'atm', attempts_made)
+        if stack ~= '' then call('HSET', key, 'stacktrace', stack) end
+        if set == 'failed' then call('HDEL', key, 'defa') end
+        call('ZADD', P .. set, ARGV[1], id)
+    else
+        drop(id)
+    end
+    if duplicate then release_duplicate(id, duplicate) end
+    emit(set, 'jobId', id, field, text, 'prev', 'active')
+    if set == 'failed' and attempts_made >= tonumber(ARGV[at + 9]) then
+        emit('retries-exhausted', 'jobId', id, 'attemptsMade', attempts_made)
+    end
+end
+
+local function again(id, key, at, how, attempts_made, priority)
+    local stack, number = ARGV[at + 4], ARGV[at + 9]
+    if how ~= 'later' then
+        call('HSET', key, 'failedReason', ARGV[at + 3], 'stacktrace', stack, 'atm', attempts_made)
+    end
+    if how == 'retry' then
+        put(id, priority, number == '1')
+        emit('waiting', 'jobId', id, 'prev', 'active')
+        ringing = true
+    else
+        call('HSET', key, 'delay', number)
+        delay_until(id, now + tonumber(number))
+        ring_delayed()
+    end
+end
+
+local function leave(at)
+    local id, how = ARGV[at], ARGV[at + 2]
+    local key = P .. id
+    local job = call('HMGET', key, 'name', 'atm', 'priority', 'deid')
+    if not job[1] then return -1 end
+    if how == 'completed' and children_left(key) then return -4 end
+    local lock = call('GET', key .. ':lock')
+    if lock ~= ARGV[at + 1] then return lock and -6 or -2 end
+    call('DEL', key .. ':lock')
+    call('SREM', P .. 'stalled', id)
+    if call('LREM', ACTIVE, -1, id) == 0 then return -3 end
+    local attempts_made = (tonumber(job[2]) or 0) + 1
+    if how == 'completed' or how == 'failed' then
+        finish(id, key, how, at, attempts_made, job[4])
+    else
+        again(id, key, at, how, attempts_made, tonumber(job[3]) or 0)
+    end
+    return 1
+end
+
+-- Delayed jobs whose time has come, at most 1000 a call.
+local function promote()
+    local due = call('ZRANGEBYSCORE', DELAYED, 0, int((now + 1) * 4096 - 1), 'LIMIT', 0, 1000)
+    if #due == 0 then return end
+    call('ZREM', DELAYED, unpack(due))
+    for _, id in ipairs(due) do
+        local priority = tonumber(call('HGET', P .. id, 'priority')) or 0
+        put(id, priority, false)
+        if call('EXISTS', P .. id) == 1 then call('HSET', P .. id, 'delay', 0) end
+        emit('waiting', 'jobId', id, 'prev', 'delayed')
+    end
+    ringing = true
+end
+
+-- How many may start now, and how long to wait when the limit says none.
+local function allowance(want, most)
+    if paused then return 0, 0 end
+    if meta[2] then want = math.min(want, tonumber(meta[2]) - call('LLEN', ACTIVE)) end
+    if most then
+        local started = tonumber(call('GET', P .. 'limiter')) or 0
+        if started >= most then
+            local left = call('PTTL', P .. 'limiter')
+            if left > 0 then return 0, left end
+            call('DEL', P .. 'limiter')
+            started = 0
+        end
+        want = math.min(want, most - started)
+    end
+    return want, 0
+end
+
+local function next_id()
+    local id = call('RPOPLPUSH', WAIT, ACTIVE)
+    if id then return id end
+    id = call('ZPOPMIN', PRIORITIZED)[1]
+    if id then
+        call('LPUSH', ACTIVE, id)
+    else
+        call('DEL', P .. 'pc')
+    end
+    return id
+end
+
+-- The job begins; false when the id is a leftover of an old version or its job was deleted.
+local function begin(id)
+    local key = P .. id
+    local fields = string.sub(id, 1, 2) ~= '0:' and call('HGETALL', key) or {}
+    if #fields == 0 then
+        call('LREM', ACTIVE, 1, id)
+        return false
+    end
+    call('SET', key .. ':lock', ARGV[2], 'PX', ARGV[3])
+    emit('active', 'jobId', id, 'prev', 'waiting')
+    if ARGV[5] ~= '' then
+        call('HSET', key, 'processedOn', ARGV[1], 'pb', ARGV[5])
+    else
+        call('HSET', key, 'processedOn', ARGV[1])
+    end
+    call('HINCRBY', key, 'ats', 1)
+    table.insert(fields, 1, id)
+    return fields
+end
+
+local codes, jobs = {}, {}
+for at = 9, #ARGV, 10 do codes[#codes + 1] = leave(at) end
+for _, rule in pairs(kept) do retain(rule) end
+
+local wanted = tonumber(ARGV[4])
+local wait_ms = 0
+if wanted > 0 then
+    promote()
+    local most, duration = tonumber(ARGV[6]), tonumber(ARGV[7])
+    if not most then
+        local limits = call('HMGET', META, 'max', 'duration')
+        most, duration = tonumber(limits[1]), tonumber(limits[2])
+    end
+    if not duration then most = nil end
+    local allowed
+    allowed, wait_ms = allowance(wanted, most)
+    while #jobs < allowed do
+        local id = next_id()
+        if not id then break end
+        local job = begin(id)
+        if job then jobs[#jobs + 1] = job end
+    end
+    if most and #jobs > 0 and call('INCRBY', P .. 'limiter', #jobs) == #jobs then
+        call('PEXPIRE', P .. 'limiter', int(duration))
+    end
+    if #jobs > 0 then call('ZADD', MARKER, 0, '0') end
+end
+if ringing then ring() end
+local due = 0
+if #jobs < wanted then
+    due = first_due() or 0
+    if ended and #jobs == 0 and call('LLEN', WAIT) == 0 and call('LLEN', ACTIVE) == 0
+        and call('ZCARD', PRIORITIZED) == 0 then
+        emit('drained')
+    end
+end
+if ended or #jobs > 0 then trim(ARGV[8]) end
+return {codes, jobs, due, wait_ms, paused and 1 or 0}

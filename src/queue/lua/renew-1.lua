@@ -1,0 +1,13 @@
+-- Renews locks. ARGV: lock ms, then id and token per job. Returns the ids whose lock is another's.
+local lost = {}
+for at = 2, #ARGV, 2 do
+    local id = ARGV[at]
+    local lock = P .. id .. ':lock'
+    if call('GET', lock) == ARGV[at + 1] then
+        call('SET', lock, ARGV[at + 1], 'PX', ARGV[1])
+        call('SREM', P .. 'stalled', id)
+    else
+        lost[#lost + 1] = id
+    end
+end
+return lost

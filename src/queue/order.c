@@ -1,0 +1,194 @@
+/* Giving orders: retry, promote, remove, clean, drain, obliterate, pause, limits. */
+#include "queue/queue.h"
+
+#include <string.h>
+
+#define CLEAN_STEP 500       /* jobs looked at by one script call */
+#define OBLITERATE_STEP 1000
+
+/* A script on one job that answers 1, -1 for no such job, or another number for a refusal. */
+static int order_job(struct nearcache_queue *queue, enum nc_script script, const char *id,
+                     const char *flag)
+{
+    struct nc_args args = {0};
+    int64_t code = 0;
+    int outcome = nc_queue_usable(queue);
+    if (outcome || !id || !*id)
+        return outcome ? outcome : NEARCACHE_EINVAL;
+    nc_args_add_string(&args, id);
+    if (flag)
+        nc_args_add_string(&args, flag);
+    outcome = nc_queue_script_int(queue, script, &args, &code);
+    if (outcome)
+        return outcome;
+    return code == 1 ? 0 : code == -1 ? NEARCACHE_MISS : NEARCACHE_EREFUSED;
+}
+
+int nearcache_queue_retry(struct nearcache_queue *queue, const char *id, unsigned reset_attempts)
+{
+    return order_job(queue, NC_SCRIPT_RETRY, id, reset_attempts ? "1" : "");
+}
+
+int nearcache_queue_promote(struct nearcache_queue *queue, const char *id)
+{
+    return order_job(queue, NC_SCRIPT_PROMOTE, id, NULL);
+}
+
+int nearcache_queue_remove(struct nearcache_queue *queue, const char *id)
+{
+    return order_job(queue, NC_SCRIPT_REMOVE, id, NULL);
+}
+
+static int pause_or_resume(struct nearcache_queue *queue, const char *what)
+{
+    struct nc_args args = {0};
+    int64_t code = 0;
+    int outcome = nc_queue_usable(queue);
+    if (outcome)
+        return outcome;
+    nc_args_add_string(&args, what);
+    return nc_queue_script_int(queue, NC_SCRIPT_PAUSE, &args, &code);
+}
+
+int nearcache_queue_pause(struct nearcache_queue *queue)
+{
+    return pause_or_resume(queue, "paused");
+}
+
+int nearcache_queue_resume(struct nearcache_queue *queue)
+{
+    return pause_or_resume(queue, "resumed");
+}
+
+/* ---- cleaning -------------------------------------------------------------------------------- */
+
+static const struct target {
+    enum nearcache_job_state state;
+    const char *key, *kind, *age;
+} targets[] = {
+    {NEARCACHE_JOB_COMPLETED, "completed", "zset", "score"},
+    {NEARCACHE_JOB_FAILED, "failed", "zset", "score"},
+    {NEARCACHE_JOB_DELAYED, "delayed", "zset", "created"},
+    {NEARCACHE_JOB_PRIORITIZED, "prioritized", "zset", "created"},
+    {NEARCACHE_JOB_WAITING, "wait", "list", "created"},
+    {NEARCACHE_JOB_PAUSED, "paused", "list", "created"},
+};
+
+/* One script call; *gone and *stayed of those looked at. */
+static int clean_some(struct nearcache_queue *queue, const struct target *target, int64_t until_ms,
+                      uint64_t most, uint64_t first, uint64_t *gone, uint64_t *stayed)
+{
+    struct nc_args args = {0};
+    redisReply *answer;
+    nc_args_add_string(&args, target->key);
+    nc_args_add_string(&args, target->kind);
+    nc_args_add_string(&args, target->age);
+    nc_args_add_int(&args, until_ms);
+    nc_args_add_int(&args, (int64_t)most);
+    nc_args_add_int(&args, (int64_t)first);
+    int outcome = nc_queue_script(queue, NC_SCRIPT_CLEAN, &args, &answer);
+    if (outcome)
+        return outcome;
+    if (nc_answer_is_array(answer, 2)) {
+        *gone = (uint64_t)nc_answer_int(answer->element[0]);
+        *stayed = (uint64_t)nc_answer_int(answer->element[1]);
+    } else {
+        outcome = NEARCACHE_EPROTOCOL;
+    }
+    nc_answer_free(answer);
+    return outcome;
+}
+
+static int clean(struct nearcache_queue *queue, const struct target *target, int64_t until_ms,
+                 uint64_t limit, uint64_t *removed)
+{
+    uint64_t total = 0, kept = 0, gone = 1, stayed = 1;
+    int outcome = 0;
+    while (!outcome && gone + stayed > 0 && (limit == 0 || total < limit)) {
+        uint64_t most = limit && limit - total < CLEAN_STEP ? limit - total : CLEAN_STEP;
+        gone = stayed = 0;
+        outcome = clean_some(queue, target, until_ms, most, kept, &gone, &stayed);
+        total += gone;
+        kept += stayed;
+    }
+    if (removed)
+        *removed = total;
+    return outcome;
+}
+
+int nearcache_queue_clean(struct nearcache_queue *queue, enum nearcache_job_state state,
+                          uint64_t grace_ms, uint64_t limit, uint64_t *removed)
+{
+    int outcome = nc_queue_usable(queue);
+    if (outcome)
+        return outcome;
+    uint64_t now_ms = nc_queue_now_ms();
+    int64_t until_ms = grace_ms > now_ms ? 0 : (int64_t)(now_ms - grace_ms);
+    for (size_t i = 0; i < sizeof targets / sizeof targets[0]; i++)
+        if (targets[i].state == state)
+            return clean(queue, &targets[i], until_ms, limit, removed);
+    return NEARCACHE_EINVAL;
+}
+
+int nearcache_queue_drain(struct nearcache_queue *queue, unsigned delayed)
+{
+    static const enum nearcache_job_state states[] = {NEARCACHE_JOB_WAITING, NEARCACHE_JOB_PAUSED,
+                                                      NEARCACHE_JOB_PRIORITIZED,
+                                                      NEARCACHE_JOB_DELAYED};
+    int outcome = 0;
+    for (size_t i = 0; i < (delayed ? 4u : 3u) && !outcome; i++)
+        outcome = nearcache_queue_clean(queue, states[i], 0, 0, NULL);
+    return outcome;
+}
+
+int nearcache_queue_obliterate(struct nearcache_queue *queue, unsigned force)
+{
+    int64_t code = 1;
+    int outcome = nc_queue_usable(queue);
+    while (!outcome && code == 1) {
+        struct nc_args args = {0};
+        nc_args_add_string(&args, force ? "1" : "");
+        nc_args_add_int(&args, OBLITERATE_STEP);
+        outcome = nc_queue_script_int(queue, NC_SCRIPT_OBLITERATE, &args, &code);
+    }
+    return outcome ? outcome : code < 0 ? NEARCACHE_EREFUSED : 0;
+}
+
+/* ---- limits ---------------------------------------------------------------------------------- */
+
+static int set_meta(struct nearcache_queue *queue, const char *const *names, const uint64_t *values,
+                    size_t count)
+{
+    struct nc_args args = {0};
+    redisReply *answer;
+    int outcome = nc_queue_usable(queue);
+    if (outcome)
+        return outcome;
+    bool off = values[0] == 0 || values[0] == NEARCACHE_NONE;
+    nc_args_add_string(&args, off ? "HDEL" : "HSET");
+    nc_queue_add_key(queue, &args, "meta");
+    for (size_t i = 0; i < count; i++) {
+        nc_args_add_string(&args, names[i]);
+        if (!off)
+            nc_args_add_count(&args, values[i]);
+    }
+    outcome = nc_queue_command(queue, &args, &answer);
+    if (outcome == 0)
+        nc_answer_free(answer);
+    return outcome;
+}
+
+int nearcache_queue_set_concurrency(struct nearcache_queue *queue, uint64_t most)
+{
+    static const char *const names[] = {"concurrency"};
+    return set_meta(queue, names, &most, 1);
+}
+
+int nearcache_queue_set_rate(struct nearcache_queue *queue, uint64_t most, uint64_t duration_ms)
+{
+    static const char *const names[] = {"max", "duration"};
+    const uint64_t values[] = {most, duration_ms};
+    if (most && most != NEARCACHE_NONE && (duration_ms == 0 || duration_ms > INT64_MAX))
+        return NEARCACHE_EINVAL;
+    return set_meta(queue, names, values, 2);
+}

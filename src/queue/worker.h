@@ -1,0 +1,104 @@
+/*
+ * queue/worker: takes jobs, runs handlers and reports what became of the jobs.
+ *
+ *     talker:   exchange with Redis (ends jobs, takes new ones) ... wait for the bell or for work
+ *     handlers:          ready list -> run -> ended list -> wake the talker
+ *     keeper:   renews locks, looks for stalled jobs
+ *
+ * With one handler thread that thread is the talker too: no hop between ending a job and taking the
+ * next. All lists are guarded by one lock, which is never held while Redis or a handler is called.
+ * A job that cannot be reported stays in the ended list until Redis is back.
+ */
+#ifndef NC_QUEUE_WORKER_H
+#define NC_QUEUE_WORKER_H
+
+#include "queue/job.h"
+
+#include <pthread.h>
+
+struct job_list {
+    struct nearcache_job *first, **last;
+    size_t count;
+};
+
+/* Thread-safe; the fields below `lock` are guarded by it. */
+struct nearcache_worker {
+    struct nearcache_queue *queue;
+    struct nearcache_worker_config config; /* with the defaults filled in; name is a copy */
+    char *name;
+    char uuid[40];
+    unsigned threads_wanted;
+    struct nc_waiter *bell; /* the talker's */
+    int wake_fd;            /* eventfd: wakes the talker */
+
+    pthread_mutex_t lock;
+    pthread_cond_t ready_cond; /* handlers: jobs are ready, or the end has come */
+    pthread_cond_t state_cond; /* idle and closing: something was handed back */
+    pthread_cond_t keeper_cond;
+    struct job_list ready, ended;
+    struct nearcache_job *all;
+    uint32_t in_hand;        /* taken and not yet reported */
+    uint32_t handlers_free;
+    bool talker_waits;
+    bool closing, abandoned, give_up, stop_handlers, stop_keeper;
+    bool drained;            /* the last take found nothing */
+    uint64_t counter;        /* of tokens */
+    uint64_t random;
+    struct nearcache_worker_stats stats;
+
+    pthread_t *handlers;
+    pthread_t talker, keeper;
+    unsigned handlers_started;
+    bool has_talker, has_keeper;
+};
+
+/* What an exchange found. */
+struct nc_exchange {
+    size_t taken;
+    int64_t due_ms;  /* when the next delayed job is due; 0: none */
+    int64_t wait_ms; /* until the rate limit allows more */
+    bool paused;
+};
+
+/*
+ * Reports all ended jobs and takes up to `want`. Only the talker calls it. On failure the ended
+ * jobs are back in their list.
+ */
+int nc_worker_exchange(struct nearcache_worker *worker, uint32_t want, struct nc_exchange *found);
+
+/* Runs one group of jobs on this thread and puts them into the ended list. */
+void nc_worker_run(struct nearcache_worker *worker, struct nearcache_job **jobs, size_t count);
+
+/* The threads. */
+void *nc_worker_talker(void *worker);
+void *nc_worker_handler(void *worker);
+void *nc_worker_keeper(void *worker);
+
+void nc_worker_wake_talker(struct nearcache_worker *worker);
+void nc_worker_tell(struct nearcache_worker *worker, enum nearcache_worker_event event,
+                    const struct nearcache_job *job, int outcome);
+/* Forgets a job that was reported or given up. Takes the lock. */
+void nc_worker_release(struct nearcache_worker *worker, struct nearcache_job *job);
+
+static inline void nc_job_list_add(struct job_list *list, struct nearcache_job *job)
+{
+    job->next = NULL;
+    *(list->first ? list->last : &list->first) = job;
+    list->last = &job->next;
+    list->count++;
+}
+
+static inline struct nearcache_job *nc_job_list_take(struct job_list *list)
+{
+    struct nearcache_job *job = list->first;
+    if (job) {
+        list->first = job->next;
+        list->count--;
+    }
+    return job;
+}
+
+/* Puts the next iteration of the schedule up that the job belongs to. */
+int nc_schedule_iterate(struct nearcache_queue *queue, const struct nearcache_job *job);
+
+#endif
