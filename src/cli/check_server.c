@@ -139,6 +139,7 @@ static const struct right {
     {"multi", "MULTI", true},
     {"exec", "EXEC", true},
     {"time", "TIME", true},
+    {"dbsize", "DBSIZE", true},
     {"eval", "EVAL return(redis.call('GET',KEYS[1])) 1 $K", true},
     {"evalsha", "EVALSHA 0000000000000000000000000000000000000000 1 $K", true},
     {"script", "SCRIPT EXISTS 0000000000000000000000000000000000000000", true},

@@ -32,10 +32,10 @@ expect "the same user on its own keys" 0 check --config "$work/config" --prefix 
 printf 'unix_path = %s\nusername = reader\npassword = pw\n' "$work/redis.sock" >"$work/config"
 expect "a user that may not publish" 1 check --config "$work/config"
 finding "publish is named" says 'denied: .*publish'
-printf 'unix_path = %s\nusername = reader\npassword = wrong\n' "$work/redis.sock" >"$work/config"
+printf 'unix_path = %s\nusername = reader\npassword = wr0ngpw\n' "$work/redis.sock" >"$work/config"
 expect "a wrong password" 1 check --config "$work/config"
 finding "is a failed connection" verdict FAIL connection
-finding "the password is not shown" eval '! grep -q wrong "$work/out" "$work/err"'
+finding "the password is not shown" eval '! grep -q wr0ngpw "$work/out" "$work/err"'
 
 redis CONFIG SET requirepass secret >/dev/null
 expect "no password where one is needed" 1 check --redis "$redis_url"
