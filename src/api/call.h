@@ -1,0 +1,100 @@
+/*
+ * api/call: what all exported calls have in common: is the cache usable, whose thread is this,
+ * which key, and what is counted at the end.
+ */
+#ifndef NC_API_CALL_H
+#define NC_API_CALL_H
+
+#include "api/config.h"
+#include "api/runtime.h"
+#include "sync/fetch.h"
+
+#include <string.h>
+
+struct nc_call_context {
+    struct nearcache *cache;
+    struct nc_cache_thread *self;
+};
+
+static inline int nc_call_begin_tier(struct nc_call_context *call, struct nearcache_tier *tier)
+{
+    if (!tier)
+        return NEARCACHE_EINVAL;
+    int outcome = nc_life_check(tier->alive);
+    if (__builtin_expect(outcome != 0, 0))
+        return outcome;
+    call->cache = tier->owner;
+    call->self = nc_cache_self(tier->cache);
+    return call->self ? 0 : NEARCACHE_ENOMEM;
+}
+
+/* Checks and hashes; clears the result (may be NULL for a write). */
+static inline int nc_call_begin(struct nc_call_context *call, struct nearcache_tier *tier,
+                                const void *name, size_t name_bytes,
+                                struct nearcache_result *result, struct nc_key *key)
+{
+    if (result)
+        memset(result, 0, sizeof *result);
+    int outcome = nc_call_begin_tier(call, tier);
+    return outcome != 0 ? outcome : nc_cache_key(tier, name, name_bytes, key);
+}
+
+static inline uint64_t nc_call_deadline(const struct nearcache *cache, uint64_t timeout_us)
+{
+    return nc_clock_deadline_ns(timeout_us ? timeout_us : cache->config.deadline_us);
+}
+
+static inline struct nc_fetch_options nc_call_fetch_options(const struct nc_read_options *options)
+{
+    struct nc_fetch_options fetch = {options->deadline_ns, options->soft_deadline_ns,
+                                     options->max_stale_ns};
+    return fetch;
+}
+
+/* A value that the tier can hold: the length of a vector, at most 512 MiB as in Redis. */
+static inline int nc_call_check_value(const struct nearcache_tier *tier, const void *value,
+                                      size_t value_bytes)
+{
+    if (value_bytes > 0 && !value)
+        return NEARCACHE_EINVAL;
+    if (tier->row_bytes && value_bytes != tier->row_bytes)
+        return NEARCACHE_ETYPE;
+    return value_bytes > (size_t)512 << 20 ? NEARCACHE_ETOOBIG : 0;
+}
+
+/* In the last part of its TTL, by the tier's share. */
+static inline bool nc_call_refresh_is_due(const struct nearcache_tier *tier,
+                                          const struct nearcache_result *result)
+{
+    if (result->ttl_ms == NEARCACHE_NONE)
+        return false;
+    uint64_t whole_ms = result->age_ms + result->ttl_ms;
+    return result->ttl_ms * 100 < whole_ms * tier->eager_refresh_percent;
+}
+
+/* The local copy if it is fresh; false: the way to Redis is due. */
+static inline bool nc_call_read_hit(struct nc_call_context *call, const struct nc_key *key,
+                     struct nearcache_result *result, int *outcome)
+{
+    switch (nc_cache_find(call->self, key, false, 0, result)) {
+    case NC_FOUND_FRESH:
+        result->source = NEARCACHE_SOURCE_LOCAL;
+        *outcome = 0;
+        if (__builtin_expect(key->tier->eager_refresh_percent != 0, 0) && call->cache->link &&
+            nc_call_refresh_is_due(key->tier, result))
+            nc_fetch_refresh(&call->cache->sync, key);
+        return true;
+    case NC_FOUND_FRESH_ABSENCE:
+        result->source = NEARCACHE_SOURCE_NEGATIVE;
+        *outcome = NEARCACHE_MISS;
+        return true;
+    default: return false;
+    }
+}
+
+int nc_call_count_read(struct nc_call_context *call, struct nearcache_tier *tier, int outcome,
+                       const struct nearcache_result *result);
+void nc_call_count_write(struct nc_call_context *call, struct nearcache_tier *tier, int outcome,
+                         bool is_delete);
+
+#endif

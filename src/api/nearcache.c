@@ -1,0 +1,384 @@
+/* api/nearcache: the exported functions of one key and of the cache; see the public header. */
+#include "nearcache.h"
+
+#include "api/call.h"
+#include "api/config.h"
+#include "api/runtime.h"
+#include "base/error.h"
+#include "base/hash.h"
+#include "sync/clear.h"
+#include "sync/fetch.h"
+#include "sync/load.h"
+#include "sync/proof.h"
+#include "sync/write.h"
+
+#include <string.h>
+
+const char *nearcache_strerror(int outcome)
+{
+    return nc_error_text(outcome);
+}
+
+const char *nearcache_version(void)
+{
+    return NEARCACHE_VERSION;
+}
+
+int nearcache_open(struct nearcache **cache, const struct nearcache_config *config)
+{
+    return nc_runtime_open(cache, config);
+}
+
+int nearcache_close(struct nearcache *cache, uint64_t timeout_us)
+{
+    return timeout_us == NEARCACHE_NONE ? NEARCACHE_EINVAL : nc_runtime_close(cache, timeout_us);
+}
+
+uint64_t nearcache_pinned(struct nearcache *cache)
+{
+    return cache ? nc_store_pinned(&cache->cache.store) : 0;
+}
+
+enum nearcache_link nearcache_link_state(const struct nearcache *cache)
+{
+    return cache && cache->link ? nc_sync_state(&cache->sync) : NEARCACHE_LINK_NONE;
+}
+
+const char *nearcache_link_name(enum nearcache_link state)
+{
+    static const char *const names[] = {"none", "down", "connecting", "syncing", "live", "suspect"};
+    return (unsigned)state < sizeof names / sizeof names[0] ? names[state] : "unknown";
+}
+
+static int check(struct nearcache *cache)
+{
+    return cache ? nc_life_check(cache->cache.life.word) : NEARCACHE_EINVAL;
+}
+
+int nearcache_wait(struct nearcache *cache, uint64_t timeout_us)
+{
+    int outcome = check(cache);
+    if (outcome != 0 || !cache->link)
+        return outcome;
+    return nc_proof_wait_live(&cache->sync, nc_call_deadline(cache, timeout_us));
+}
+
+int nearcache_sync(struct nearcache *cache, uint64_t timeout_us)
+{
+    int outcome = check(cache);
+    if (outcome != 0 || !cache->link)
+        return outcome;
+    for (uint32_t i = 0;; i++) {
+        struct nearcache_tier *tier = nc_cache_tier_at(&cache->cache, i);
+        if (!tier)
+            return NEARCACHE_ENOTSUP;
+        if (tier->coherence == NEARCACHE_COHERENCE_PUBSUB)
+            break;
+    }
+    return nc_proof_catch_up(&cache->sync, nc_call_deadline(cache, timeout_us));
+}
+
+/* ---- tiers ---- */
+
+int nearcache_tier_preset(enum nearcache_preset preset, struct nearcache_tier_config *config)
+{
+    return nc_tier_preset(preset, config);
+}
+
+int nearcache_tier_open(struct nearcache *cache, const struct nearcache_tier_config *given,
+                        struct nearcache_tier **tier)
+{
+    struct nearcache_tier_config config = NEARCACHE_TIER_INIT;
+    const char *why = "the options are not of a known size";
+    int outcome = check(cache);
+    if (outcome != 0)
+        return outcome;
+    if (!given || !tier || nc_config_copy(&config, sizeof config, given) != 0)
+        outcome = NEARCACHE_EINVAL;
+    else
+        outcome = nc_cache_tier_open(&cache->cache, &config, cache, cache->link != NULL, tier, &why);
+    if (outcome != 0)
+        nc_log_write(&cache->log, NEARCACHE_LOG_ERROR, "nearcache_tier_open: %s", why);
+    else if (cache->link && config.coherence == NEARCACHE_COHERENCE_TRACKING)
+        nc_proof_track_again(&cache->sync);
+    return outcome;
+}
+
+int nearcache_tier_open_preset(struct nearcache *cache, enum nearcache_preset preset,
+                               struct nearcache_tier **tier)
+{
+    struct nearcache_tier_config config = NEARCACHE_TIER_INIT;
+    int outcome = nc_tier_preset(preset, &config);
+    return outcome != 0 ? outcome : nearcache_tier_open(cache, &config, tier);
+}
+
+struct nearcache_tier *nearcache_tier_find(struct nearcache *cache, const char *name)
+{
+    return cache && name ? nc_cache_tier_find(&cache->cache, name) : NULL;
+}
+
+const char *nearcache_tier_name(const struct nearcache_tier *tier)
+{
+    return tier ? tier->name : "";
+}
+
+const char *nearcache_tier_prefix(const struct nearcache_tier *tier)
+{
+    return tier ? tier->prefix : "";
+}
+
+size_t nearcache_tier_row_bytes(const struct nearcache_tier *tier)
+{
+    return tier ? tier->row_bytes : 0;
+}
+
+/* ---- reading ---- */
+
+/* A local-only cache has no Redis to ask, but an old copy may still stand in. */
+static int read_local_only(struct nc_call_context *call, const struct nc_key *key, bool stale,
+                           uint64_t max_stale_ns, struct nearcache_result *result)
+{
+    switch (nc_cache_find(call->self, key, stale, max_stale_ns, result)) {
+    case NC_FOUND_FRESH: result->source = NEARCACHE_SOURCE_LOCAL; return 0;
+    case NC_FOUND_OLD: result->source = NEARCACHE_SOURCE_STALE; return 0;
+    case NC_FOUND_FRESH_ABSENCE: result->source = NEARCACHE_SOURCE_NEGATIVE; return NEARCACHE_MISS;
+    default: result->source = NEARCACHE_SOURCE_MISS; return NEARCACHE_MISS;
+    }
+}
+
+static int read_remote(struct nc_call_context *call, const struct nc_key *key,
+                       const struct nc_read_options *options, struct nearcache_result *result,
+                       uint64_t *read_s)
+{
+    struct nc_want want = {.key = *key, .result = result};
+    struct nc_fetch_options fetch = nc_call_fetch_options(options);
+    nc_fetch(&call->cache->sync, call->self, &want, 1, &fetch);
+    *read_s = want.read_s;
+    return want.outcome;
+}
+
+int nearcache_get(struct nearcache_tier *tier, const void *name, size_t name_bytes,
+                  const struct nearcache_read *how, struct nearcache_result *result)
+{
+    struct nc_call_context call;
+    struct nc_key key;
+    struct nc_read_options options;
+    uint64_t read_s;
+    int outcome = nc_call_begin(&call, tier, name, name_bytes, result, &key);
+    if (outcome != 0)
+        return outcome;
+    if ((!how || how->refresh == 0) && nc_call_read_hit(&call, &key, result, &outcome))
+        return nc_call_count_read(&call, tier, outcome, result);
+    outcome = nc_config_read(tier, call.cache->config.deadline_us, how, &options);
+    if (outcome != 0)
+        return outcome;
+    if (call.cache->link)
+        outcome = read_remote(&call, &key, &options, result, &read_s);
+    else
+        outcome = read_local_only(&call, &key, false, 0, result);
+    return nc_call_count_read(&call, tier, outcome, result);
+}
+
+int nearcache_peek(struct nearcache_tier *tier, const void *name, size_t name_bytes,
+                   struct nearcache_result *result)
+{
+    struct nc_call_context call;
+    struct nc_key key;
+    int outcome = nc_call_begin(&call, tier, name, name_bytes, result, &key);
+    if (outcome != 0)
+        return outcome;
+    if (!nc_call_read_hit(&call, &key, result, &outcome)) {
+        if (call.cache->link)
+            outcome = nc_fetch_stale(&call.cache->sync, call.self, &key, tier->max_stale_ns, true,
+                                     NEARCACHE_MISS, result);
+        else
+            outcome = NEARCACHE_MISS;
+    }
+    return nc_call_count_read(&call, tier, outcome, result);
+}
+
+void nearcache_release(struct nearcache_result *result)
+{
+    if (result)
+        nc_cache_release(result);
+}
+
+void nearcache_release_many(struct nearcache_result *results, size_t count)
+{
+    for (size_t i = 0; results && i < count; i++)
+        nc_cache_release(&results[i]);
+}
+
+int nearcache_exists(struct nearcache_tier *tier, const void *name, size_t name_bytes,
+                     const struct nearcache_read *how)
+{
+    struct nc_call_context call;
+    struct nc_key key;
+    struct nc_read_options options;
+    struct nearcache_result result;
+    int outcome = nc_call_begin(&call, tier, name, name_bytes, &result, &key);
+    if (outcome == 0)
+        outcome = nc_config_read(tier, call.cache->config.deadline_us, how, &options);
+    if (outcome != 0)
+        return outcome;
+    if (!options.refresh && nc_call_read_hit(&call, &key, &result, &outcome)) {
+        nc_cache_release(&result);
+        return outcome;
+    }
+    if (!call.cache->link)
+        return NEARCACHE_MISS;
+    outcome = nc_fetch_exists(&call.cache->sync, &key, options.deadline_ns);
+    if (outcome == NEARCACHE_EOFFLINK || outcome == NEARCACHE_ETIMEOUT) {
+        outcome = nc_fetch_stale(&call.cache->sync, call.self, &key, options.max_stale_ns, true,
+                                 outcome, &result);
+        nc_cache_release(&result);
+    }
+    return outcome;
+}
+
+int nearcache_get_or_load(struct nearcache_tier *tier, const void *name, size_t name_bytes,
+                          const struct nearcache_read *how, nearcache_load_fn load, void *arg,
+                          struct nearcache_result *result)
+{
+    struct nc_call_context call;
+    struct nc_key key;
+    struct nc_read_options options;
+    uint64_t read_s = 0;
+    int outcome = nc_call_begin(&call, tier, name, name_bytes, result, &key);
+    if (outcome != 0)
+        return outcome;
+    if (!load)
+        return NEARCACHE_EINVAL;
+    if ((!how || how->refresh == 0) && nc_call_read_hit(&call, &key, result, &outcome))
+        return nc_call_count_read(&call, tier, outcome, result);
+    outcome = nc_config_read(tier, call.cache->config.deadline_us, how, &options);
+    if (outcome != 0)
+        return outcome;
+    if (call.cache->link)
+        outcome = read_remote(&call, &key, &options, result, &read_s);
+    else
+        outcome = NEARCACHE_MISS;
+    bool pending = outcome == NEARCACHE_MISS && result->source == NEARCACHE_SOURCE_STALE;
+    if ((outcome == NEARCACHE_MISS && !pending) || outcome == NEARCACHE_EOFFLINK ||
+        outcome == NEARCACHE_ETIMEOUT) {
+        struct nc_fetch_options fetch = nc_call_fetch_options(&options);
+        /* A loader is worth its time also when asking Redis took all of it. */
+        if (outcome == NEARCACHE_ETIMEOUT)
+            fetch.deadline_ns = UINT64_MAX;
+        outcome = nc_load(call.cache->link ? &call.cache->sync : NULL,
+                          call.cache->link ? &call.cache->sync.loads : &call.cache->local_loads,
+                          call.self, &key, load, arg, read_s, &fetch, result);
+    }
+    return nc_call_count_read(&call, tier, outcome, result);
+}
+
+/* ---- writing ---- */
+
+static int write_one(struct nearcache_tier *tier, const void *name, size_t name_bytes,
+                     enum nc_write_op op, const void *value, size_t value_bytes,
+                     const struct nearcache_write *how)
+{
+    struct nc_call_context call;
+    struct nc_write_options options;
+    struct nc_write_item item = {.op = op, .value = value, .value_bytes = value_bytes};
+    int outcome = nc_call_begin(&call, tier, name, name_bytes, NULL, &item.key);
+    if (outcome == 0)
+        outcome = nc_config_write(tier, call.cache->config.deadline_us, how, &options);
+    if (outcome == 0 && op == NC_WRITE_SET)
+        outcome = nc_call_check_value(tier, value, value_bytes);
+    if (outcome != 0)
+        return outcome;
+    item.ttl_ms = options.ttl_ms;
+    if (call.cache->link)
+        nc_write(&call.cache->sync, call.self, &item, 1, options.deadline_ns);
+    else
+        nc_write_local(call.self, &item);
+    if (op != NC_WRITE_INVALIDATE)
+        nc_call_count_write(&call, tier, item.outcome, op == NC_WRITE_DELETE);
+    return item.outcome;
+}
+
+int nearcache_set(struct nearcache_tier *tier, const void *name, size_t name_bytes,
+                  const void *value, size_t value_bytes, const struct nearcache_write *how)
+{
+    return write_one(tier, name, name_bytes, NC_WRITE_SET, value, value_bytes, how);
+}
+
+int nearcache_delete(struct nearcache_tier *tier, const void *name, size_t name_bytes,
+                     const struct nearcache_write *how)
+{
+    return write_one(tier, name, name_bytes, NC_WRITE_DELETE, NULL, 0, how);
+}
+
+int nearcache_invalidate(struct nearcache_tier *tier, const void *name, size_t name_bytes,
+                         const struct nearcache_write *how)
+{
+    if (tier && tier->linked && tier->coherence != NEARCACHE_COHERENCE_PUBSUB) {
+        struct nc_call_context call;
+        struct nc_key key;
+        int outcome = nc_call_begin(&call, tier, name, name_bytes, NULL, &key);
+        if (outcome == 0)
+            nc_cache_drop(call.self, &key, NEARCACHE_CAUSE_INVALIDATED);
+        return outcome != 0 ? outcome : NEARCACHE_ENOTSUP;
+    }
+    return write_one(tier, name, name_bytes, NC_WRITE_INVALIDATE, NULL, 0, how);
+}
+
+int nearcache_touch(struct nearcache_tier *tier, const void *name, size_t name_bytes,
+                    const struct nearcache_write *how)
+{
+    struct nc_call_context call;
+    struct nc_key key;
+    struct nc_write_options options;
+    int outcome = nc_call_begin(&call, tier, name, name_bytes, NULL, &key);
+    if (outcome == 0)
+        outcome = nc_config_write(tier, call.cache->config.deadline_us, how, &options);
+    if (outcome != 0)
+        return outcome;
+    if (call.cache->link)
+        return nc_write_touch(&call.cache->sync, call.self, &key, options.ttl_ms,
+                              options.deadline_ns);
+    uint64_t ttl_ns = options.ttl_ms > UINT64_MAX / NC_NS_PER_MS ? NEARCACHE_NONE
+                                                                 : options.ttl_ms * NC_NS_PER_MS;
+    return nc_cache_touch(call.self, &key, ttl_ns, 0) ? 0 : NEARCACHE_MISS;
+}
+
+int nearcache_expire(struct nearcache_tier *tier, const void *name, size_t name_bytes)
+{
+    struct nc_call_context call;
+    struct nc_key key;
+    int outcome = nc_call_begin(&call, tier, name, name_bytes, NULL, &key);
+    if (outcome != 0)
+        return outcome;
+    return nc_cache_expire(call.self, &key) ? 0 : NEARCACHE_MISS;
+}
+
+int nearcache_delete_prefix(struct nearcache_tier *tier, const void *prefix, size_t prefix_bytes,
+                            uint64_t timeout_us, uint64_t *deleted)
+{
+    struct nc_call_context call;
+    uint64_t count = 0;
+    int outcome = nc_call_begin_tier(&call, tier);
+    if (outcome == 0 && (timeout_us == NEARCACHE_NONE || (prefix_bytes > 0 && !prefix) ||
+                         prefix_bytes > NEARCACHE_MAX_KEY_BYTES))
+        outcome = NEARCACHE_EINVAL;
+    if (outcome == 0 && call.cache->link)
+        outcome = nc_clear(&call.cache->sync, call.self, tier, prefix, prefix_bytes,
+                           nc_call_deadline(call.cache, timeout_us), &count);
+    else if (outcome == 0)
+        count = nc_cache_drop_prefix(call.self, tier, prefix, prefix_bytes);
+    if (deleted)
+        *deleted = count;
+    return outcome;
+}
+
+int nearcache_clear(struct nearcache_tier *tier, uint64_t timeout_us, uint64_t *deleted)
+{
+    return nearcache_delete_prefix(tier, NULL, 0, timeout_us, deleted);
+}
+
+void nearcache_query_name(const void *query, size_t query_bytes,
+                          char name[NEARCACHE_QUERY_NAME_BYTES + 1])
+{
+    nc_hash_hex128(query, query_bytes, name);
+}

@@ -1,0 +1,260 @@
+#include "api/runtime.h"
+
+#include "api/config.h"
+#include "base/hash.h"
+#include "nearcache/metrics.h"
+#include "sync/proof.h"
+
+#include <errno.h>
+#include <poll.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/eventfd.h>
+#include <unistd.h>
+
+/* How often expiry looks when nothing else happens, and how soon it goes on when it has work. */
+#define SWEEP_MS 100
+#define SWEEP_BUSY_MS 1
+
+/* ---- maintenance ---- */
+
+static int render(void *arg, enum nc_publish_form form, char *text, size_t capacity, size_t *bytes)
+{
+    return form == NC_PUBLISH_JSON ? nearcache_metrics_json(arg, text, capacity, bytes)
+                                   : nearcache_metrics_prometheus(arg, text, capacity, bytes);
+}
+
+static void *maintain(void *arg)
+{
+    struct nearcache *cache = arg;
+    struct pollfd fds[2] = {{cache->stop_fd, POLLIN, 0}, {-1, POLLIN, 0}};
+    int wait_ms = SWEEP_MS;
+    if (cache->publish)
+        fds[1].fd = nc_publish_fd(cache->publish);
+    for (;;) {
+        poll(fds, 2, wait_ms);
+        if (fds[0].revents)
+            return NULL;
+        if (cache->publish)
+            nc_publish_serve(cache->publish, nc_clock_io_ns(), render, cache);
+        wait_ms = nc_cache_sweep(&cache->cache) ? SWEEP_BUSY_MS : SWEEP_MS;
+    }
+}
+
+static int start_maintenance(struct nearcache *cache)
+{
+    cache->stop_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+    if (cache->stop_fd < 0)
+        return NEARCACHE_EIO;
+    int rc = pthread_create(&cache->maintenance, NULL, maintain, cache);
+    if (rc != 0) {
+        close(cache->stop_fd);
+        return rc == EAGAIN ? NEARCACHE_EIO : NEARCACHE_ENOMEM;
+    }
+    cache->maintenance_runs = true;
+    return 0;
+}
+
+static void stop_maintenance(struct nearcache *cache)
+{
+    uint64_t one = 1;
+    if (!cache->maintenance_runs)
+        return;
+    while (write(cache->stop_fd, &one, sizeof one) < 0 && errno == EINTR)
+        ;
+    pthread_join(cache->maintenance, NULL);
+    close(cache->stop_fd);
+    cache->maintenance_runs = false;
+}
+
+/* ---- the link's events ---- */
+
+static void on_up(void *arg, uint64_t generation)
+{
+    nc_proof_up(arg, generation);
+}
+
+static void on_down(void *arg, uint64_t generation)
+{
+    (void)generation;
+    nc_proof_down(arg);
+}
+
+static void on_connecting(void *arg)
+{
+    nc_proof_set_state(arg, NEARCACHE_LINK_CONNECTING);
+}
+
+static void on_message(void *arg, const char *channel, size_t channel_bytes, const char *payload,
+                       size_t payload_bytes)
+{
+    nc_proof_message(arg, channel, channel_bytes, payload, payload_bytes);
+}
+
+static uint64_t on_tick(void *arg, uint64_t io_ns)
+{
+    return nc_proof_tick(arg, io_ns);
+}
+
+static void init_sync(struct nearcache *cache, uint32_t database)
+{
+    struct nc_sync *sync = &cache->sync;
+    const struct nearcache_config *config = &cache->config;
+    sync->cache = &cache->cache;
+    sync->log = &cache->log;
+    sync->config = (struct nc_sync_config){
+        .name_space = config->name_space,
+        .database = database,
+        .heartbeat_ns = config->heartbeat_ms * NC_NS_PER_MS,
+        .lease_ns = config->lease_ms * NC_NS_PER_MS,
+        .journal_bytes = config->journal_bytes,
+        .journal_entries = config->journal_entries,
+        .on_link = config->on_link,
+        .on_link_arg = config->on_link_arg,
+        .on_refusal = config->on_refusal,
+        .on_refusal_arg = config->on_refusal_arg,
+    };
+    nc_sync_init(sync);
+}
+
+static int open_link(struct nearcache *cache, const struct nearcache_config *config)
+{
+    struct nearcache_redis redis = NEARCACHE_REDIS_INIT;
+    struct nc_redis_settings *settings;
+    if (nc_config_copy(&redis, sizeof redis, config->redis) != 0)
+        return NEARCACHE_EINVAL;
+    int outcome = nc_redis_settings_create(&settings, &redis, &cache->log);
+    if (outcome != 0)
+        return outcome;
+    init_sync(cache, settings->database);
+    struct nc_link_config link = {
+        .settings = settings,
+        .log = &cache->log,
+        .breaker_expiries = config->breaker_expiries,
+        .on_up = on_up,
+        .on_down = on_down,
+        .on_connecting = on_connecting,
+        .on_message = on_message,
+        .on_tick = on_tick,
+        .arg = &cache->sync,
+        .subscriber = true,
+    };
+    outcome = nc_link_open(&cache->link, &link);
+    nc_redis_settings_destroy(settings);
+    if (outcome == 0) {
+        nc_sync_attach(&cache->sync, cache->link);
+        outcome = nc_link_start(cache->link);
+        if (outcome != 0) {
+            nc_link_close(cache->link, nc_clock_io_ns());
+            cache->link = NULL;
+        }
+    }
+    if (outcome != 0)
+        nc_sync_deinit(&cache->sync);
+    return outcome;
+}
+
+/* ---- open and close ---- */
+
+static int open_parts(struct nearcache *cache, const struct nearcache_config *config)
+{
+    struct nc_cache_config cache_config = {
+        .budget_bytes = config->budget_bytes,
+        .capacity_entries = config->capacity_entries,
+        .hash_seed = config->hash_seed,
+        .shards = config->shards,
+        .lease_ns = config->lease_ms * NC_NS_PER_MS,
+        .clock = config->clock,
+        .clock_arg = config->clock_arg,
+        .on_removal = config->on_removal,
+        .on_removal_arg = config->on_removal_arg,
+        .log = &cache->log,
+    };
+    int outcome = nc_cache_init(&cache->cache, &cache_config);
+    if (outcome != 0)
+        return outcome;
+    nc_flights_init(&cache->local_loads);
+    if (config->metrics_socket &&
+        (outcome = nc_publish_open(&cache->publish, config->metrics_socket, &cache->log)) != 0)
+        goto err_after_cache;
+    if (config->redis && (outcome = open_link(cache, config)) != 0)
+        goto err_after_publish;
+    if ((outcome = start_maintenance(cache)) != 0)
+        goto err_after_link;
+    return 0;
+
+err_after_link:
+    if (cache->link) {
+        nc_link_close(cache->link, nc_clock_io_ns());
+        nc_sync_deinit(&cache->sync);
+    }
+err_after_publish:
+    nc_publish_close(cache->publish);
+err_after_cache:
+    nc_flights_deinit(&cache->local_loads);
+    nc_cache_deinit(&cache->cache);
+    return outcome;
+}
+
+int nc_runtime_open(struct nearcache **out, const struct nearcache_config *given)
+{
+    struct nearcache_config config = NEARCACHE_CONFIG_INIT;
+    const char *why = NULL;
+    if (!out || nc_config_copy(&config, sizeof config, given) != 0)
+        return NEARCACHE_EINVAL;
+    struct nc_log log;
+    nc_log_init(&log, config.log, config.log_arg, config.log_level);
+    int outcome = nc_config_complete(&config, &why);
+    if (outcome != 0) {
+        nc_log_write(&log, NEARCACHE_LOG_ERROR, "nearcache_open: %s", why);
+        return outcome;
+    }
+    struct nearcache *cache = aligned_alloc(64, (sizeof *cache + 63) / 64 * 64);
+    if (!cache)
+        return NEARCACHE_ENOMEM;
+    memset(cache, 0, sizeof *cache);
+    cache->log = log;
+    cache->config = config;
+    outcome = open_parts(cache, &config);
+    if (outcome != 0) {
+        nc_log_write(&log, NEARCACHE_LOG_ERROR, "nearcache_open: %s", nearcache_strerror(outcome));
+        free(cache);
+        return outcome;
+    }
+    cache->config.redis = NULL;
+    cache->config.name_space = cache->config.metrics_socket = NULL;
+    *out = cache;
+    return 0;
+}
+
+int nc_runtime_close(struct nearcache *cache, uint64_t timeout_us)
+{
+    if (!cache)
+        return 0;
+    uint64_t deadline_ns =
+        nc_clock_deadline_ns(timeout_us ? timeout_us : cache->config.deadline_us);
+    if (!cache->stopped) {
+        if (nc_life_check(cache->cache.life.word) == NEARCACHE_EFORK)
+            return NEARCACHE_EFORK;
+        /* A last chance for what the journal holds, while the link's thread still runs. */
+        if (cache->link && nc_journal_entries(&cache->sync.journal) > 0 &&
+            nc_sync_state(&cache->sync) == NEARCACHE_LINK_LIVE)
+            nc_proof_wait_live(&cache->sync, deadline_ns);
+        atomic_store(cache->cache.life.word, NC_LIFE_CLOSING);
+        stop_maintenance(cache);
+        if (cache->link) {
+            nc_link_close(cache->link, deadline_ns);
+            nc_sync_deinit(&cache->sync);
+            cache->link = NULL;
+        }
+        nc_publish_close(cache->publish);
+        cache->publish = NULL;
+        nc_flights_deinit(&cache->local_loads);
+        cache->stopped = true;
+    }
+    if (!nc_cache_deinit(&cache->cache))
+        return NEARCACHE_EBUSY;
+    free(cache);
+    return 0;
+}

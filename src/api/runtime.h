@@ -1,0 +1,32 @@
+/*
+ * api/runtime: the cache handle: what it is made of, and the order of start and stop.
+ *
+ *     start   life page, cache, sync, link (its thread), metrics socket, maintenance thread
+ *     stop    the mirror of that
+ */
+#ifndef NC_API_RUNTIME_H
+#define NC_API_RUNTIME_H
+
+#include "api/publish.h"
+#include "cache/cache.h"
+#include "sync/sync.h"
+
+/* Thread-safe. */
+struct nearcache {
+    struct nc_cache cache;
+    struct nc_log log;
+    struct nearcache_config config; /* complete; its pointers are not to be followed */
+    struct nc_link *link;           /* NULL: local-only */
+    struct nc_sync sync;            /* only with a link */
+    struct nc_flights local_loads;  /* without one */
+    struct nc_publish *publish;     /* NULL: none */
+    pthread_t maintenance;
+    bool maintenance_runs;
+    int stop_fd;        /* eventfd: ends the maintenance thread */
+    bool stopped;       /* closed once; only pins keep the rest */
+};
+
+int nc_runtime_open(struct nearcache **cache, const struct nearcache_config *config);
+int nc_runtime_close(struct nearcache *cache, uint64_t timeout_us);
+
+#endif

@@ -1,0 +1,194 @@
+/* api/vectors: rows of a matrix in bulk; see the public header. */
+#include "api/call.h"
+#include "sync/write.h"
+
+#include <stdlib.h>
+
+struct rows {
+    struct nc_call_context *call;
+    struct nearcache_tier *tier;
+    const struct nearcache_name *names;
+    size_t count, stride;
+    char *matrix;
+    int *statuses;
+    enum nearcache_source *sources; /* NULL: not wanted */
+    const struct nc_read_options *options;
+};
+
+static void take_row(struct rows *rows, size_t i, struct nearcache_result *result)
+{
+    if (rows->statuses[i] == 0)
+        memcpy(rows->matrix + i * rows->stride, result->data, rows->tier->row_bytes);
+    if (rows->sources)
+        rows->sources[i] = result->source;
+    nc_call_count_read(rows->call, rows->tier, rows->statuses[i], result);
+    nc_cache_release(result);
+}
+
+/* Rows that are here. Returns how many are left, their numbers in `left`. */
+static size_t read_local(struct rows *rows, size_t *left)
+{
+    size_t count = 0;
+    for (size_t i = 0; i < rows->count; i++) {
+        struct nearcache_result result = {0};
+        struct nc_key key;
+        rows->statuses[i] =
+            nc_cache_key(rows->tier, rows->names[i].data, rows->names[i].bytes, &key);
+        if (rows->statuses[i] != 0) {
+            take_row(rows, i, &result);
+        } else if (!rows->options->refresh &&
+                   nc_call_read_hit(rows->call, &key, &result, &rows->statuses[i])) {
+            take_row(rows, i, &result);
+        } else {
+            rows->statuses[i] = NEARCACHE_MISS;
+            left[count++] = i;
+        }
+    }
+    return count;
+}
+
+/* How many rows are under way at a time: their entries and results are held meanwhile. */
+#define ROUND 1024
+
+static int read_remote(struct rows *rows, const size_t *left, size_t count, uint64_t *read_s)
+{
+    size_t most = count < ROUND ? count : ROUND;
+    struct nc_want *wants = malloc(most * sizeof *wants);
+    struct nearcache_result *results = malloc(most * sizeof *results);
+    int outcome = wants && results ? 0 : NEARCACHE_ENOMEM;
+    for (size_t at = 0; outcome == 0 && at < count; at += most) {
+        size_t n = count - at < most ? count - at : most;
+        memset(results, 0, n * sizeof *results);
+        for (size_t i = 0; i < n; i++) {
+            const struct nearcache_name *name = &rows->names[left[at + i]];
+            nc_cache_key(rows->tier, name->data, name->bytes, &wants[i].key);
+            wants[i].result = &results[i];
+            wants[i].outcome = NEARCACHE_MISS;
+            wants[i].read_s = 0;
+        }
+        if (rows->call->cache->link) {
+            struct nc_fetch_options fetch = nc_call_fetch_options(rows->options);
+            nc_fetch(&rows->call->cache->sync, rows->call->self, wants, n, &fetch);
+        }
+        for (size_t i = 0; i < n; i++) {
+            rows->statuses[left[at + i]] = wants[i].outcome;
+            read_s[at + i] = wants[i].read_s;
+            take_row(rows, left[at + i], &results[i]);
+        }
+    }
+    free(wants);
+    free(results);
+    return outcome;
+}
+
+/* One loader call for up to 32 rows, written through. */
+static void load_chunk(struct rows *rows, const size_t *missing, size_t count, char *block,
+                       nearcache_load_vectors_fn load, void *arg)
+{
+    struct nearcache_name names[NEARCACHE_DEFAULT_LOADER_CHUNK];
+    struct nc_write_item items[NEARCACHE_DEFAULT_LOADER_CHUNK];
+    int statuses[NEARCACHE_DEFAULT_LOADER_CHUNK];
+    size_t made = 0, row_bytes = rows->tier->row_bytes;
+    for (size_t i = 0; i < count; i++) {
+        names[i] = rows->names[missing[i]];
+        statuses[i] = NEARCACHE_MISS;
+    }
+    nc_cache_count(rows->call->self, rows->tier, NC_COUNT_loads, 1);
+    int outcome = load(arg, names, count, block, row_bytes, statuses);
+    if (outcome < 0)
+        nc_cache_count(rows->call->self, rows->tier, NC_COUNT_load_errors, 1);
+    for (size_t i = 0; i < count; i++) {
+        int status = outcome < 0 || statuses[i] < 0 ? NEARCACHE_ELOADER : statuses[i];
+        rows->statuses[missing[i]] = status;
+        if (status != 0)
+            continue;
+        memcpy(rows->matrix + missing[i] * rows->stride, block + i * row_bytes, row_bytes);
+        if (rows->sources)
+            rows->sources[missing[i]] = NEARCACHE_SOURCE_LOADED;
+        nc_cache_count(rows->call->self, rows->tier, NC_COUNT_hits_loaded, 1);
+        struct nc_write_item *item = &items[made++];
+        memset(item, 0, sizeof *item);
+        nc_cache_key(rows->tier, names[i].data, names[i].bytes, &item->key);
+        item->op = NC_WRITE_SET;
+        item->value = block + i * row_bytes;
+        item->value_bytes = row_bytes;
+        item->ttl_ms = rows->tier->redis_ttl_ms;
+    }
+    /* The caller has its rows whatever becomes of the writes; policies and counters tell. */
+    if (rows->call->cache->link)
+        nc_write(&rows->call->cache->sync, rows->call->self, items, made,
+                 nc_call_deadline(rows->call->cache, 0));
+    else
+        for (size_t i = 0; i < made; i++)
+            nc_write_local(rows->call->self, &items[i]);
+    for (size_t i = 0; i < made; i++)
+        nc_call_count_write(rows->call, rows->tier, items[i].outcome, false);
+}
+
+static bool may_load(int status)
+{
+    return status == NEARCACHE_MISS || status == NEARCACHE_EOFFLINK || status == NEARCACHE_ETIMEOUT;
+}
+
+static int load_missing(struct rows *rows, const size_t *left, size_t count,
+                        nearcache_load_vectors_fn load, void *arg)
+{
+    size_t missing[NEARCACHE_DEFAULT_LOADER_CHUNK], n = 0;
+    char *block = aligned_alloc(64, ((size_t)NEARCACHE_DEFAULT_LOADER_CHUNK * rows->tier->row_bytes +
+                                     63) / 64 * 64);
+    if (!block)
+        return NEARCACHE_ENOMEM;
+    for (size_t i = 0; i < count; i++) {
+        if (may_load(rows->statuses[left[i]]))
+            missing[n++] = left[i];
+        if (n == NEARCACHE_DEFAULT_LOADER_CHUNK || (n > 0 && i + 1 == count)) {
+            load_chunk(rows, missing, n, block, load, arg);
+            n = 0;
+        }
+    }
+    free(block);
+    return 0;
+}
+
+int nearcache_get_vectors(struct nearcache_tier *tier, const struct nearcache_name *names,
+                          size_t count, const struct nearcache_read *how, void *matrix,
+                          size_t row_stride_bytes, nearcache_load_vectors_fn load, void *arg,
+                          int *statuses, enum nearcache_source *sources)
+{
+    struct nc_call_context call;
+    struct nc_read_options options;
+    if (!tier || tier->row_bytes == 0 || (row_stride_bytes && row_stride_bytes < tier->row_bytes))
+        return NEARCACHE_EINVAL;
+    if (count == 0)
+        return 0;
+    if (!names || !matrix || !statuses)
+        return NEARCACHE_EINVAL;
+    int outcome = nc_call_begin_tier(&call, tier);
+    if (outcome == 0)
+        outcome = nc_config_read(tier, call.cache->config.deadline_us, how, &options);
+    size_t *left = outcome == 0 ? malloc(count * sizeof *left) : NULL;
+    uint64_t *read_s = outcome == 0 ? malloc(count * sizeof *read_s) : NULL;
+    if (outcome == 0 && (!left || !read_s))
+        outcome = NEARCACHE_ENOMEM;
+    if (outcome == 0) {
+        struct rows rows = {&call, tier, names, count,
+                            row_stride_bytes ? row_stride_bytes : tier->row_bytes,
+                            matrix, statuses, sources, &options};
+        size_t n = read_local(&rows, left);
+        if (n > 0)
+            outcome = read_remote(&rows, left, n, read_s);
+        if (outcome == 0 && n > 0 && load)
+            outcome = load_missing(&rows, left, n, load, arg);
+    }
+    free(left);
+    free(read_s);
+    if (outcome != 0) {
+        for (size_t i = 0; i < count; i++)
+            statuses[i] = outcome;
+        return outcome;
+    }
+    for (size_t i = 0; i < count; i++)
+        if (statuses[i] < 0)
+            return statuses[i];
+    return 0;
+}

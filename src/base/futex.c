@@ -1,0 +1,27 @@
+#include "base/futex.h"
+
+#include "base/clock.h"
+
+#include <errno.h>
+#include <linux/futex.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+bool nc_futex_wait(const _Atomic uint32_t *word, uint32_t expected, uint64_t deadline_ns)
+{
+    struct timespec until, *limit = NULL;
+    if (deadline_ns != UINT64_MAX) {
+        until.tv_sec = (time_t)(deadline_ns / NC_NS_PER_S);
+        until.tv_nsec = (long)(deadline_ns % NC_NS_PER_S);
+        limit = &until;
+    }
+    /* WAIT_BITSET takes an absolute time; plain WAIT would take a relative one and drift. */
+    long rc = syscall(SYS_futex, word, FUTEX_WAIT_BITSET | FUTEX_PRIVATE_FLAG, expected, limit,
+                      NULL, FUTEX_BITSET_MATCH_ANY);
+    return !(rc != 0 && errno == ETIMEDOUT);
+}
+
+void nc_futex_wake(const _Atomic uint32_t *word, int most)
+{
+    syscall(SYS_futex, word, FUTEX_WAKE | FUTEX_PRIVATE_FLAG, most, NULL, NULL, 0);
+}

@@ -1,0 +1,619 @@
+#include "cache/cache.h"
+
+#include "base/hash.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+/* ---- init ---- */
+
+static struct nearcache_tier *tier_of(struct nc_cache *cache, const struct nc_entry *entry)
+{
+    return nc_cache_tier_at(cache, entry->tier);
+}
+
+static void on_removal(void *arg, struct nc_entry *entry, enum nearcache_cause cause)
+{
+    struct nc_cache *cache = arg;
+    struct nearcache_tier *tier = tier_of(cache, entry);
+    struct nc_cache_thread *self = nc_cache_self(cache);
+    static const enum nc_counter counter[] = {
+        [NEARCACHE_CAUSE_EXPIRED] = NC_COUNT_removed_expired,
+        [NEARCACHE_CAUSE_EVICTED] = NC_COUNT_removed_evicted,
+        [NEARCACHE_CAUSE_REPLACED] = NC_COUNT_removed_replaced,
+        [NEARCACHE_CAUSE_INVALIDATED] = NC_COUNT_removed_invalidated,
+        [NEARCACHE_CAUSE_CLEARED] = NC_COUNT_removed_cleared,
+    };
+    nc_cache_count(self, tier, counter[cause], 1);
+    if (!cache->on_removal)
+        return;
+    bool absent = nc_entry_is(entry, NC_ENTRY_NEGATIVE);
+    struct nearcache_removal removal = {tier,
+                                        nc_entry_name(entry),
+                                        entry->name_bytes,
+                                        absent ? NULL : nc_entry_value(entry),
+                                        nc_entry_value_bytes(entry),
+                                        cause};
+    cache->on_removal(cache->on_removal_arg, &removal);
+}
+
+static bool is_dead(void *arg, const struct nc_entry *entry)
+{
+    struct nearcache_tier *tier = tier_of(arg, entry);
+    return atomic_load_explicit(&tier->epoch, memory_order_relaxed) != entry->epoch;
+}
+
+/* Enough buckets that two keys seldom share one, and a 64th of the budget at most. */
+static unsigned choose_bucket_bits(uint64_t budget_bytes, unsigned least)
+{
+    unsigned bits = least > 10 ? least : 10;
+    while (bits < 20 && (sizeof(struct nc_bucket) << (bits + 1)) <= budget_bytes / 64)
+        bits++;
+    return bits;
+}
+
+int nc_cache_init(struct nc_cache *cache, const struct nc_cache_config *config)
+{
+    memset(cache, 0, sizeof *cache);
+    nc_clock_init(&cache->clock, config->clock, config->clock_arg);
+    cache->hash_seed = config->hash_seed ? config->hash_seed : nc_hash_random();
+    /* The coarse clock that hits are judged by is late by up to its resolution. */
+    uint64_t late_ns = 8 * NC_NS_PER_MS;
+    cache->lease_ns = config->lease_ns > late_ns ? config->lease_ns - late_ns : 0;
+    cache->log = config->log;
+    cache->on_removal = config->on_removal;
+    cache->on_removal_arg = config->on_removal_arg;
+    atomic_init(&cache->link_generation, 1);
+    atomic_init(&cache->link_epoch, 1);
+
+    int outcome = nc_life_init(&cache->life);
+    if (outcome != 0)
+        return outcome;
+    if ((outcome = nc_threads_init(&cache->threads, sizeof(struct nc_cache_thread))) != 0)
+        goto err_after_life;
+    struct nc_store_config store = {
+        .budget_bytes = config->budget_bytes,
+        .capacity_entries = config->capacity_entries,
+        .shards = config->shards,
+        .on_removal = on_removal,
+        .is_dead = is_dead,
+        .arg = cache,
+    };
+    if ((outcome = nc_store_init(&cache->store, &store, &cache->threads)) != 0)
+        goto err_after_threads;
+    cache->bucket_bits = choose_bucket_bits(config->budget_bytes, cache->store.shard_bits);
+    cache->buckets = calloc((size_t)1 << cache->bucket_bits, sizeof *cache->buckets);
+    if (!cache->buckets) {
+        outcome = NEARCACHE_ENOMEM;
+        goto err_after_store;
+    }
+    nc_budget_charge(&cache->store, NC_BYTES_FIXED,
+                     (sizeof *cache->buckets << cache->bucket_bits) + sizeof *cache);
+    pthread_mutex_init(&cache->tiers_lock, NULL);
+    return 0;
+
+err_after_store:
+    nc_store_deinit(&cache->store);
+err_after_threads:
+    nc_threads_deinit(&cache->threads);
+err_after_life:
+    nc_life_deinit(&cache->life);
+    return outcome;
+}
+
+bool nc_cache_deinit(struct nc_cache *cache)
+{
+    if (!nc_store_deinit(&cache->store))
+        return false;
+    for (struct nc_thread *t = nc_threads_first(&cache->threads); t; t = t->next)
+        for (unsigned i = 0; i < NEARCACHE_MAX_TIERS; i++)
+            free(atomic_load(&((struct nc_cache_thread *)t)->counters[i]));
+    nc_threads_deinit(&cache->threads);
+    for (uint32_t i = 0; i < NEARCACHE_MAX_TIERS; i++)
+        free(atomic_load(&cache->tiers[i]));
+    free(cache->buckets);
+    pthread_mutex_destroy(&cache->tiers_lock);
+    nc_life_deinit(&cache->life);
+    return true;
+}
+
+/* ---- tiers ---- */
+
+static bool overlaps(const struct nearcache_tier *a, const struct nearcache_tier *b)
+{
+    size_t common = a->prefix_bytes < b->prefix_bytes ? a->prefix_bytes : b->prefix_bytes;
+    return memcmp(a->prefix, b->prefix, common) == 0;
+}
+
+/* Redis refuses overlapping prefixes of BCAST tracking, and an empty one overlaps with all. */
+static const char *conflict_locked(struct nc_cache *cache, const struct nearcache_tier *tier)
+{
+    bool tracks = tier->linked && tier->coherence == NEARCACHE_COHERENCE_TRACKING;
+    if (tracks && tier->prefix_bytes == 0)
+        return "a tier in tracking mode needs a prefix";
+    for (uint32_t i = 0; nc_cache_tier_at(cache, i); i++) {
+        const struct nearcache_tier *other = nc_cache_tier_at(cache, i);
+        if (strcmp(other->name, tier->name) == 0)
+            return "a tier of that name is open";
+        if (tracks && other->coherence == NEARCACHE_COHERENCE_TRACKING && overlaps(other, tier))
+            return "the prefixes of two tiers in tracking mode overlap";
+    }
+    return NULL;
+}
+
+int nc_cache_tier_open(struct nc_cache *cache, const struct nearcache_tier_config *config,
+                       void *owner, bool linked, struct nearcache_tier **out, const char **why)
+{
+    struct nearcache_tier *tier = aligned_alloc(64, (sizeof *tier + 63) / 64 * 64);
+    *why = "out of memory";
+    if (!tier)
+        return NEARCACHE_ENOMEM;
+    int outcome = nc_tier_init(tier, config, linked, why);
+    if (outcome != 0) {
+        free(tier);
+        return outcome;
+    }
+    tier->cache = cache;
+    tier->alive = cache->life.word;
+    tier->owner = owner;
+    pthread_mutex_lock(&cache->tiers_lock);
+    const char *conflict = conflict_locked(cache, tier);
+    uint32_t count = atomic_load(&cache->tier_count);
+    if (conflict || count == NEARCACHE_MAX_TIERS) {
+        *why = conflict ? conflict : "256 tiers are open";
+        free(tier);
+        outcome = NEARCACHE_ECONFIG;
+    } else {
+        tier->id = count;
+        /* Release pairs with the acquire in nc_cache_tier_at. */
+        atomic_store_explicit(&cache->tiers[count], tier, memory_order_release);
+        atomic_store(&cache->tier_count, count + 1);
+        *out = tier;
+    }
+    pthread_mutex_unlock(&cache->tiers_lock);
+    return outcome;
+}
+
+struct nearcache_tier *nc_cache_tier_find(struct nc_cache *cache, const char *name)
+{
+    struct nearcache_tier *tier;
+    for (uint32_t i = 0; (tier = nc_cache_tier_at(cache, i)); i++)
+        if (strcmp(tier->name, name) == 0)
+            return tier;
+    return NULL;
+}
+
+/* ---- counting ---- */
+
+static struct nc_counters *begin_counting(struct nc_cache_thread *self, struct nearcache_tier *tier)
+{
+    struct nc_counters *counters = calloc(1, sizeof *counters);
+    /* Release pairs with the acquire of who sums: the block is zeroed. */
+    if (counters)
+        atomic_store_explicit(&self->counters[tier->id], counters, memory_order_release);
+    return counters;
+}
+
+void nc_cache_count(struct nc_cache_thread *self, struct nearcache_tier *tier,
+                    enum nc_counter which, uint64_t n)
+{
+    struct nc_counters *counters = NULL;
+    if (self) {
+        /* Relaxed: only this thread stores it. */
+        counters = atomic_load_explicit(&self->counters[tier->id], memory_order_relaxed);
+        if (__builtin_expect(!counters, 0))
+            counters = begin_counting(self, tier);
+    }
+    if (counters)
+        nc_counter_add(counters, which, n);
+    else
+        nc_counter_add_shared(&tier->shared, which, n);
+}
+
+void nc_cache_counters(struct nearcache_tier *tier, uint64_t sum[NC_COUNTERS])
+{
+    struct nc_counters *counters;
+    memset(sum, 0, NC_COUNTERS * sizeof sum[0]);
+    nc_counters_sum(sum, &tier->shared);
+    for (struct nc_thread *t = nc_threads_first(&tier->cache->threads); t; t = t->next) {
+        counters = atomic_load_explicit(&((struct nc_cache_thread *)t)->counters[tier->id],
+                                        memory_order_acquire);
+        if (counters)
+            nc_counters_sum(sum, counters);
+    }
+}
+
+/* ---- reading ---- */
+
+int nc_cache_key(struct nearcache_tier *tier, const void *name, size_t name_bytes,
+                 struct nc_key *key)
+{
+    if (__builtin_expect(!name || name_bytes == 0, 0))
+        return NEARCACHE_EINVAL;
+    if (__builtin_expect(name_bytes + tier->prefix_bytes > NEARCACHE_MAX_KEY_BYTES, 0))
+        return NEARCACHE_ETOOBIG;
+    key->tier = tier;
+    key->name = name;
+    key->name_bytes = name_bytes;
+    key->hash = nc_hash_key(tier->cache->hash_seed, tier->id, name, name_bytes);
+    return 0;
+}
+
+static void put_result(struct nearcache_result *result, struct nc_pin pin)
+{
+    result->data = nc_entry_value(pin.entry);
+    result->bytes = nc_entry_value_bytes(pin.entry);
+    result->internal[0] = (uintptr_t)pin.entry;
+    result->internal[1] = pin.where;
+}
+
+static void put_times(struct nearcache_result *result, const struct nc_entry *entry, nc_tick now)
+{
+    result->age_ms = nc_tick_to_ms(now - entry->birth_tick);
+    result->ttl_ms = NEARCACHE_NONE;
+    if (nc_entry_is(entry, NC_ENTRY_EXPIRES)) {
+        nc_tick end =
+            atomic_load_explicit(&((struct nc_entry *)entry)->expiry_tick, memory_order_relaxed);
+        result->ttl_ms = nc_tick_after(end, now) ? nc_tick_to_ms(end - now) : 0;
+    }
+}
+
+/* How far the proof has gone, judged by the reader's own clock. */
+static uint64_t proof_age_ns(const struct nc_cache *cache, uint64_t proof_ns, uint64_t now_ns)
+{
+    uint64_t io_ns = cache->clock.now ? nc_clock_coarse_ns() : now_ns;
+    if (proof_ns == 0)
+        return UINT64_MAX;
+    return io_ns > proof_ns ? io_ns - proof_ns : 0;
+}
+
+enum nc_found nc_cache_find(struct nc_cache_thread *self, const struct nc_key *key, bool stale,
+                            uint64_t max_stale_ns, struct nearcache_result *result)
+{
+    struct nearcache_tier *tier = key->tier;
+    struct nc_cache *cache = tier->cache;
+    enum nc_found found = NC_FOUND_NOTHING;
+    uint64_t proof_ns = 0;
+    /* R2: proof and epoch before the bucket, the clock after it. Acquire pairs with the releases
+     * of nc_proof and nc_cache_tier_epoch: what was dropped before them is not found here. */
+    if (tier->proven)
+        proof_ns = atomic_load_explicit(&cache->proof_ns, memory_order_acquire);
+    uint32_t epoch = atomic_load_explicit(&tier->epoch, memory_order_acquire);
+
+    nc_epoch_enter(&cache->store.epoch, &self->reader);
+    struct nc_shard *shard = nc_store_shard(&cache->store, key->hash);
+    struct nc_entry *entry =
+        nc_index_find(&shard->index, key->hash, tier->id, key->name, key->name_bytes);
+    if (entry && entry->epoch == epoch) {
+        uint64_t now_ns = nc_clock_now_ns(&cache->clock);
+        nc_tick now = nc_tick_of(now_ns);
+        bool absent = nc_entry_is(entry, NC_ENTRY_NEGATIVE);
+        bool fresh = !nc_entry_is(entry, NC_ENTRY_OLD) &&
+                     (!nc_entry_is(entry, NC_ENTRY_EXPIRES) ||
+                      nc_tick_after(atomic_load_explicit(&entry->expiry_tick, memory_order_relaxed),
+                                    now));
+        if (fresh && tier->proven)
+            fresh = proof_age_ns(cache, proof_ns, now_ns) <= cache->lease_ns;
+        if (!fresh && stale)
+            stale = nc_cache_stale_age_ns(tier, entry, now_ns) <= max_stale_ns;
+        if (fresh)
+            found = absent ? NC_FOUND_FRESH_ABSENCE : NC_FOUND_FRESH;
+        else if (stale)
+            found = absent ? NC_FOUND_OLD_ABSENCE : NC_FOUND_OLD;
+        if (found != NC_FOUND_NOTHING) {
+            put_times(result, entry, now);
+            if (!absent)
+                put_result(result, nc_epoch_pin(&self->reader, entry));
+            /* Relaxed: a hint; written only when unset, so a hot entry's line stays shared. */
+            if (atomic_load_explicit(&entry->mark, memory_order_relaxed) == 0)
+                atomic_store_explicit(&entry->mark, 1, memory_order_relaxed);
+        }
+    }
+    nc_epoch_leave(&self->reader);
+    return found;
+}
+
+uint64_t nc_cache_stale_age_ns(const struct nearcache_tier *tier, const struct nc_entry *entry,
+                               uint64_t now_ns)
+{
+    struct nc_cache *cache = tier->cache;
+    uint64_t age_ns = nc_tick_to_ms(nc_tick_of(now_ns) - entry->birth_tick) * NC_NS_PER_MS;
+    uint64_t last_ns = atomic_load_explicit(&cache->last_proof_ns, memory_order_relaxed);
+    /* While the link was proven the copy was true, however old it is. */
+    if (tier->proven && last_ns) {
+        uint64_t unproven_ns = proof_age_ns(cache, last_ns, now_ns);
+        return unproven_ns < age_ns ? unproven_ns : age_ns;
+    }
+    return age_ns;
+}
+
+void nc_cache_hold(struct nc_cache_thread *self, struct nearcache_tier *tier,
+                   struct nc_entry *entry, struct nearcache_result *result)
+{
+    struct nc_cache *cache = tier->cache;
+    put_times(result, entry, nc_tick_of(nc_clock_now_ns(&cache->clock)));
+    put_result(result, nc_epoch_pin(&self->reader, entry));
+}
+
+struct nc_entry *nc_cache_held_entry(const struct nearcache_result *result)
+{
+    return (struct nc_entry *)result->internal[0];
+}
+
+void nc_cache_release(struct nearcache_result *result)
+{
+    struct nc_pin pin = {nc_cache_held_entry(result), result->internal[1]};
+    if (!pin.entry)
+        return;
+    result->internal[0] = result->internal[1] = 0;
+    result->data = NULL;
+    nc_epoch_unpin(pin);
+}
+
+/* ---- tickets and filling ---- */
+
+static struct nc_bucket *bucket_of(const struct nc_cache *cache, uint64_t hash)
+{
+    return &cache->buckets[hash >> (64 - cache->bucket_bits)];
+}
+
+struct nc_ticket nc_cache_ticket(const struct nc_key *key)
+{
+    struct nc_cache *cache = key->tier->cache;
+    struct nc_ticket ticket;
+    /* Acquire pairs with the writers of each: what is read from Redis after this is not older than
+     * what the ticket stands for. */
+    ticket.generation = atomic_load_explicit(&cache->link_generation, memory_order_acquire);
+    ticket.epoch = atomic_load_explicit(&key->tier->epoch, memory_order_acquire);
+    ticket.changes =
+        atomic_load_explicit(&bucket_of(cache, key->hash)->changes, memory_order_acquire);
+    return ticket;
+}
+
+struct nc_entry *nc_cache_entry_create(struct nc_cache_thread *self, const struct nc_key *key,
+                                       size_t value_bytes, bool absent)
+{
+    (void)self;
+    uint8_t flags = (uint8_t)((absent ? NC_ENTRY_NEGATIVE : 0) |
+                              (key->tier->row_bytes ? NC_ENTRY_ALIGNED : 0));
+    return nc_entry_create(key->hash, key->tier->id, key->name, key->name_bytes, value_bytes, flags);
+}
+
+void nc_cache_entry_destroy(struct nc_cache_thread *self, struct nc_entry *entry)
+{
+    (void)self;
+    nc_entry_destroy(entry);
+}
+
+void nc_cache_entry_times(struct nc_cache_thread *self, const struct nc_key *key,
+                          struct nc_entry *entry, uint64_t now_ns, uint64_t ttl_ns)
+{
+    entry->birth_tick = nc_tick_of(now_ns);
+    if (ttl_ns == NEARCACHE_NONE || ttl_ns > (UINT64_C(1) << (31 + NC_TICK_SHIFT)) - 1)
+        return;
+    ttl_ns = nc_tier_local_ttl_ns(key->tier, ttl_ns, nc_hash_step(&self->random));
+    /* Rounded down: what is over is over by the reader's coarser clock too. */
+    atomic_store_explicit(&entry->expiry_tick, nc_tick_of(now_ns + ttl_ns), memory_order_relaxed);
+    atomic_fetch_or_explicit(&entry->flags, NC_ENTRY_EXPIRES, memory_order_relaxed);
+}
+
+void nc_cache_orphan(struct nc_cache_thread *self, struct nearcache_tier *tier,
+                     struct nc_entry *entry)
+{
+    (void)self;
+    nc_epoch_retire(&tier->cache->store.epoch, entry);
+}
+
+int nc_cache_copy(struct nc_cache_thread *self, const struct nc_key *key, const void *value,
+                  size_t value_bytes, struct nearcache_result *result)
+{
+    struct nc_entry *entry = nc_cache_entry_create(self, key, value_bytes, false);
+    if (!entry)
+        return NEARCACHE_ENOMEM;
+    if (value_bytes)
+        memcpy(nc_entry_value(entry), value, value_bytes);
+    entry->birth_tick = nc_tick_of(nc_clock_now_ns(&key->tier->cache->clock));
+    nc_cache_hold(self, key->tier, entry, result);
+    nc_cache_orphan(self, key->tier, entry);
+    return 0;
+}
+
+/* R3, R4: whether what was read or written may still be kept. */
+static bool may_keep_locked(const struct nc_key *key, const struct nc_ticket *ticket,
+                            uint64_t version)
+{
+    struct nearcache_tier *tier = key->tier;
+    struct nc_cache *cache = tier->cache;
+    const struct nc_bucket *bucket = bucket_of(cache, key->hash);
+    if (ticket->epoch != atomic_load_explicit(&tier->epoch, memory_order_acquire))
+        return false;
+    if (ticket->generation != 0 &&
+        ticket->generation != atomic_load_explicit(&cache->link_generation, memory_order_acquire))
+        return false;
+    if (version == 0)
+        return ticket->changes == atomic_load_explicit(&bucket->changes, memory_order_relaxed);
+    return bucket->epoch != atomic_load_explicit(&cache->link_epoch, memory_order_acquire) ||
+           bucket->version <= version;
+}
+
+bool nc_cache_fill(struct nc_cache_thread *self, const struct nc_key *key,
+                   const struct nc_ticket *ticket, struct nc_entry *entry)
+{
+    struct nearcache_tier *tier = key->tier;
+    struct nc_store *store = &tier->cache->store;
+    struct nc_shard *shard = nc_store_shard(store, key->hash);
+    struct nc_removed removed = {NULL, NULL};
+    bool raced = false, kept = false;
+    entry->epoch = ticket->epoch;
+    nc_shard_lock(shard);
+    if (!may_keep_locked(key, ticket, entry->version)) {
+        raced = true;
+    } else {
+        struct nc_entry *old =
+            nc_shard_find_locked(shard, key->hash, tier->id, key->name, key->name_bytes);
+        /* An insert never replaces an entry of a higher version. */
+        if (old && old->epoch == entry->epoch && old->version > entry->version)
+            raced = true;
+        else
+            kept = nc_shard_insert_locked(shard, entry, &removed);
+    }
+    nc_shard_unlock(shard);
+    nc_store_settle(store, &removed);
+    if (raced)
+        nc_cache_count(self, tier, NC_COUNT_race_discards, 1);
+    if (!kept)
+        nc_cache_orphan(self, tier, entry);
+    return kept;
+}
+
+/* ---- dropping ---- */
+
+void nc_cache_observe(struct nc_cache_thread *self, const struct nc_key *key, uint64_t version)
+{
+    struct nearcache_tier *tier = key->tier;
+    struct nc_cache *cache = tier->cache;
+    struct nc_bucket *bucket = bucket_of(cache, key->hash);
+    struct nc_shard *shard = nc_store_shard(&cache->store, key->hash);
+    struct nc_removed removed = {NULL, NULL};
+    (void)self;
+    nc_shard_lock(shard);
+    uint32_t link_epoch = atomic_load_explicit(&cache->link_epoch, memory_order_acquire);
+    if (bucket->epoch != link_epoch || bucket->version < version) {
+        bucket->epoch = link_epoch;
+        bucket->version = version;
+    }
+    /* Release pairs with the acquire in nc_cache_ticket. */
+    atomic_fetch_add_explicit(&bucket->changes, 1, memory_order_release);
+    struct nc_entry *entry =
+        nc_shard_find_locked(shard, key->hash, tier->id, key->name, key->name_bytes);
+    if (entry && entry->version < version)
+        nc_shard_remove_locked(shard, entry, NEARCACHE_CAUSE_INVALIDATED, &removed);
+    nc_shard_unlock(shard);
+    nc_store_settle(&cache->store, &removed);
+}
+
+void nc_cache_drop(struct nc_cache_thread *self, const struct nc_key *key,
+                   enum nearcache_cause cause)
+{
+    struct nearcache_tier *tier = key->tier;
+    struct nc_cache *cache = tier->cache;
+    struct nc_shard *shard = nc_store_shard(&cache->store, key->hash);
+    struct nc_removed removed = {NULL, NULL};
+    (void)self;
+    nc_shard_lock(shard);
+    atomic_fetch_add_explicit(&bucket_of(cache, key->hash)->changes, 1, memory_order_release);
+    struct nc_entry *entry =
+        nc_shard_find_locked(shard, key->hash, tier->id, key->name, key->name_bytes);
+    if (entry)
+        nc_shard_remove_locked(shard, entry, cause, &removed);
+    nc_shard_unlock(shard);
+    nc_store_settle(&cache->store, &removed);
+}
+
+/* The live local copy of a key, under its shard's lock. */
+static struct nc_entry *live_locked(struct nc_shard *shard, const struct nc_key *key)
+{
+    struct nearcache_tier *tier = key->tier;
+    struct nc_entry *entry =
+        nc_shard_find_locked(shard, key->hash, tier->id, key->name, key->name_bytes);
+    if (entry && entry->epoch == atomic_load_explicit(&tier->epoch, memory_order_acquire) &&
+        !nc_entry_is(entry, NC_ENTRY_NEGATIVE))
+        return entry;
+    return NULL;
+}
+
+static bool is_over(const struct nc_entry *entry, nc_tick now)
+{
+    return nc_entry_is(entry, NC_ENTRY_EXPIRES) &&
+           !nc_tick_after(
+               atomic_load_explicit(&((struct nc_entry *)entry)->expiry_tick, memory_order_relaxed),
+               now);
+}
+
+bool nc_cache_expire(struct nc_cache_thread *self, const struct nc_key *key)
+{
+    struct nc_shard *shard = nc_store_shard(&key->tier->cache->store, key->hash);
+    nc_tick now = nc_tick_of(nc_clock_now_ns(&key->tier->cache->clock));
+    (void)self;
+    nc_shard_lock(shard);
+    struct nc_entry *entry = live_locked(shard, key);
+    bool here = entry && !is_over(entry, now);
+    if (here)
+        atomic_fetch_or_explicit(&entry->flags, NC_ENTRY_OLD, memory_order_relaxed);
+    nc_shard_unlock(shard);
+    return here;
+}
+
+bool nc_cache_touch(struct nc_cache_thread *self, const struct nc_key *key, uint64_t ttl_ns,
+                    uint64_t version)
+{
+    struct nearcache_tier *tier = key->tier;
+    struct nc_cache *cache = tier->cache;
+    struct nc_shard *shard = nc_store_shard(&cache->store, key->hash);
+    uint64_t now_ns = nc_clock_now_ns(&cache->clock);
+    if (ttl_ns > tier->local_ttl_ns)
+        ttl_ns = tier->local_ttl_ns;
+    nc_shard_lock(shard);
+    struct nc_entry *entry = live_locked(shard, key);
+    bool here = entry && !is_over(entry, nc_tick_of(now_ns));
+    if (here) {
+        if (ttl_ns == NEARCACHE_NONE) {
+            atomic_fetch_and_explicit(&entry->flags, (uint8_t)~NC_ENTRY_EXPIRES,
+                                      memory_order_relaxed);
+        } else {
+            ttl_ns = nc_tier_local_ttl_ns(tier, ttl_ns, nc_hash_step(&self->random));
+            atomic_store_explicit(&entry->expiry_tick, nc_tick_of(now_ns + ttl_ns),
+                                  memory_order_relaxed);
+            atomic_fetch_or_explicit(&entry->flags, NC_ENTRY_EXPIRES, memory_order_relaxed);
+        }
+        if (version) {
+            struct nc_bucket *bucket = bucket_of(cache, key->hash);
+            bucket->epoch = atomic_load_explicit(&cache->link_epoch, memory_order_acquire);
+            bucket->version = version > bucket->version ? version : bucket->version;
+            entry->version = version;
+        }
+    }
+    nc_shard_unlock(shard);
+    return here;
+}
+
+void nc_cache_tier_epoch(struct nearcache_tier *tier)
+{
+    /* Release pairs with the acquires of hits and tickets. */
+    atomic_fetch_add_explicit(&tier->epoch, 1, memory_order_release);
+}
+
+void nc_cache_link_epoch(struct nc_cache *cache)
+{
+    struct nearcache_tier *tier;
+    atomic_fetch_add_explicit(&cache->link_epoch, 1, memory_order_release);
+    for (uint32_t i = 0; (tier = nc_cache_tier_at(cache, i)); i++)
+        if (tier->proven)
+            nc_cache_tier_epoch(tier);
+}
+
+struct prefix {
+    const struct nearcache_tier *tier;
+    const void *bytes;
+    size_t count;
+};
+
+static bool has_prefix(void *arg, const struct nc_entry *entry)
+{
+    const struct prefix *prefix = arg;
+    return entry->tier == prefix->tier->id && entry->name_bytes >= prefix->count &&
+           memcmp(entry->name, prefix->bytes, prefix->count) == 0;
+}
+
+uint64_t nc_cache_drop_prefix(struct nc_cache_thread *self, struct nearcache_tier *tier,
+                              const void *prefix, size_t prefix_bytes)
+{
+    struct prefix match = {tier, prefix_bytes ? prefix : "", prefix_bytes};
+    (void)self;
+    return nc_store_remove_if(&tier->cache->store, has_prefix, &match, NEARCACHE_CAUSE_CLEARED);
+}
+
+bool nc_cache_sweep(struct nc_cache *cache)
+{
+    return nc_store_sweep(&cache->store, nc_tick_of(nc_clock_now_ns(&cache->clock)));
+}

@@ -1,0 +1,207 @@
+/*
+ * cache/cache: key -> tier -> shard: what may be called fresh, what may be inserted, what must go.
+ *
+ * A cache that knows no network. The layer above tells it what the network said: proofs, epochs,
+ * versions, invalidations (coherence in docs/coherence.md names the rules R1-R13). It promises:
+ *  - a hit takes no lock, makes no system call and writes no shared line;
+ *  - ticket check and insertion are one step under the shard's lock (nc_cache_fill), and so are
+ *    observing a version and dropping the copy it outdates (nc_cache_observe);
+ *  - the removal callback never runs under a lock.
+ *
+ * Lock order: tiers_lock, then one shard lock at a time (store/shard.h).
+ */
+#ifndef NC_CACHE_CACHE_H
+#define NC_CACHE_CACHE_H
+
+#include "base/clock.h"
+#include "base/log.h"
+#include "base/thread.h"
+#include "cache/life.h"
+#include "cache/tier.h"
+#include "memory/epoch.h"
+#include "store/store.h"
+
+#include <pthread.h>
+
+struct nc_cache_config {
+    uint64_t budget_bytes, capacity_entries, hash_seed;
+    uint32_t shards;
+    uint64_t lease_ns; /* how long a proof lasts */
+    nearcache_clock_fn clock;
+    void *clock_arg;
+    nearcache_removal_fn on_removal;
+    void *on_removal_arg;
+    const struct nc_log *log;
+};
+
+/*
+ * What is known about the keys of one bucket. Guarded by the lock of the shard that the bucket
+ * belongs to; the counter is read without it when a ticket is taken.
+ */
+struct nc_bucket {
+    uint64_t version; /* largest s known to have changed a key here ... */
+    uint32_t epoch;   /* ... in this epoch of the link; an older one means none */
+    _Atomic uint32_t changes;
+};
+
+/* Thread-safe. */
+struct nc_cache {
+    struct nc_clock clock;
+    struct nc_life life;
+    struct nc_threads threads; /* records of struct nc_cache_thread */
+    struct nc_store store;
+    uint64_t hash_seed;
+    uint64_t lease_ns;
+    const struct nc_log *log;
+    nearcache_removal_fn on_removal;
+    void *on_removal_arg;
+
+    /* Written by the link thread about once a heartbeat, read by hits of tiers that need it. */
+    _Alignas(64) _Atomic uint64_t proof_ns; /* machine's monotonic time; 0: none */
+    _Atomic uint64_t last_proof_ns;       /* the newest that there ever was; never goes back to 0 */
+    _Atomic uint64_t link_generation;
+    _Atomic uint32_t link_epoch;
+
+    _Alignas(64) struct nc_bucket *buckets;
+    unsigned bucket_bits;
+
+    pthread_mutex_t tiers_lock; /* for opening; reading tiers[] needs none */
+    _Atomic uint32_t tier_count;
+    struct nearcache_tier *_Atomic tiers[NEARCACHE_MAX_TIERS];
+};
+
+/* A thread's record: what readers need, then counters per tier. Written by its thread alone. */
+struct nc_cache_thread {
+    struct nc_reader reader;
+    uint64_t random;
+    struct nc_counters *_Atomic counters[NEARCACHE_MAX_TIERS];
+};
+
+/* A key on its way through one call. Refers to the caller's bytes. */
+struct nc_key {
+    struct nearcache_tier *tier;
+    const void *name;
+    size_t name_bytes;
+    uint64_t hash;
+};
+
+/* Taken before a request is sent; a fill whose ticket is void is not cached (R3). */
+struct nc_ticket {
+    uint64_t generation;
+    uint32_t epoch;   /* of the tier */
+    uint32_t changes; /* of the bucket */
+};
+
+/* What was found. */
+enum nc_found {
+    NC_FOUND_NOTHING,
+    NC_FOUND_FRESH,         /* pinned in the result */
+    NC_FOUND_FRESH_ABSENCE, /* known to be absent */
+    NC_FOUND_OLD,           /* not fresh, within max_stale: pinned in the result */
+    NC_FOUND_OLD_ABSENCE
+};
+
+int nc_cache_init(struct nc_cache *cache, const struct nc_cache_config *config);
+/* False: handles are still pinned, nothing was freed but what nobody can reach any more. */
+bool nc_cache_deinit(struct nc_cache *cache);
+
+/* As nearcache_tier_open; *why is static text on failure. */
+int nc_cache_tier_open(struct nc_cache *cache, const struct nearcache_tier_config *config,
+                       void *owner, bool linked, struct nearcache_tier **tier, const char **why);
+struct nearcache_tier *nc_cache_tier_find(struct nc_cache *cache, const char *name);
+/* The tier of a number, NULL behind the last one. */
+static inline struct nearcache_tier *nc_cache_tier_at(struct nc_cache *cache, uint32_t i)
+{
+    /* Acquire pairs with the release of opening: a tier that is seen is complete. */
+    return i < NEARCACHE_MAX_TIERS
+               ? atomic_load_explicit(&cache->tiers[i], memory_order_acquire)
+               : NULL;
+}
+
+/* The calling thread's record; NULL: out of memory. */
+static inline struct nc_cache_thread *nc_cache_self(struct nc_cache *cache)
+{
+    return (struct nc_cache_thread *)nc_threads_self(&cache->threads);
+}
+void nc_cache_count(struct nc_cache_thread *self, struct nearcache_tier *tier,
+                    enum nc_counter which, uint64_t n);
+/* sum[] over all threads. */
+void nc_cache_counters(struct nearcache_tier *tier, uint64_t sum[NC_COUNTERS]);
+
+/* Checks the arguments that every call with a key has, and hashes it. 0, EINVAL or ETOOBIG. */
+int nc_cache_key(struct nearcache_tier *tier, const void *name, size_t name_bytes,
+                 struct nc_key *key);
+
+/*
+ * The hit path. With `stale` false only fresh copies count. Fills result (data, bytes, age, ttl,
+ * pin) for FRESH and OLD, age and ttl for absences; sets no source.
+ */
+enum nc_found nc_cache_find(struct nc_cache_thread *self, const struct nc_key *key, bool stale,
+                            uint64_t max_stale_ns, struct nearcache_result *result);
+
+/* For how long a copy may have been untrue: since the last proof, or since it was read. */
+uint64_t nc_cache_stale_age_ns(const struct nearcache_tier *tier, const struct nc_entry *entry,
+                               uint64_t now_ns);
+
+/* Pins an entry that is reachable (own, or pinned by another) into the result. */
+void nc_cache_hold(struct nc_cache_thread *self, struct nearcache_tier *tier,
+                   struct nc_entry *entry, struct nearcache_result *result);
+
+struct nc_ticket nc_cache_ticket(const struct nc_key *key);
+
+/*
+ * A private entry for `key`, to be filled by the caller and handed to nc_cache_fill. NULL: out of
+ * memory. `aligned` values start on a 64-byte line whatever their size.
+ */
+struct nc_entry *nc_cache_entry_create(struct nc_cache_thread *self, const struct nc_key *key,
+                                       size_t value_bytes, bool absent);
+/* Sets when the entry was read (now_ns) and when it is over; jitter is taken off here. */
+void nc_cache_entry_times(struct nc_cache_thread *self, const struct nc_key *key,
+                          struct nc_entry *entry, uint64_t now_ns, uint64_t ttl_ns);
+
+/* Destroys a private entry that nobody holds. */
+void nc_cache_entry_destroy(struct nc_cache_thread *self, struct nc_entry *entry);
+/* A private entry that is not to be cached: it lives as long as the pins that were taken of it. */
+void nc_cache_orphan(struct nc_cache_thread *self, struct nearcache_tier *tier,
+                     struct nc_entry *entry);
+/* An orphan made of bytes, pinned in the result. 0 or NEARCACHE_ENOMEM. */
+int nc_cache_copy(struct nc_cache_thread *self, const struct nc_key *key, const void *value,
+                  size_t value_bytes, struct nearcache_result *result);
+/* The entry that a result pins. */
+struct nc_entry *nc_cache_held_entry(const struct nearcache_result *result);
+
+/*
+ * Inserts a private entry if its ticket still holds and, when it has a version, nothing newer is
+ * known. Either way the entry now belongs to the cache, and `pin` (taken before) keeps it readable
+ * for the caller. True: it is cached. False: it is not (a race discard when `raced`, counted).
+ */
+bool nc_cache_fill(struct nc_cache_thread *self, const struct nc_key *key,
+                   const struct nc_ticket *ticket, struct nc_entry *entry);
+
+/* observe(key, s) of the protocol: remember s, drop the copy iff it is older. */
+void nc_cache_observe(struct nc_cache_thread *self, const struct nc_key *key, uint64_t version);
+/* R7: drop whatever the version, void all tickets of the bucket. Also used before own writes. */
+void nc_cache_drop(struct nc_cache_thread *self, const struct nc_key *key,
+                   enum nearcache_cause cause);
+
+/* Soft expiry and a moved deadline of the local copy. False: not here. */
+bool nc_cache_expire(struct nc_cache_thread *self, const struct nc_key *key);
+bool nc_cache_touch(struct nc_cache_thread *self, const struct nc_key *key, uint64_t ttl_ns,
+                    uint64_t version);
+
+/* Forgets a tier's entries in O(1): they are dead at once and swept later. */
+void nc_cache_tier_epoch(struct nearcache_tier *tier);
+/* The same for all tiers that a link serves, and for all versions that were observed (R8). */
+void nc_cache_link_epoch(struct nc_cache *cache);
+
+/* Drops a tier's entries whose name begins with `prefix` now. Returns how many. */
+uint64_t nc_cache_drop_prefix(struct nc_cache_thread *self, struct nearcache_tier *tier,
+                              const void *prefix, size_t prefix_bytes);
+
+/* Maintenance: expiry that gives memory back. True: there is more to do. */
+bool nc_cache_sweep(struct nc_cache *cache);
+
+/* Ends a result's pin; any thread. */
+void nc_cache_release(struct nearcache_result *result);
+
+#endif

@@ -1,0 +1,63 @@
+/*
+ * cache/tier: a named group of keys: prefix, TTLs, limits, policies, counters.
+ *
+ * A tier is set up once and then only read, but for its epoch. It knows nothing of Redis beyond
+ * whether its copies need the link's proof to be called fresh.
+ */
+#ifndef NC_CACHE_TIER_H
+#define NC_CACHE_TIER_H
+
+#include "metrics/counter.h"
+#include "nearcache.h"
+
+#include <stdatomic.h>
+#include <stdbool.h>
+
+struct nc_cache;
+
+/* Thread-safe: constant after nc_tier_init, but for the atomics. */
+struct nearcache_tier {
+    /* The line that every hit reads; written by epoch changes only. */
+    _Alignas(64) _Atomic uint32_t epoch; /* entries of another epoch are dead */
+    uint32_t id;
+    const _Atomic uint32_t *alive; /* the cache's life page, see cache/life */
+    struct nc_cache *cache;
+    uint64_t local_ttl_ns;    /* NEARCACHE_NONE: none */
+    uint64_t negative_ttl_ns; /* NEARCACHE_NONE: absences are not remembered */
+    uint64_t max_stale_ns;
+    bool proven; /* fresh only while the link is proven: Redis configured, coherence not none */
+    bool linked; /* Redis is configured */
+
+    _Alignas(64) void *owner; /* what the layer above hangs here */
+    uint64_t redis_ttl_ms;    /* NEARCACHE_NONE: no expiry */
+    uint64_t jitter_percent;
+    uint64_t largest_local_bytes;
+    uint64_t soft_timeout_us;
+    uint64_t eager_refresh_percent;
+    uint64_t budget_share_percent;
+    enum nearcache_off_link off_link;
+    enum nearcache_outage_writes outage_writes;
+    enum nearcache_coherence coherence;
+    enum nearcache_policy policy;
+    enum nearcache_kind kind;
+    uint32_t row_bytes; /* of a vector; 0: bytes */
+    size_t prefix_bytes;
+    char prefix[256];
+    char name[32];
+    struct nc_counters shared; /* of threads that could not get a block of their own */
+};
+
+/*
+ * Checks a configuration and fills in a tier. `linked`: Redis is configured.
+ * Returns 0, NEARCACHE_EINVAL; *why then says what is wrong (static text).
+ */
+int nc_tier_init(struct nearcache_tier *tier, const struct nearcache_tier_config *config,
+                 bool linked, const char **why);
+
+/* The presets of the public header. NEARCACHE_EINVAL for an unknown one. */
+int nc_tier_preset(enum nearcache_preset preset, struct nearcache_tier_config *config);
+
+/* The local TTL with this entry's jitter taken off; `random` is any number. */
+uint64_t nc_tier_local_ttl_ns(const struct nearcache_tier *tier, uint64_t ttl_ns, uint64_t random);
+
+#endif

@@ -1,0 +1,50 @@
+/*
+ * redis/conn: one connection: a non-blocking socket, its output buffer and its reader. It knows
+ * nothing of calls and threads: one thread at a time.
+ */
+#ifndef NC_REDIS_CONN_H
+#define NC_REDIS_CONN_H
+
+#include "redis/command.h"
+#include "redis/link.h"
+#include "redis/reply.h"
+#include "redis/settings.h"
+
+struct nc_conn {
+    int fd; /* -1: closed */
+    struct nc_reader *reader;
+    struct nc_reader_events events; /* who gets the replies; changed between replies only */
+    char *out;
+    size_t out_used, out_sent, out_room;
+    struct nc_link_stats *stats;
+};
+
+void nc_conn_init(struct nc_conn *conn, struct nc_link_stats *stats);
+/*
+ * Connects and presents itself (AUTH, SELECT, CLIENT SETNAME), all within the deadline; `stop_fd`
+ * readable ends it early. 0; NEARCACHE_EOFFLINK, NEARCACHE_ETIMEOUT, NEARCACHE_EAUTH,
+ * NEARCACHE_EPROTOCOL, NEARCACHE_EIO, NEARCACHE_ENOMEM.
+ */
+int nc_conn_open(struct nc_conn *conn, const struct nc_redis_settings *settings, int stop_fd,
+                 uint64_t deadline_ns);
+void nc_conn_close(struct nc_conn *conn);
+
+/* Queues bytes. NEARCACHE_ENOMEM: nothing was queued. */
+int nc_conn_queue(struct nc_conn *conn, const char *bytes, size_t count);
+/* Sends what the socket takes. 0 or NEARCACHE_EOFFLINK. */
+int nc_conn_flush(struct nc_conn *conn);
+static inline bool nc_conn_has_output(const struct nc_conn *conn)
+{
+    return conn->out_sent < conn->out_used;
+}
+/* Reads and parses once. 0 (also when nothing was there); a failure: the connection is lost. */
+int nc_conn_read(struct nc_conn *conn);
+
+/*
+ * One request and its reply, waiting; for handshakes. Replies of that request go to the sink.
+ * Returns 0 or why not; an error reply is delivered as such.
+ */
+int nc_conn_round_trip(struct nc_conn *conn, const struct nc_command *command, struct nc_sink *sink,
+                       int stop_fd, uint64_t deadline_ns);
+
+#endif

@@ -1,0 +1,417 @@
+#include "redis/link.h"
+
+#include "base/clock.h"
+#include "base/hash.h"
+#include "redis/backoff.h"
+#include "redis/breaker.h"
+#include "redis/mux.h"
+#include "redis/subscriber.h"
+
+#include <errno.h>
+#include <poll.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/eventfd.h>
+#include <unistd.h>
+
+/* Making all connections of a link takes this long at most; a stopped server accepts and is mute. */
+#define CONNECT_NS (1 * NC_NS_PER_S)
+#define SUBSCRIBE_NS (500 * NC_NS_PER_MS)
+
+struct nc_link {
+    struct nc_link_config config;
+    struct nc_redis_settings *settings;
+    struct nc_link_stats stats;
+    struct nc_breaker breaker;
+    struct nc_backoff backoff;
+    struct nc_subscriber subscriber;
+    unsigned singles;       /* muxes[0 .. singles), then the one for batches */
+    struct nc_mux *muxes;
+    _Atomic uint32_t callers; /* waiting for single requests */
+    pthread_t thread;
+    bool started;
+    int stop_fd, wake_fd;
+    uint64_t generation;
+    char server[96];
+    _Atomic bool auth_refused;
+    _Atomic(const char *) failure; /* why the link is to be torn down; NULL: it is not */
+};
+
+static void signal_fd(int fd)
+{
+    uint64_t one = 1;
+    while (write(fd, &one, sizeof one) < 0 && errno == EINTR)
+        ;
+}
+
+void nc_link_wake(struct nc_link *link)
+{
+    signal_fd(link->wake_fd);
+}
+
+void nc_link_fail(struct nc_link *link, const char *why)
+{
+    atomic_store(&link->failure, why);
+    nc_link_wake(link);
+}
+
+static void on_orphans(void *arg)
+{
+    nc_link_wake(arg);
+}
+
+static void on_reply(void *arg)
+{
+    nc_breaker_answered(&((struct nc_link *)arg)->breaker);
+}
+
+/* ---- open ---- */
+
+int nc_link_open(struct nc_link **out, const struct nc_link_config *config)
+{
+    struct nc_link *link = calloc(1, sizeof *link);
+    if (!link)
+        return NEARCACHE_ENOMEM;
+    link->config = *config;
+    int outcome = nc_redis_settings_copy(&link->settings, config->settings);
+    if (outcome != 0) {
+        free(link);
+        return outcome;
+    }
+    link->config.settings = link->settings;
+    link->singles = link->settings->connections;
+    link->muxes = calloc(link->singles + 1, sizeof *link->muxes);
+    link->stop_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+    link->wake_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+    if (!link->muxes || link->stop_fd < 0 || link->wake_fd < 0) {
+        outcome = link->muxes ? NEARCACHE_EIO : NEARCACHE_ENOMEM;
+        if (link->stop_fd >= 0)
+            close(link->stop_fd);
+        if (link->wake_fd >= 0)
+            close(link->wake_fd);
+        free(link->muxes);
+        nc_redis_settings_destroy(link->settings);
+        free(link);
+        return outcome;
+    }
+    for (unsigned i = 0; i <= link->singles; i++) {
+        nc_mux_init(&link->muxes[i], &link->stats);
+        link->muxes[i].on_orphans = on_orphans;
+        link->muxes[i].on_reply = on_reply;
+        link->muxes[i].arg = link;
+    }
+    nc_subscriber_init(&link->subscriber, &link->stats, config->on_message, config->arg);
+    nc_breaker_init(&link->breaker, config->breaker_expiries);
+    link->backoff.random = nc_hash_random();
+    *out = link;
+    return 0;
+}
+
+/* ---- who the server is ---- */
+
+struct identity {
+    struct nc_sink sink;
+    char text[96];
+};
+
+/* The value behind `field:` in INFO's text. */
+static void append_field(struct identity *id, const char *info, size_t bytes, const char *field)
+{
+    const char *at = memmem(info, bytes, field, strlen(field));
+    if (!at)
+        return;
+    at += strlen(field);
+    size_t used = strlen(id->text);
+    while (at < info + bytes && *at != '\r' && *at != '\n' && used + 1 < sizeof id->text)
+        id->text[used++] = *at++;
+    id->text[used] = 0;
+}
+
+static int on_info(struct nc_sink *sink, const struct nc_reply_part *part)
+{
+    struct identity *id = (struct identity *)sink;
+    if (part->type == NC_REPLY_BULK) {
+        append_field(id, part->str, part->bytes, "run_id:");
+        append_field(id, part->str, part->bytes, "master_replid:");
+    }
+    return 0;
+}
+
+static int ask_identity(struct nc_link *link, struct nc_conn *conn, char text[96],
+                        uint64_t deadline_ns)
+{
+    struct identity id = {{on_info}, ""};
+    struct nc_command command;
+    static const char *const sections[] = {"server", "replication"};
+    nc_command_init(&command);
+    for (int i = 0; i < 2; i++) {
+        nc_command_begin(&command, 2);
+        nc_command_arg(&command, "INFO", 4);
+        nc_command_arg(&command, sections[i], strlen(sections[i]));
+    }
+    int outcome = nc_conn_round_trip(conn, &command, &id.sink, link->stop_fd, deadline_ns);
+    nc_command_deinit(&command);
+    memcpy(text, id.text, sizeof id.text);
+    return outcome;
+}
+
+void nc_link_server(struct nc_link *link, char *text, size_t capacity)
+{
+    size_t n = strlen(link->server);
+    n = n < capacity ? n : capacity - 1;
+    memcpy(text, link->server, n);
+    text[n] = 0;
+}
+
+/* ---- connecting ---- */
+
+/* A link is one server: every connection must reach the same. */
+static int open_conn(struct nc_link *link, struct nc_conn *conn, bool first, uint64_t deadline_ns)
+{
+    char server[96];
+    int outcome = nc_conn_open(conn, link->settings, link->stop_fd, deadline_ns);
+    if (outcome == 0)
+        outcome = ask_identity(link, conn, server, deadline_ns);
+    if (outcome == 0 && first)
+        memcpy(link->server, server, sizeof server);
+    else if (outcome == 0 && strcmp(server, link->server) != 0)
+        outcome = NEARCACHE_EOFFLINK;
+    return outcome;
+}
+
+static void close_all(struct nc_link *link)
+{
+    for (unsigned i = 0; i <= link->singles; i++)
+        nc_mux_down(&link->muxes[i]);
+    nc_conn_close(&link->subscriber.conn);
+}
+
+static int open_all(struct nc_link *link)
+{
+    uint64_t deadline_ns = nc_clock_io_ns() + CONNECT_NS;
+    int outcome = 0;
+    if (link->config.subscriber)
+        outcome = open_conn(link, &link->subscriber.conn, true, deadline_ns);
+    for (unsigned i = 0; outcome == 0 && i <= link->singles; i++)
+        outcome = open_conn(link, &link->muxes[i].conn, !link->config.subscriber && i == 0,
+                            deadline_ns);
+    atomic_store(&link->auth_refused, outcome == NEARCACHE_EAUTH);
+    if (outcome != 0) {
+        close_all(link);
+        return outcome;
+    }
+    for (unsigned i = 0; i <= link->singles; i++)
+        nc_mux_up(&link->muxes[i]);
+    return 0;
+}
+
+static bool stopped(struct nc_link *link)
+{
+    struct pollfd fd = {link->stop_fd, POLLIN, 0};
+    return poll(&fd, 1, 0) > 0;
+}
+
+/* ---- the thread ---- */
+
+static int timeout_ms(uint64_t due_ns)
+{
+    uint64_t now = nc_clock_io_ns();
+    if (due_ns <= now)
+        return 0;
+    uint64_t ms = (due_ns - now + NC_NS_PER_MS - 1) / NC_NS_PER_MS;
+    return ms > 60000 ? 60000 : (int)ms;
+}
+
+static void drain(int fd)
+{
+    uint64_t count;
+    while (read(fd, &count, sizeof count) > 0)
+        ;
+}
+
+static void wait_backoff(struct nc_link *link)
+{
+    uint64_t due_ns = nc_clock_io_ns() + nc_backoff_next_ns(&link->backoff);
+    struct pollfd fd = {link->stop_fd, POLLIN, 0};
+    while (nc_clock_io_ns() < due_ns && poll(&fd, 1, timeout_ms(due_ns)) <= 0)
+        ;
+}
+
+/* Serves everything until the link fails. Returns why, or NULL when stopped. */
+static const char *serve(struct nc_link *link)
+{
+    struct pollfd *fds = calloc(link->singles + 4, sizeof *fds);
+    const char *why = fds ? NULL : "out of memory";
+    while (fds && !(why = atomic_load(&link->failure))) {
+        uint64_t due_ns = UINT64_MAX;
+        if (link->config.on_tick)
+            due_ns = link->config.on_tick(link->config.arg, nc_clock_io_ns());
+        fds[0] = (struct pollfd){link->stop_fd, POLLIN, 0};
+        fds[1] = (struct pollfd){link->wake_fd, POLLIN, 0};
+        fds[2] = (struct pollfd){link->subscriber.conn.fd, POLLIN, 0};
+        for (unsigned i = 0; i <= link->singles; i++) {
+            short events = POLLIN;
+            fds[3 + i].fd = nc_mux_orphan_fd(&link->muxes[i], &events);
+            fds[3 + i].events = events;
+            fds[3 + i].revents = 0;
+        }
+        poll(fds, link->singles + 4, timeout_ms(due_ns));
+        if (fds[0].revents)
+            break;
+        if (fds[1].revents)
+            drain(link->wake_fd);
+        if (fds[2].revents && nc_conn_read(&link->subscriber.conn) != 0)
+            nc_link_fail(link, "the subscription's connection was lost");
+        for (unsigned i = 0; i <= link->singles; i++) {
+            if (fds[3 + i].revents)
+                nc_mux_serve(&link->muxes[i]);
+            if (nc_mux_is_broken(&link->muxes[i]))
+                nc_link_fail(link, "a connection was lost");
+        }
+    }
+    free(fds);
+    return why;
+}
+
+static void *run(void *arg)
+{
+    struct nc_link *link = arg;
+    const struct nc_link_config *config = &link->config;
+    while (!stopped(link)) {
+        if (config->on_connecting)
+            config->on_connecting(config->arg);
+        atomic_store(&link->failure, NULL);
+        int outcome = open_all(link);
+        if (outcome == 0) {
+            link->generation++;
+            nc_breaker_answered(&link->breaker);
+            uint64_t up_ns = nc_clock_io_ns();
+            if (config->on_up)
+                config->on_up(config->arg, link->generation);
+            const char *why = serve(link);
+            close_all(link);
+            if (why)
+                nc_log_write(config->log, NEARCACHE_LOG_WARNING, "link to Redis down: %s", why);
+            /* One that lasted was worth having: begin with short waits again. */
+            if (nc_clock_io_ns() - up_ns > NC_NS_PER_S)
+                nc_backoff_reset(&link->backoff);
+        } else if (outcome != NEARCACHE_ECLOSED && link->backoff.failures < 3) {
+            nc_log_write(config->log, NEARCACHE_LOG_WARNING, "cannot connect to Redis: %s",
+                         nearcache_strerror(outcome));
+        }
+        if (config->on_down)
+            config->on_down(config->arg, link->generation);
+        if (!stopped(link))
+            wait_backoff(link);
+    }
+    return NULL;
+}
+
+int nc_link_start(struct nc_link *link)
+{
+    int rc = pthread_create(&link->thread, NULL, run, link);
+    if (rc != 0)
+        return rc == EAGAIN ? NEARCACHE_EIO : NEARCACHE_ENOMEM;
+    link->started = true;
+    return 0;
+}
+
+void nc_link_close(struct nc_link *link, uint64_t deadline_ns)
+{
+    (void)deadline_ns; /* every wait of the thread ends when stop_fd becomes readable */
+    signal_fd(link->stop_fd);
+    if (link->started)
+        pthread_join(link->thread, NULL);
+    for (unsigned i = 0; i <= link->singles; i++)
+        nc_mux_deinit(&link->muxes[i]);
+    close(link->stop_fd);
+    close(link->wake_fd);
+    free(link->muxes);
+    nc_redis_settings_destroy(link->settings);
+    free(link);
+}
+
+/* ---- requests ---- */
+
+/* A connection of one's own while there are enough; beyond that one for all, whose batches grow. */
+static struct nc_mux *choose(struct nc_link *link, enum nc_call_kind kind)
+{
+    if (kind == NC_CALL_BATCH)
+        return &link->muxes[link->singles];
+    uint32_t callers = atomic_load_explicit(&link->callers, memory_order_relaxed);
+    if (callers > 0 && callers < link->singles)
+        for (unsigned i = 0; i < link->singles; i++)
+            if (nc_mux_is_free(&link->muxes[i]))
+                return &link->muxes[i];
+    return &link->muxes[0];
+}
+
+void nc_link_submit(struct nc_link *link, struct nc_call *call, enum nc_call_kind kind,
+                    uint64_t deadline_ns)
+{
+    (void)deadline_ns;
+    bool own = link->started && pthread_equal(pthread_self(), link->thread);
+    if (!own && !nc_breaker_lets_through(&link->breaker)) {
+        nc_call_retain(call);
+        nc_call_end(call, NEARCACHE_EOFFLINK);
+        return;
+    }
+    nc_mux_submit(choose(link, kind), call);
+}
+
+int nc_link_wait(struct nc_link *link, struct nc_call *call, uint64_t deadline_ns)
+{
+    if (!call->mux)
+        return call->status;
+    atomic_fetch_add_explicit(&link->callers, 1, memory_order_relaxed);
+    int outcome = nc_mux_wait(call, deadline_ns);
+    atomic_fetch_sub_explicit(&link->callers, 1, memory_order_relaxed);
+    if (outcome == 0)
+        return call->status;
+    atomic_fetch_add_explicit(&link->stats.timeouts, 1, memory_order_relaxed);
+    if (nc_breaker_expired(&link->breaker)) {
+        atomic_fetch_add_explicit(&link->stats.breaker_opens, 1, memory_order_relaxed);
+        nc_log_write(link->config.log, NEARCACHE_LOG_WARNING,
+                     "circuit breaker open: Redis does not answer in time");
+    }
+    return outcome;
+}
+
+int nc_link_call(struct nc_link *link, struct nc_call *call, enum nc_call_kind kind,
+                 uint64_t deadline_ns)
+{
+    nc_link_submit(link, call, kind, deadline_ns);
+    int outcome = nc_link_wait(link, call, deadline_ns);
+    if (outcome == NEARCACHE_ETIMEOUT)
+        nc_call_abandon(call);
+    return outcome;
+}
+
+/* ---- state ---- */
+
+struct nc_link_stats *nc_link_stats(struct nc_link *link)
+{
+    return &link->stats;
+}
+
+bool nc_link_breaker_is_open(const struct nc_link *link)
+{
+    return nc_breaker_is_open(&link->breaker);
+}
+
+bool nc_link_refused_auth(const struct nc_link *link)
+{
+    return atomic_load(&link->auth_refused);
+}
+
+int nc_link_track(struct nc_link *link, const char *const *prefixes, unsigned count)
+{
+    return nc_subscriber_track(&link->subscriber, prefixes, count, link->stop_fd,
+                               nc_clock_io_ns() + SUBSCRIBE_NS);
+}
+
+int nc_link_subscribe(struct nc_link *link, const char *const *channels, unsigned count)
+{
+    return nc_subscriber_subscribe(&link->subscriber, channels, count, link->stop_fd,
+                                   nc_clock_io_ns() + SUBSCRIBE_NS);
+}

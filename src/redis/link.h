@@ -1,0 +1,107 @@
+/*
+ * redis/link: what the rest of the library sees of Redis: send requests with deadlines, hear about
+ * up, down and messages. A client that knows no cache.
+ *
+ * A link is a set of connections to one server: shared ones for single requests, one for batches,
+ * one that subscribes. It has one thread (connecting, subscription, ticks); requests are sent and
+ * their replies read by the calling threads themselves, one of whom leads at a time (redis/mux). If
+ * any connection breaks, the link goes down as a whole and is made anew with backoff; each new one
+ * has a new generation. Everything here is thread-safe unless it says "link thread".
+ */
+#ifndef NC_REDIS_LINK_H
+#define NC_REDIS_LINK_H
+
+#include "metrics/histogram.h"
+#include "redis/command.h"
+#include "redis/reply.h"
+#include "redis/settings.h"
+
+struct nc_link;
+struct nc_call;
+
+enum nc_call_kind {
+    NC_CALL_SINGLE, /* shared connections */
+    NC_CALL_BATCH   /* large replies, a connection of their own */
+};
+
+/* Relaxed counters; read at leisure. */
+struct nc_link_stats {
+    _Atomic uint64_t commands, writes, bytes_sent, bytes_received, errors, timeouts, connects,
+        breaker_opens;
+    struct nc_histogram round_trip_us;
+};
+
+/* All run on the link's thread, under no lock. */
+struct nc_link_config {
+    const struct nc_redis_settings *settings; /* copied */
+    const struct nc_log *log;
+    uint64_t breaker_expiries; /* UINT64_MAX: no breaker */
+    bool subscriber;           /* a connection for messages is wanted */
+    void (*on_connecting)(void *arg);
+    void (*on_up)(void *arg, uint64_t generation);
+    void (*on_down)(void *arg, uint64_t generation);
+    /* A message; a NULL payload is a nil one (tracking: everything). */
+    void (*on_message)(void *arg, const char *channel, size_t channel_bytes, const char *payload,
+                       size_t payload_bytes);
+    /* Returns when to come again, machine's monotonic ns. */
+    uint64_t (*on_tick)(void *arg, uint64_t io_ns);
+    void *arg;
+};
+
+/* Creates it; nothing runs before nc_link_start. 0, NEARCACHE_ENOMEM, NEARCACHE_EIO. */
+int nc_link_open(struct nc_link **link, const struct nc_link_config *config);
+int nc_link_start(struct nc_link *link);
+/* Stops the thread, fails what is under way, frees it. No call may be using it. */
+void nc_link_close(struct nc_link *link, uint64_t deadline_ns);
+
+/* ---- requests ---- */
+
+/* With one reference, the caller's. NULL: out of memory. */
+struct nc_call *nc_call_create(void);
+struct nc_command *nc_call_command(struct nc_call *call);
+/* Who gets the reply's parts, and who is told of the end (may be NULL). Before submitting. `done`
+ * runs once, on the thread that ends the call, under no lock, before waiters return. */
+void nc_call_expect(struct nc_call *call, struct nc_sink *sink,
+                    void (*done)(void *arg, int status), void *arg);
+void nc_call_retain(struct nc_call *call);
+void nc_call_release(struct nc_call *call);
+/* After a failure: whether any byte of it has left. */
+bool nc_call_was_sent(const struct nc_call *call);
+
+/*
+ * Hands a call over to be sent; never waits. It ends with 0 (its replies were delivered),
+ * NEARCACHE_EOFFLINK (no link, the breaker is open, or the connection broke), NEARCACHE_EPROTOCOL or
+ * NEARCACHE_ENOMEM. `deadline_ns` lets a call that nobody waits for expire unsent.
+ */
+void nc_link_submit(struct nc_link *link, struct nc_call *call, enum nc_call_kind kind,
+                    uint64_t deadline_ns);
+/* Waits for the end, driving the connection if nobody else does. NEARCACHE_ETIMEOUT: it goes on. */
+int nc_link_wait(struct nc_link *link, struct nc_call *call, uint64_t deadline_ns);
+/* From now on the sink is not called any more. */
+void nc_call_abandon(struct nc_call *call);
+/* Submit, wait, and abandon at the deadline. */
+int nc_link_call(struct nc_link *link, struct nc_call *call, enum nc_call_kind kind,
+                 uint64_t deadline_ns);
+
+/* ---- state ---- */
+
+struct nc_link_stats *nc_link_stats(struct nc_link *link);
+bool nc_link_breaker_is_open(const struct nc_link *link);
+/* The last attempt to connect was refused for its credentials. */
+bool nc_link_refused_auth(const struct nc_link *link);
+/* Lets the link's thread tick now. */
+void nc_link_wake(struct nc_link *link);
+/* Tears the link down and connects again; `why` is static text for the log. */
+void nc_link_fail(struct nc_link *link, const char *why);
+
+/* ---- link thread, in on_up ---- */
+
+/* Run id and replication id of the server, empty when it does not tell. */
+void nc_link_server(struct nc_link *link, char *text, size_t capacity);
+/* Tracks all keys with one of the prefixes on the subscription's own connection. Before
+ * subscribing. 0 or an error. */
+int nc_link_track(struct nc_link *link, const char *const *prefixes, unsigned count);
+/* Subscribes and waits for the acknowledgements. 0 or an error. */
+int nc_link_subscribe(struct nc_link *link, const char *const *channels, unsigned count);
+
+#endif

@@ -1,0 +1,250 @@
+#include "redis/settings.h"
+
+#include <stdbool.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define DEFAULT_CONNECTIONS 4
+#define MOST_CONNECTIONS 64
+
+struct parse {
+    struct nc_redis_settings *settings;
+    const char *why; /* static text */
+    bool oom;
+};
+
+static void wipe(char *secret)
+{
+    if (secret)
+        explicit_bzero(secret, strlen(secret));
+    free(secret);
+}
+
+void nc_redis_settings_destroy(struct nc_redis_settings *settings)
+{
+    if (!settings)
+        return;
+    free(settings->host);
+    free(settings->unix_path);
+    free(settings->username);
+    wipe(settings->password);
+    free(settings->client_name);
+    free(settings);
+}
+
+static void put(struct parse *p, char **field, const char *value)
+{
+    char *copy = value ? strdup(value) : NULL;
+    if (value && !copy)
+        p->oom = true;
+    wipe(*field);
+    *field = copy;
+}
+
+static int hex_digit(char c)
+{
+    return c >= '0' && c <= '9' ? c - '0' : (c | 32) >= 'a' && (c | 32) <= 'f' ? (c | 32) - 'a' + 10 : -1;
+}
+
+/* A percent-decoded part of the URL. */
+static void put_decoded(struct parse *p, char **field, const char *from, size_t bytes)
+{
+    char *text = malloc(bytes + 1), *to = text;
+    if (!text) {
+        p->oom = true;
+        return;
+    }
+    for (size_t i = 0; i < bytes; i++) {
+        if (from[i] != '%') {
+            *to++ = from[i];
+            continue;
+        }
+        int high = i + 2 < bytes ? hex_digit(from[i + 1]) : -1;
+        int low = high >= 0 ? hex_digit(from[i + 2]) : -1;
+        if (high < 0 || low < 0 || (high == 0 && low == 0)) {
+            p->why = "a percent escape in the URL is not valid";
+            break;
+        }
+        *to++ = (char)(high << 4 | low);
+        i += 2;
+    }
+    *to = 0;
+    wipe(*field);
+    *field = text;
+}
+
+static bool number(const char *text, size_t bytes, uint32_t most, uint32_t *value)
+{
+    uint64_t n = 0;
+    if (bytes == 0 || bytes > 10)
+        return false;
+    for (size_t i = 0; i < bytes; i++) {
+        if (text[i] < '0' || text[i] > '9')
+            return false;
+        n = n * 10 + (uint64_t)(text[i] - '0');
+    }
+    *value = (uint32_t)n;
+    return n <= most;
+}
+
+static void parse_unix(struct parse *p, const char *rest)
+{
+    const char *query = strchr(rest, '?');
+    put_decoded(p, &p->settings->unix_path, rest, query ? (size_t)(query - rest) : strlen(rest));
+    if (p->settings->unix_path && p->settings->unix_path[0] != '/')
+        p->why = "a unix URL needs an absolute path";
+    if (query && (strncmp(query, "?db=", 4) != 0 ||
+                  !number(query + 4, strlen(query + 4), INT32_MAX, &p->settings->database)))
+        p->why = "after the path of a unix URL only ?db=NUMBER may follow";
+}
+
+static void parse_authority(struct parse *p, const char *at, const char *end)
+{
+    const char *user_end = memrchr(at, '@', (size_t)(end - at));
+    if (user_end) {
+        const char *colon = memchr(at, ':', (size_t)(user_end - at));
+        const char *name_end = colon ? colon : user_end;
+        if (name_end > at)
+            put_decoded(p, &p->settings->username, at, (size_t)(name_end - at));
+        if (colon)
+            put_decoded(p, &p->settings->password, colon + 1, (size_t)(user_end - colon - 1));
+        at = user_end + 1;
+    }
+    const char *host_end, *port = NULL;
+    if (at < end && *at == '[') {
+        host_end = memchr(at, ']', (size_t)(end - at));
+        if (!host_end) {
+            p->why = "the URL's IPv6 address has no closing bracket";
+            return;
+        }
+        if (host_end + 1 < end && host_end[1] == ':')
+            port = host_end + 2;
+        else if (host_end + 1 != end)
+            p->why = "the URL has something between address and path";
+        at++;
+    } else {
+        host_end = memchr(at, ':', (size_t)(end - at));
+        port = host_end ? host_end + 1 : NULL;
+        host_end = host_end ? host_end : end;
+    }
+    if (host_end > at)
+        put_decoded(p, &p->settings->host, at, (size_t)(host_end - at));
+    if (port && (!number(port, (size_t)(end - port), 65535, &p->settings->port) ||
+                 p->settings->port == 0))
+        p->why = "the URL's port is not a number from 1 to 65535";
+}
+
+static int parse_url(struct parse *p, const char *url)
+{
+    if (strncmp(url, "unix://", 7) == 0) {
+        parse_unix(p, url + 7);
+        return 0;
+    }
+    if (strncmp(url, "rediss://", 9) == 0) {
+        p->why = "TLS is not built into this library";
+        return NEARCACHE_ENOTSUP;
+    }
+    if (strncmp(url, "redis://", 8) != 0) {
+        p->why = "the URL must begin with redis://, rediss:// or unix://";
+        return 0;
+    }
+    const char *at = url + 8, *slash = at + strcspn(at, "/?#");
+    parse_authority(p, at, slash);
+    if (*slash == '/' && slash[1] &&
+        !number(slash + 1, strlen(slash + 1), INT32_MAX, &p->settings->database))
+        p->why = "the URL's path must be a database number";
+    else if (*slash && *slash != '/')
+        p->why = "a redis URL has no query";
+    return 0;
+}
+
+static void put_fields(struct parse *p, const struct nearcache_redis *given)
+{
+    struct nc_redis_settings *s = p->settings;
+    if (given->host)
+        put(p, &s->host, given->host);
+    if (given->unix_path) {
+        put(p, &s->unix_path, given->unix_path);
+    } else if (given->host) {
+        free(s->unix_path);
+        s->unix_path = NULL;
+    }
+    if (given->username)
+        put(p, &s->username, given->username);
+    if (given->password)
+        put(p, &s->password, given->password);
+    put(p, &s->client_name, given->client_name ? given->client_name : "nearcache");
+    if (given->port)
+        s->port = given->port;
+    if (given->database)
+        s->database = given->database;
+    s->connections = given->connections ? given->connections : DEFAULT_CONNECTIONS;
+    if (!s->port)
+        s->port = 6379;
+    if (!s->host && !s->unix_path)
+        put(p, &s->host, "127.0.0.1");
+    if (s->port > 65535)
+        p->why = "the port is above 65535";
+    if (s->connections > MOST_CONNECTIONS)
+        p->why = "more than 64 connections";
+    if (s->unix_path && strlen(s->unix_path) > 107)
+        p->why = "the path of the unix socket is longer than 107 bytes";
+    if (s->client_name && strpbrk(s->client_name, " \n\r\t"))
+        p->why = "a client name has no blanks";
+    if (s->username && !s->password)
+        p->why = "a user needs a password";
+}
+
+int nc_redis_settings_create(struct nc_redis_settings **out, const struct nearcache_redis *given,
+                             const struct nc_log *log)
+{
+    struct parse p = {calloc(1, sizeof(struct nc_redis_settings)), NULL, false};
+    int outcome = 0;
+    if (!p.settings)
+        return NEARCACHE_ENOMEM;
+    if (given->tls || given->tls_ca_file || given->tls_cert_file || given->tls_key_file) {
+        p.why = "TLS is not built into this library";
+        outcome = NEARCACHE_ENOTSUP;
+    } else if (given->sentinels || given->cluster) {
+        p.why = "Sentinel and Cluster are not built into this library";
+        outcome = NEARCACHE_ENOTSUP;
+    } else {
+        if (given->url)
+            outcome = parse_url(&p, given->url);
+        if (outcome == 0)
+            put_fields(&p, given);
+    }
+    if (outcome == 0 && p.oom)
+        outcome = NEARCACHE_ENOMEM;
+    else if (outcome == 0 && p.why)
+        outcome = NEARCACHE_ECONFIG;
+    if (outcome != 0) {
+        nc_log_write(log, NEARCACHE_LOG_ERROR, "Redis settings: %s",
+                     p.why ? p.why : "out of memory");
+        nc_redis_settings_destroy(p.settings);
+        return outcome;
+    }
+    *out = p.settings;
+    return 0;
+}
+
+int nc_redis_settings_copy(struct nc_redis_settings **out, const struct nc_redis_settings *other)
+{
+    struct parse p = {calloc(1, sizeof(struct nc_redis_settings)), NULL, false};
+    if (!p.settings)
+        return NEARCACHE_ENOMEM;
+    put(&p, &p.settings->host, other->host);
+    put(&p, &p.settings->unix_path, other->unix_path);
+    put(&p, &p.settings->username, other->username);
+    put(&p, &p.settings->password, other->password);
+    put(&p, &p.settings->client_name, other->client_name);
+    p.settings->port = other->port;
+    p.settings->database = other->database;
+    p.settings->connections = other->connections;
+    if (p.oom) {
+        nc_redis_settings_destroy(p.settings);
+        return NEARCACHE_ENOMEM;
+    }
+    *out = p.settings;
+    return 0;
+}

@@ -1,0 +1,26 @@
+/*
+ * redis/settings: how to reach Redis: the public struct and its URL, checked, completed and copied.
+ * Never logs a secret; the password's memory is wiped. Constant once created.
+ */
+#ifndef NC_REDIS_SETTINGS_H
+#define NC_REDIS_SETTINGS_H
+
+#include "base/log.h"
+#include "nearcache.h"
+
+struct nc_redis_settings {
+    char *host;      /* NULL: a unix socket */
+    char *unix_path;
+    char *username, *password; /* NULL: none */
+    char *client_name;
+    uint32_t port, database, connections;
+};
+
+/* 0; NEARCACHE_ECONFIG (the log says what is wrong), NEARCACHE_ENOTSUP, NEARCACHE_ENOMEM. */
+int nc_redis_settings_create(struct nc_redis_settings **settings,
+                             const struct nearcache_redis *given, const struct nc_log *log);
+int nc_redis_settings_copy(struct nc_redis_settings **settings,
+                           const struct nc_redis_settings *other);
+void nc_redis_settings_destroy(struct nc_redis_settings *settings);
+
+#endif

@@ -1,0 +1,393 @@
+#include "store/store.h"
+
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+/* A shard smaller than this evicts badly; a store with fewer entries gets fewer shards. */
+#define SHARD_BYTES_LEAST ((uint64_t)1 << 20)
+#define SHARD_ENTRIES_LEAST 128
+#define FIRST_BUCKETS 16
+/* Absences have a share of their own, so that a flood of misses cannot evict hits. */
+#define ABSENT_SHARE 16
+/* The bookkeeping of the allocator for one block, as glibc has it. */
+#define BLOCK_BYTES 16
+
+static unsigned choose_shard_bits(const struct nc_store_config *config)
+{
+    long processors = sysconf(_SC_NPROCESSORS_ONLN);
+    uint64_t wanted = config->shards ? config->shards : (uint64_t)(processors > 0 ? processors : 1) * 8;
+    unsigned bits = 0;
+    while (bits < 16 && UINT64_C(2) << bits <= wanted)
+        bits++;
+    if (config->shards == 0)
+        while (bits > 0 &&
+               (config->budget_bytes >> bits < SHARD_BYTES_LEAST ||
+                (config->capacity_entries && config->capacity_entries >> bits < SHARD_ENTRIES_LEAST)))
+            bits--;
+    /* Each shard holds at least one entry. */
+    while (bits > 0 && config->capacity_entries && config->capacity_entries >> bits == 0)
+        bits--;
+    return bits;
+}
+
+static int init_shard(struct nc_store *store, struct nc_shard *shard, uint32_t number)
+{
+    uint64_t entries = store->config.capacity_entries;
+    uint32_t count = UINT32_C(1) << store->shard_bits;
+    memset(shard, 0, sizeof *shard);
+    pthread_mutex_init(&shard->lock, NULL);
+    shard->store = store;
+    shard->entries_most = UINT32_MAX;
+    if (entries && entries / count < UINT32_MAX)
+        shard->entries_most = (uint32_t)(entries / count + (number < entries % count));
+    return nc_index_init(&shard->index, FIRST_BUCKETS);
+}
+
+int nc_store_init(struct nc_store *store, const struct nc_store_config *config,
+                  struct nc_threads *threads)
+{
+    memset(store, 0, sizeof *store);
+    store->config = *config;
+    store->shard_bits = choose_shard_bits(config);
+    size_t count = (size_t)1 << store->shard_bits;
+    store->shards = aligned_alloc(64, count * sizeof *store->shards);
+    if (!store->shards)
+        return NEARCACHE_ENOMEM;
+    for (size_t i = 0; i < count; i++) {
+        if (init_shard(store, &store->shards[i], (uint32_t)i) != 0) {
+            for (size_t j = 0; j < i; j++)
+                nc_index_deinit(&store->shards[j].index);
+            free(store->shards);
+            return NEARCACHE_ENOMEM;
+        }
+        atomic_fetch_add(&store->index_bytes, nc_index_bytes(&store->shards[i].index));
+    }
+    pthread_mutex_init(&store->tables_lock, NULL);
+    nc_epoch_init(&store->epoch, threads);
+    nc_budget_charge(store, NC_BYTES_FIXED, count * sizeof *store->shards + sizeof *store);
+    return 0;
+}
+
+static void free_old_tables(struct nc_store *store, bool all)
+{
+    uint64_t now = atomic_load(&store->epoch.now);
+    pthread_mutex_lock(&store->tables_lock);
+    for (struct nc_index_table **at = &store->old_tables; *at;) {
+        struct nc_index_table *table = *at;
+        if (all || table->retired_at + 2 <= now) {
+            *at = table->next;
+            free(table);
+        } else {
+            at = &table->next;
+        }
+    }
+    pthread_mutex_unlock(&store->tables_lock);
+}
+
+static bool everything(void *arg, const struct nc_entry *entry)
+{
+    (void)arg;
+    (void)entry;
+    return true;
+}
+
+bool nc_store_deinit(struct nc_store *store)
+{
+    nc_store_remove_if(store, everything, NULL, NEARCACHE_CAUSE_CLEARED);
+    if (!nc_epoch_deinit(&store->epoch))
+        return false;
+    free_old_tables(store, true);
+    for (size_t i = 0; i < (size_t)1 << store->shard_bits; i++) {
+        nc_index_deinit(&store->shards[i].index);
+        pthread_mutex_destroy(&store->shards[i].lock);
+    }
+    pthread_mutex_destroy(&store->tables_lock);
+    free(store->shards);
+    return true;
+}
+
+void nc_budget_charge(struct nc_store *store, enum nc_bytes kind, uint64_t bytes)
+{
+    atomic_fetch_add_explicit(&store->other_bytes[kind], bytes, memory_order_relaxed);
+}
+
+void nc_budget_uncharge(struct nc_store *store, enum nc_bytes kind, uint64_t bytes)
+{
+    atomic_fetch_sub_explicit(&store->other_bytes[kind], bytes, memory_order_relaxed);
+}
+
+/* ---- entries ---- */
+
+struct nc_entry *nc_entry_create(uint64_t hash, uint32_t tier, const void *name, size_t name_bytes,
+                                 size_t value_bytes, uint8_t flags)
+{
+    size_t line = value_bytes >= 64 || (flags & NC_ENTRY_ALIGNED) ? 64 : 8;
+    size_t offset = (sizeof(struct nc_entry) + name_bytes + line - 1) / line * line;
+    if (value_bytes > UINT32_MAX - offset - 64)
+        return NULL;
+    size_t bytes = (offset + value_bytes + line - 1) / line * line;
+    struct nc_entry *entry = line == 64 ? aligned_alloc(64, bytes) : malloc(bytes);
+    if (!entry)
+        return NULL;
+    memset(entry, 0, sizeof *entry);
+    entry->hash = hash;
+    entry->tier = (uint16_t)tier;
+    entry->name_bytes = (uint16_t)name_bytes;
+    entry->value_bytes = (uint32_t)value_bytes;
+    entry->value_offset = (uint32_t)offset;
+    entry->charge = (uint32_t)bytes + BLOCK_BYTES + (line == 64 ? 48 : 0);
+    atomic_init(&entry->flags, flags);
+    memcpy(entry->name, name, name_bytes);
+    return entry;
+}
+
+void nc_entry_destroy(struct nc_entry *entry)
+{
+    free(entry);
+}
+
+/* ---- queues ---- */
+
+static struct nc_queue *queue_of(struct nc_shard *shard, const struct nc_entry *entry)
+{
+    return nc_entry_is(entry, NC_ENTRY_NEGATIVE) ? &shard->absences : &shard->values;
+}
+
+static void push(struct nc_queue *queue, struct nc_entry *entry)
+{
+    entry->newer = NULL;
+    entry->older = queue->head;
+    if (queue->head)
+        queue->head->newer = entry;
+    else
+        queue->tail = entry;
+    queue->head = entry;
+}
+
+static void pull(struct nc_queue *queue, struct nc_entry *entry)
+{
+    if (entry->newer)
+        entry->newer->older = entry->older;
+    else
+        queue->head = entry->older;
+    if (entry->older)
+        entry->older->newer = entry->newer;
+    else
+        queue->tail = entry->newer;
+}
+
+/* ---- writers ---- */
+
+struct nc_entry *nc_shard_find_locked(struct nc_shard *shard, uint64_t hash, uint32_t tier,
+                                      const void *name, size_t name_bytes)
+{
+    return nc_index_find(&shard->index, hash, tier, name, name_bytes);
+}
+
+static void account_out(struct nc_shard *shard, struct nc_entry *entry, enum nearcache_cause cause,
+                        struct nc_removed *removed)
+{
+    pull(queue_of(shard, entry), entry);
+    shard->bytes -= entry->charge;
+    shard->entries--;
+    shard->absent -= nc_entry_is(entry, NC_ENTRY_NEGATIVE);
+    entry->retired_at = (uint64_t)cause; /* until it is settled */
+    entry->newer = NULL;
+    if (removed->last)
+        removed->last->newer = entry;
+    else
+        removed->first = entry;
+    removed->last = entry;
+}
+
+void nc_shard_remove_locked(struct nc_shard *shard, struct nc_entry *entry,
+                            enum nearcache_cause cause, struct nc_removed *removed)
+{
+    nc_index_remove(&shard->index, entry);
+    account_out(shard, entry, cause, removed);
+}
+
+static uint64_t bytes_most(const struct nc_shard *shard)
+{
+    struct nc_store *store = shard->store;
+    uint64_t other = atomic_load_explicit(&store->index_bytes, memory_order_relaxed);
+    for (int i = 0; i < NC_BYTES_KINDS; i++)
+        other += atomic_load_explicit(&store->other_bytes[i], memory_order_relaxed);
+    uint64_t budget = store->config.budget_bytes;
+    return (budget > other ? budget - other : 0) >> store->shard_bits;
+}
+
+/* The tail goes, unless it was hit since it came: then it gets another round. */
+static void evict_one(struct nc_shard *shard, struct nc_queue *queue, struct nc_removed *removed)
+{
+    struct nc_entry *entry = queue->tail;
+    /* Relaxed: a mark is a hint and orders nothing. */
+    while (atomic_load_explicit(&entry->mark, memory_order_relaxed) && entry->newer) {
+        atomic_store_explicit(&entry->mark, 0, memory_order_relaxed);
+        pull(queue, entry);
+        push(queue, entry);
+        entry = queue->tail;
+    }
+    nc_shard_remove_locked(shard, entry, NEARCACHE_CAUSE_EVICTED, removed);
+}
+
+static void make_room(struct nc_shard *shard, const struct nc_entry *entry, uint64_t most,
+                      struct nc_removed *removed)
+{
+    uint32_t absent_most = shard->entries_most / ABSENT_SHARE;
+    if (shard->entries_most == UINT32_MAX)
+        absent_most = (uint32_t)(most / ABSENT_SHARE / 256);
+    if (nc_entry_is(entry, NC_ENTRY_NEGATIVE))
+        while (shard->absences.tail && shard->absent >= (absent_most ? absent_most : 1))
+            evict_one(shard, &shard->absences, removed);
+    while (shard->bytes + entry->charge > most || shard->entries >= shard->entries_most)
+        evict_one(shard, shard->values.tail ? &shard->values : &shard->absences, removed);
+}
+
+/* Makes a place in the index: a larger table, or without memory for it somebody's place. */
+static void place(struct nc_shard *shard, struct nc_entry *entry, struct nc_removed *removed)
+{
+    struct nc_store *store = shard->store;
+    bool full = shard->index.used > nc_index_buckets(&shard->index) * 6;
+    if (full || !nc_index_insert(&shard->index, entry)) {
+        struct nc_index_table *old = NULL;
+        if (full || shard->index.used > nc_index_buckets(&shard->index) * 3)
+            old = nc_index_grow(&shard->index);
+        if (old) {
+            uint64_t grown = nc_index_bytes(&shard->index);
+            atomic_fetch_add(&store->index_bytes, grown / 2);
+            atomic_thread_fence(memory_order_seq_cst); /* as in nc_epoch_retire */
+            pthread_mutex_lock(&store->tables_lock);
+            old->retired_at = atomic_load(&store->epoch.now);
+            old->next = store->old_tables;
+            store->old_tables = old;
+            pthread_mutex_unlock(&store->tables_lock);
+        }
+        while (!nc_index_insert(&shard->index, entry))
+            nc_shard_remove_locked(shard, nc_index_victim(&shard->index, entry->hash),
+                                   NEARCACHE_CAUSE_EVICTED, removed);
+    }
+}
+
+bool nc_shard_insert_locked(struct nc_shard *shard, struct nc_entry *entry,
+                            struct nc_removed *removed)
+{
+    uint64_t most = bytes_most(shard);
+    struct nc_entry *old = nc_shard_find_locked(shard, entry->hash, entry->tier, entry->name,
+                                                entry->name_bytes);
+    if (entry->charge > most || shard->entries_most == 0)
+        return false;
+    if (old) {
+        nc_index_replace(&shard->index, old, entry);
+        account_out(shard, old, NEARCACHE_CAUSE_REPLACED, removed);
+        make_room(shard, entry, most, removed);
+    } else {
+        make_room(shard, entry, most, removed);
+        place(shard, entry, removed);
+    }
+    push(queue_of(shard, entry), entry);
+    shard->bytes += entry->charge;
+    shard->entries++;
+    shard->absent += nc_entry_is(entry, NC_ENTRY_NEGATIVE);
+    return true;
+}
+
+void nc_store_settle(struct nc_store *store, struct nc_removed *removed)
+{
+    for (struct nc_entry *entry = removed->first, *next; entry; entry = next) {
+        next = entry->newer;
+        store->config.on_removal(store->config.arg, entry, (enum nearcache_cause)entry->retired_at);
+        nc_epoch_retire(&store->epoch, entry);
+    }
+    removed->first = removed->last = NULL;
+}
+
+/* ---- maintenance ---- */
+
+static bool is_over(const struct nc_store *store, const struct nc_entry *entry, nc_tick now)
+{
+    if (nc_entry_is(entry, NC_ENTRY_EXPIRES) &&
+        !nc_tick_after(atomic_load_explicit(&((struct nc_entry *)entry)->expiry_tick,
+                                            memory_order_relaxed),
+                       now))
+        return true;
+    return store->config.is_dead(store->config.arg, entry);
+}
+
+/* A fiftieth of the buckets a call, at least 64: with a call every 100 ms a whole round takes 5 s. */
+static uint32_t sweep_shard(struct nc_shard *shard, nc_tick now, struct nc_removed *removed)
+{
+    uint32_t buckets = nc_index_buckets(&shard->index), part = buckets / 50 + 64, found = 0;
+    for (uint32_t i = 0; i < part && i < buckets; i++) {
+        struct nc_entry *entries[NC_BUCKET_WORDS];
+        unsigned n = nc_index_bucket(&shard->index, shard->sweep_at++ & (buckets - 1), entries);
+        for (unsigned e = 0; e < n; e++)
+            if (is_over(shard->store, entries[e], now)) {
+                nc_shard_remove_locked(shard, entries[e], NEARCACHE_CAUSE_EXPIRED, removed);
+                found++;
+            }
+    }
+    return found;
+}
+
+bool nc_store_sweep(struct nc_store *store, nc_tick now)
+{
+    uint32_t found = 0;
+    for (size_t i = 0; i < (size_t)1 << store->shard_bits; i++) {
+        struct nc_removed removed = {NULL, NULL};
+        nc_shard_lock(&store->shards[i]);
+        found += sweep_shard(&store->shards[i], now, &removed);
+        nc_shard_unlock(&store->shards[i]);
+        nc_store_settle(store, &removed);
+    }
+    bool more = nc_epoch_reclaim(&store->epoch);
+    free_old_tables(store, false);
+    return more || found > 256;
+}
+
+uint64_t nc_store_remove_if(struct nc_store *store, bool (*match)(void *, const struct nc_entry *),
+                            void *arg, enum nearcache_cause cause)
+{
+    uint64_t count = 0;
+    for (size_t i = 0; i < (size_t)1 << store->shard_bits; i++) {
+        struct nc_shard *shard = &store->shards[i];
+        uint32_t buckets = nc_index_buckets(&shard->index);
+        for (uint32_t at = 0; at < buckets; at++) {
+            struct nc_removed removed = {NULL, NULL};
+            struct nc_entry *entries[NC_BUCKET_WORDS];
+            nc_shard_lock(shard);
+            buckets = nc_index_buckets(&shard->index);
+            unsigned n = nc_index_bucket(&shard->index, at, entries);
+            for (unsigned e = 0; e < n; e++)
+                if (match(arg, entries[e])) {
+                    nc_shard_remove_locked(shard, entries[e], cause, &removed);
+                    count++;
+                }
+            nc_shard_unlock(shard);
+            nc_store_settle(store, &removed);
+        }
+    }
+    return count;
+}
+
+void nc_store_usage(struct nc_store *store, struct nc_store_usage *usage)
+{
+    memset(usage, 0, sizeof *usage);
+    for (size_t i = 0; i < (size_t)1 << store->shard_bits; i++) {
+        nc_shard_lock(&store->shards[i]);
+        usage->entries += store->shards[i].entries;
+        usage->entry_bytes += store->shards[i].bytes;
+        nc_shard_unlock(&store->shards[i]);
+    }
+    usage->index_bytes = atomic_load(&store->index_bytes);
+    usage->journal_bytes = atomic_load(&store->other_bytes[NC_BYTES_JOURNAL]);
+    usage->used_bytes = usage->entry_bytes + usage->index_bytes + usage->journal_bytes +
+                        atomic_load(&store->other_bytes[NC_BYTES_FIXED]);
+    usage->budget_bytes = store->config.budget_bytes;
+}
+
+uint64_t nc_store_pinned(struct nc_store *store)
+{
+    return nc_epoch_pinned(&store->epoch);
+}

@@ -1,0 +1,71 @@
+#include "sync/chain.h"
+
+#include <string.h>
+
+void nc_chain_init(struct nc_chain *chain)
+{
+    memset(chain, 0, sizeof *chain);
+}
+
+void nc_chain_subscribe(struct nc_chain *chain)
+{
+    chain->heard = false;
+    chain->whole = false;
+}
+
+enum nc_chain_step nc_chain_message(struct nc_chain *chain, uint64_t prev, uint64_t s)
+{
+    if (chain->heard && prev == chain->c1) {
+        chain->c1 = s;
+    } else {
+        chain->c0 = prev;
+        chain->c1 = s;
+        chain->heard = true;
+    }
+    if (!chain->whole)
+        return NC_CHAIN_FINE; /* the RESUME that is due covers it */
+    if (prev == chain->last) {
+        chain->last = s;
+        return NC_CHAIN_FINE;
+    }
+    if (s <= chain->last)
+        return NC_CHAIN_FINE;
+    chain->whole = false;
+    return NC_CHAIN_GAP;
+}
+
+enum nc_chain_step nc_chain_heartbeat(struct nc_chain *chain, uint64_t s, bool after_answer)
+{
+    if (!chain->heard) {
+        chain->heard = true;
+        chain->c0 = chain->c1 = s;
+        return NC_CHAIN_GAP;
+    }
+    if (!chain->whole)
+        return NC_CHAIN_GAP;
+    if (s == chain->last)
+        return after_answer ? NC_CHAIN_PROVEN : NC_CHAIN_FINE;
+    if (s > chain->last) {
+        chain->whole = false;
+        return NC_CHAIN_GAP;
+    }
+    return NC_CHAIN_FINE;
+}
+
+enum nc_chain_answer nc_chain_resume(struct nc_chain *chain, uint64_t s, uint64_t floor,
+                                     uint64_t incarnation, uint64_t keys, bool same_server)
+{
+    if (s < chain->c0)
+        return NC_CHAIN_AGAIN;
+    bool mended = same_server && chain->incarnation == incarnation && chain->last >= floor &&
+                  s >= chain->last && keys <= NC_RESUME_MOST;
+    chain->whole = true;
+    chain->incarnation = incarnation;
+    if (mended) {
+        chain->last = s > chain->c1 ? s : chain->c1;
+        return NC_CHAIN_ACCEPTED;
+    }
+    /* The epoch that follows forgets all entries, so what came before c1 no longer matters. */
+    chain->last = chain->c1;
+    return NC_CHAIN_FORGET;
+}

@@ -1,0 +1,222 @@
+#include "sync/clear.h"
+
+#include "sync/write.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* One SCAN: the cursor and the keys it found, in one growing block. */
+struct scan {
+    struct nc_sink sink;
+    char cursor[24];
+    char *bytes;
+    size_t used, room;
+    unsigned keys;
+    int outcome;
+};
+
+#define SCAN_COUNT "512"
+
+static int add_key(struct scan *scan, const char *key, size_t bytes)
+{
+    size_t need = sizeof bytes + bytes;
+    if (scan->used + need > scan->room) {
+        size_t room = 2 * (scan->used + need);
+        char *grown = realloc(scan->bytes, room);
+        if (!grown)
+            return NEARCACHE_ENOMEM;
+        scan->bytes = grown;
+        scan->room = room;
+    }
+    memcpy(scan->bytes + scan->used, &bytes, sizeof bytes);
+    memcpy(scan->bytes + scan->used + sizeof bytes, key, bytes);
+    scan->used += need;
+    scan->keys++;
+    return 0;
+}
+
+static int on_scan(struct nc_sink *sink, const struct nc_reply_part *part)
+{
+    struct scan *scan = (struct scan *)sink;
+    if (part->type == NC_REPLY_ERROR) {
+        scan->outcome = nc_refusal_of(part->str, part->bytes) == NC_REFUSAL_UNAVAILABLE
+                            ? NEARCACHE_EOFFLINK
+                            : NEARCACHE_EREMOTE;
+    } else if (part->depth == 1 && part->index == 0 && part->type == NC_REPLY_BULK &&
+               part->bytes < sizeof scan->cursor) {
+        memcpy(scan->cursor, part->str, part->bytes);
+        scan->cursor[part->bytes] = 0;
+        scan->outcome = 0;
+    } else if (part->depth == 2 && part->type == NC_REPLY_BULK) {
+        int outcome = add_key(scan, part->str, part->bytes);
+        if (outcome != 0)
+            scan->outcome = outcome;
+    }
+    return 0;
+}
+
+static int scan_once(struct nc_sync *sync, struct scan *scan, const char *pattern,
+                     size_t pattern_bytes, uint64_t deadline_ns)
+{
+    struct nc_call *call = nc_call_create();
+    if (!call)
+        return NEARCACHE_ENOMEM;
+    struct nc_command *command = nc_call_command(call);
+    scan->used = 0;
+    scan->keys = 0;
+    scan->outcome = NEARCACHE_EPROTOCOL;
+    nc_command_begin(command, 6);
+    nc_command_arg(command, "SCAN", 4);
+    nc_command_arg(command, scan->cursor, strlen(scan->cursor));
+    nc_command_arg(command, "MATCH", 5);
+    nc_command_arg(command, pattern, pattern_bytes);
+    nc_command_arg(command, "COUNT", 5);
+    nc_command_arg(command, SCAN_COUNT, strlen(SCAN_COUNT));
+    nc_call_expect(call, &scan->sink, NULL, NULL);
+    int outcome = nc_link_call(sync->link, call, NC_CALL_SINGLE, deadline_ns);
+    nc_call_release(call);
+    return outcome != 0 ? outcome : scan->outcome;
+}
+
+/* The prefix as a glob pattern: what is special is escaped, then a star. */
+static char *make_pattern(const struct nearcache_tier *tier, const char *prefix, size_t prefix_bytes,
+                          size_t *bytes)
+{
+    char *pattern = malloc(2 * (tier->prefix_bytes + prefix_bytes) + 1), *at = pattern;
+    if (!pattern)
+        return NULL;
+    for (size_t i = 0; i < tier->prefix_bytes + prefix_bytes; i++) {
+        char c = i < tier->prefix_bytes ? tier->prefix[i] : prefix[i - tier->prefix_bytes];
+        if (c == '*' || c == '?' || c == '[' || c == ']' || c == '\\' || c == '^')
+            *at++ = '\\';
+        *at++ = c;
+    }
+    *at++ = '*';
+    *bytes = (size_t)(at - pattern);
+    return pattern;
+}
+
+/* The own bookkeeping of the cache may lie below an empty prefix. */
+static bool is_own_key(const struct nc_sync *sync, const char *key, size_t bytes)
+{
+    return (strlen(sync->key_s) == bytes && memcmp(sync->key_s, key, bytes) == 0) ||
+           (strlen(sync->key_w) == bytes && memcmp(sync->key_w, key, bytes) == 0);
+}
+
+static int sweep(struct nc_sync *sync, const struct scan *scan, bool versioned, uint64_t version,
+                 uint64_t deadline_ns, uint64_t *deleted)
+{
+    char number[24], not_after[24];
+    int number_bytes = snprintf(number, sizeof number, "%" PRIu64, version);
+    int not_after_bytes = snprintf(not_after, sizeof not_after, "%" PRIu64,
+                                   nc_offset_not_after_us(&sync->offset, deadline_ns));
+    for (size_t at = 0; at < scan->used;) {
+        struct nc_slice keys[NC_WRITE_KEYS + 2] = {{sync->key_s, strlen(sync->key_s)},
+                                                   {sync->key_w, strlen(sync->key_w)}};
+        struct nc_slice args[4 * NC_WRITE_KEYS] = {{number, (size_t)number_bytes}};
+        unsigned first = versioned ? 2 : 0, k = first, a = versioned ? 1 : 0;
+        for (; at < scan->used && k < first + NC_WRITE_KEYS;) {
+            size_t bytes;
+            memcpy(&bytes, scan->bytes + at, sizeof bytes);
+            const char *key = scan->bytes + at + sizeof bytes;
+            at += sizeof bytes + bytes;
+            if (is_own_key(sync, key, bytes))
+                continue;
+            keys[k++] = (struct nc_slice){key, bytes};
+            if (!versioned) {
+                args[a++] = (struct nc_slice){"d", 1};
+                args[a++] = (struct nc_slice){"", 0};
+                args[a++] = (struct nc_slice){"0", 1};
+                args[a++] = (struct nc_slice){not_after, (size_t)not_after_bytes};
+            }
+        }
+        struct nc_answer answer;
+        if (k == first)
+            continue;
+        int outcome =
+            nc_script_call(&sync->scripts, versioned ? NC_SCRIPT_SWEEP : NC_SCRIPT_PLAIN, keys, k,
+                           args, a, deadline_ns, &answer, NULL, NULL);
+        if (outcome != 0)
+            return outcome == NEARCACHE_EREMOTE && answer.refusal == NC_REFUSAL_UNAVAILABLE
+                       ? NEARCACHE_EOFFLINK
+                       : outcome;
+        if (answer.count < 2)
+            return NEARCACHE_EPROTOCOL;
+        if (versioned) {
+            *deleted += (uint64_t)answer.number[0];
+        } else {
+            for (unsigned i = 2; i < answer.count; i++) {
+                if (answer.number[i] == 0)
+                    return NEARCACHE_ETIMEOUT;
+                ++*deleted;
+            }
+        }
+    }
+    return 0;
+}
+
+/* Takes the version of the CLEAR; everybody's copies are forgotten by its message. */
+static int take_version(struct nc_sync *sync, const struct nearcache_tier *tier, const char *prefix,
+                        size_t prefix_bytes, uint64_t deadline_ns, uint64_t *version)
+{
+    char not_after[24];
+    struct nc_answer answer;
+    char *whole = malloc(tier->prefix_bytes + prefix_bytes + 1);
+    if (!whole)
+        return NEARCACHE_ENOMEM;
+    memcpy(whole, tier->prefix, tier->prefix_bytes);
+    if (prefix_bytes)
+        memcpy(whole + tier->prefix_bytes, prefix, prefix_bytes);
+    int not_after_bytes = snprintf(not_after, sizeof not_after, "%" PRIu64,
+                                   nc_offset_not_after_us(&sync->offset, deadline_ns));
+    struct nc_slice keys[] = {{sync->key_s, strlen(sync->key_s)}, {sync->key_w, strlen(sync->key_w)}};
+    struct nc_slice args[] = {{sync->channel_inv, strlen(sync->channel_inv)},
+                              {sync->origin_hex, 16},
+                              {whole, tier->prefix_bytes + prefix_bytes},
+                              {not_after, (size_t)not_after_bytes}};
+    int outcome = nc_script_call(&sync->scripts, NC_SCRIPT_CLEAR, keys, 2, args, 4, deadline_ns,
+                                 &answer, NULL, NULL);
+    free(whole);
+    if (outcome == NEARCACHE_EREMOTE && answer.refusal == NC_REFUSAL_UNAVAILABLE)
+        return NEARCACHE_EOFFLINK;
+    if (outcome != 0)
+        return outcome;
+    if (answer.count != 3 || answer.number[1] < 0)
+        return NEARCACHE_EPROTOCOL;
+    if (answer.number[0] != 1)
+        return NEARCACHE_ETIMEOUT;
+    *version = (uint64_t)answer.number[1];
+    nc_sync_saw(sync, *version);
+    return 0;
+}
+
+int nc_clear(struct nc_sync *sync, struct nc_cache_thread *self, struct nearcache_tier *tier,
+             const void *prefix, size_t prefix_bytes, uint64_t deadline_ns, uint64_t *deleted)
+{
+    bool versioned = tier->coherence == NEARCACHE_COHERENCE_PUBSUB;
+    struct scan scan = {.sink = {on_scan}, .cursor = "0"};
+    size_t pattern_bytes = 0;
+    uint64_t version = 0;
+    char *pattern = make_pattern(tier, prefix, prefix_bytes, &pattern_bytes);
+    *deleted = 0;
+    if (!pattern)
+        return NEARCACHE_ENOMEM;
+    nc_cache_drop_prefix(self, tier, prefix, prefix_bytes);
+    int outcome = nc_write_learn_clock(sync, deadline_ns);
+    if (outcome == 0 && versioned)
+        outcome = take_version(sync, tier, prefix, prefix_bytes, deadline_ns, &version);
+    if (outcome == 0) {
+        nc_cache_tier_epoch(tier);
+        nc_journal_forget_prefix(&sync->journal, tier, prefix, prefix_bytes);
+        do {
+            outcome = scan_once(sync, &scan, pattern, pattern_bytes, deadline_ns);
+            if (outcome == 0)
+                outcome = sweep(sync, &scan, versioned, version, deadline_ns, deleted);
+        } while (outcome == 0 && strcmp(scan.cursor, "0") != 0);
+    }
+    free(scan.bytes);
+    free(pattern);
+    return outcome;
+}

@@ -1,0 +1,487 @@
+#include "sync/fetch.h"
+
+#include "sync/replay.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+/* ---- one request ---- */
+
+/*
+ * What is asked and where in the reply it stands. `unit` requests are MULTI ... EXEC, so that the
+ * parts belong together; a tier without versions and expiry needs only the value.
+ *
+ *     MULTI   HGET S s   GET k | MGET k...   PTTL k...   EXEC -> [s] [value | [value...]] [pttl...]
+ */
+struct chunk {
+    struct nc_sink sink;
+    struct nc_sync *sync;
+    struct nc_call *call;
+    uint32_t count;
+    uint32_t last_reply;  /* index of EXEC's reply, or of the only one */
+    bool unit, versioned, expires;
+    int outcome;          /* an error reply's meaning */
+    bool whole;           /* the reply was of the right shape so far */
+    uint64_t version;
+    struct nc_flight *flights[];
+};
+
+static struct nc_flight *flight_of(struct chunk *chunk, uint64_t index)
+{
+    return index < chunk->count ? chunk->flights[index] : NULL;
+}
+
+static void take_value(struct chunk *chunk, struct nc_flight *flight,
+                       const struct nc_reply_part *part)
+{
+    struct nc_cache_thread *self;
+    if (part->type == NC_REPLY_NIL)
+        return;
+    if (part->type == NC_REPLY_ERROR) {
+        flight->outcome = nc_refusal_of(part->str, part->bytes) == NC_REFUSAL_TYPE
+                              ? NEARCACHE_ETYPE
+                              : NEARCACHE_EREMOTE;
+        return;
+    }
+    if (part->type != NC_REPLY_BULK || flight->entry) {
+        chunk->whole = false;
+        return;
+    }
+    uint32_t row_bytes = flight->key.tier->row_bytes;
+    if (row_bytes && part->bytes != row_bytes) {
+        flight->outcome = NEARCACHE_ETYPE;
+        return;
+    }
+    self = nc_cache_self(chunk->sync->cache);
+    flight->entry = self ? nc_cache_entry_create(self, &flight->key, part->bytes, false) : NULL;
+    if (flight->entry)
+        memcpy(nc_entry_value(flight->entry), part->str, part->bytes);
+    else
+        flight->outcome = NEARCACHE_ENOMEM;
+}
+
+static void take_top(struct chunk *chunk, const struct nc_reply_part *part)
+{
+    uint64_t at = part->index;
+    if (chunk->versioned) {
+        if (at == 0) {
+            /* No S: the handshake makes it; until then nothing read here can be kept. */
+            const char *text = part->str;
+            chunk->version = 0;
+            if (part->type == NC_REPLY_BULK)
+                for (size_t i = 0; i < part->bytes && text[i] >= '0' && text[i] <= '9'; i++)
+                    chunk->version = chunk->version * 10 + (uint64_t)(text[i] - '0');
+            return;
+        }
+        at--;
+    }
+    if (at == 0) {
+        if (chunk->count == 1)
+            take_value(chunk, chunk->flights[0], part);
+        else if (part->type != NC_REPLY_ARRAY || part->elements != chunk->count)
+            chunk->whole = false;
+        return;
+    }
+    struct nc_flight *flight = flight_of(chunk, at - 1);
+    if (!flight || part->type != NC_REPLY_INTEGER)
+        chunk->whole = false;
+    else
+        flight->pttl_ms = part->integer;
+}
+
+static int on_part(struct nc_sink *sink, const struct nc_reply_part *part)
+{
+    struct chunk *chunk = (struct chunk *)sink;
+    if (part->type == NC_REPLY_ERROR && (part->reply < chunk->last_reply || part->depth == 0)) {
+        enum nc_refusal refusal = nc_refusal_of(part->str, part->bytes);
+        if (chunk->outcome == 0)
+            chunk->outcome = refusal == NC_REFUSAL_UNAVAILABLE ? NEARCACHE_EOFFLINK
+                             : refusal == NC_REFUSAL_TYPE      ? NEARCACHE_ETYPE
+                                                               : NEARCACHE_EREMOTE;
+        return 0;
+    }
+    if (part->reply < chunk->last_reply)
+        return 0; /* OK, QUEUED */
+    if (!chunk->unit) {
+        if (part->depth == 0 && chunk->count == 1)
+            take_value(chunk, chunk->flights[0], part);
+        else if (part->depth == 1 && flight_of(chunk, part->index))
+            take_value(chunk, chunk->flights[part->index], part);
+        else if (part->type != NC_REPLY_ARRAY)
+            chunk->whole = false;
+        return 0;
+    }
+    if (part->depth == 0)
+        chunk->whole = chunk->whole && part->type == NC_REPLY_ARRAY;
+    else if (part->depth == 1)
+        take_top(chunk, part);
+    else if (part->depth == 2 && flight_of(chunk, part->index))
+        take_value(chunk, chunk->flights[part->index], part);
+    else
+        chunk->whole = false;
+    return 0;
+}
+
+/* ---- its end ---- */
+
+/* TTL of what was read: the server's and the tier's, whichever is shorter. */
+static uint64_t local_ttl_ns(const struct nc_flight *flight)
+{
+    uint64_t ttl_ns = flight->key.tier->local_ttl_ns;
+    if (flight->pttl_ms >= 0) {
+        uint64_t pttl_ns = (uint64_t)flight->pttl_ms * NC_NS_PER_MS;
+        return pttl_ns < ttl_ns ? pttl_ns : ttl_ns;
+    }
+    return ttl_ns;
+}
+
+static void finish_flight(struct chunk *chunk, struct nc_cache_thread *self,
+                          struct nc_flight *flight)
+{
+    struct nearcache_tier *tier = flight->key.tier;
+    bool keep = !chunk->versioned || chunk->version != 0;
+    if (flight->outcome != 0) {
+        if (flight->entry)
+            nc_cache_entry_destroy(self, flight->entry);
+        flight->entry = NULL;
+        nc_flight_land(flight, flight->outcome);
+        return;
+    }
+    int outcome = 0;
+    flight->version = chunk->version;
+    if (!flight->entry) {
+        outcome = flight->pttl_ms >= -1 && chunk->expires ? NEARCACHE_ETYPE : NEARCACHE_MISS;
+        if (outcome == NEARCACHE_MISS && keep && tier->negative_ttl_ns != NEARCACHE_NONE &&
+            (flight->entry = nc_cache_entry_create(self, &flight->key, 0, true)) != NULL) {
+            flight->entry->version = chunk->version;
+            nc_cache_entry_times(self, &flight->key, flight->entry, flight->sent_ns,
+                                 tier->negative_ttl_ns);
+            flight->cached = nc_cache_fill(self, &flight->key, &flight->ticket, flight->entry);
+        }
+    } else {
+        flight->entry->version = chunk->version;
+        nc_cache_entry_times(self, &flight->key, flight->entry, flight->sent_ns,
+                             local_ttl_ns(flight));
+        nc_cache_hold(self, tier, flight->entry, &flight->held);
+        if (keep && nc_entry_value_bytes(flight->entry) <= tier->largest_local_bytes)
+            flight->cached = nc_cache_fill(self, &flight->key, &flight->ticket, flight->entry);
+        else
+            nc_cache_orphan(self, tier, flight->entry);
+    }
+    flight->entry = NULL;
+    nc_flight_land(flight, outcome);
+}
+
+/* Runs on whoever reads the reply, or ends the connection: under no lock. */
+static void on_done(void *arg, int status)
+{
+    struct chunk *chunk = arg;
+    struct nc_cache_thread *self = nc_cache_self(chunk->sync->cache);
+    int outcome = status != 0 ? status : chunk->outcome;
+    if (outcome == 0 && !chunk->whole)
+        outcome = NEARCACHE_EPROTOCOL;
+    if (!self)
+        outcome = NEARCACHE_ENOMEM;
+    for (uint32_t i = 0; i < chunk->count; i++) {
+        struct nc_flight *flight = chunk->flights[i];
+        if (outcome != 0)
+            flight->outcome = outcome;
+        if (self) {
+            finish_flight(chunk, self, flight);
+        } else {
+            nc_flight_land(flight, outcome);
+        }
+    }
+    nc_sync_saw(chunk->sync, chunk->version);
+    nc_call_release(chunk->call);
+    free(chunk);
+}
+
+/* ---- its beginning ---- */
+
+static void put_key(struct nc_command *command, const struct nc_key *key)
+{
+    nc_command_arg2(command, key->tier->prefix, key->tier->prefix_bytes, key->name,
+                    key->name_bytes);
+}
+
+static void put_literal(struct nc_command *command, const char *text)
+{
+    nc_command_arg(command, text, strlen(text));
+}
+
+/* MULTI, EXEC and the like have one word each; the mistakes of the buffer are sticky. */
+static void write_commands(struct chunk *chunk, struct nc_command *command)
+{
+    if (chunk->unit) {
+        nc_command_begin(command, 1);
+        put_literal(command, "MULTI");
+    }
+    if (chunk->versioned) {
+        nc_command_begin(command, 3);
+        put_literal(command, "HGET");
+        put_literal(command, chunk->sync->key_s);
+        put_literal(command, "s");
+    }
+    nc_command_begin(command, 1 + chunk->count);
+    put_literal(command, chunk->count == 1 ? "GET" : "MGET");
+    for (uint32_t i = 0; i < chunk->count; i++)
+        put_key(command, &chunk->flights[i]->key);
+    for (uint32_t i = 0; chunk->expires && i < chunk->count; i++) {
+        nc_command_begin(command, 2);
+        put_literal(command, "PTTL");
+        put_key(command, &chunk->flights[i]->key);
+    }
+    if (chunk->unit) {
+        nc_command_begin(command, 1);
+        put_literal(command, "EXEC");
+    }
+}
+
+/* Takes over the leader's references of the flights; on failure lands them. */
+static struct nc_call *send_chunk(struct nc_sync *sync, struct nc_flight **flights, uint32_t count,
+                                  uint64_t deadline_ns)
+{
+    struct nearcache_tier *tier = flights[0]->key.tier;
+    struct chunk *chunk = malloc(sizeof *chunk + count * sizeof flights[0]);
+    struct nc_call *call = chunk ? nc_call_create() : NULL;
+    if (!call) {
+        free(chunk);
+        for (uint32_t i = 0; i < count; i++)
+            nc_flight_land(flights[i], NEARCACHE_ENOMEM);
+        return NULL;
+    }
+    memset(chunk, 0, sizeof *chunk);
+    chunk->sink.part = on_part;
+    chunk->sync = sync;
+    chunk->call = call;
+    chunk->count = count;
+    chunk->whole = true;
+    chunk->versioned = tier->coherence == NEARCACHE_COHERENCE_PUBSUB;
+    chunk->expires = tier->redis_ttl_ms != NEARCACHE_NONE;
+    chunk->unit = chunk->versioned || chunk->expires;
+    memcpy(chunk->flights, flights, count * sizeof flights[0]);
+    for (uint32_t i = 0; i < count; i++) {
+        flights[i]->sent_ns = nc_clock_now_ns(&sync->cache->clock);
+        nc_cache_count(nc_cache_self(sync->cache), tier, NC_COUNT_flights, 1);
+    }
+    write_commands(chunk, nc_call_command(call));
+    chunk->last_reply = nc_call_command(call)->replies - 1;
+    nc_call_expect(call, &chunk->sink, on_done, chunk);
+    nc_call_retain(call);
+    nc_link_submit(sync->link, call, count > 1 ? NC_CALL_BATCH : NC_CALL_SINGLE, deadline_ns);
+    return call;
+}
+
+/* ---- waiting ---- */
+
+/* Copies a landed flight's outcome to one who waited. */
+static void take_outcome(struct nc_cache_thread *self, struct nc_want *want)
+{
+    struct nc_flight *flight = want->flight;
+    want->outcome = flight->outcome;
+    want->read_s = flight->version;
+    if (flight->outcome == 0) {
+        nc_cache_hold(self, want->key.tier, nc_cache_held_entry(&flight->held), want->result);
+        want->result->source = NEARCACHE_SOURCE_REMOTE;
+        want->result->age_ms = 0;
+        if (!flight->cached)
+            want->result->ttl_ms = 0;
+    } else if (flight->outcome == NEARCACHE_MISS) {
+        want->result->source = NEARCACHE_SOURCE_MISS;
+    }
+}
+
+int nc_fetch_stale(struct nc_sync *sync, struct nc_cache_thread *self, const struct nc_key *key,
+                   uint64_t max_stale_ns, bool policy, int otherwise,
+                   struct nearcache_result *result)
+{
+    struct nc_intent *intent = nc_journal_find(&sync->journal, key);
+    if (intent) {
+        int outcome = NEARCACHE_MISS;
+        if (intent->op == NC_INTENT_SET)
+            outcome = nc_cache_copy(self, key, intent->value, intent->value_bytes, result);
+        result->source = NEARCACHE_SOURCE_STALE;
+        result->age_ms = (nc_clock_io_ns() - intent->taken_ns) / NC_NS_PER_MS;
+        result->ttl_ms = 0;
+        nc_journal_release(&sync->journal, intent);
+        return outcome;
+    }
+    if (policy && key->tier->off_link != NEARCACHE_OFF_LINK_STALE)
+        return otherwise;
+    switch (nc_cache_find(self, key, true, max_stale_ns, result)) {
+    case NC_FOUND_FRESH:
+    case NC_FOUND_OLD: result->source = NEARCACHE_SOURCE_STALE; return 0;
+    case NC_FOUND_FRESH_ABSENCE:
+    case NC_FOUND_OLD_ABSENCE: result->source = NEARCACHE_SOURCE_STALE; return NEARCACHE_MISS;
+    default: return otherwise;
+    }
+}
+
+/* A key with a pending write: Redis first learns of that, else the write itself is the answer. */
+static bool answered_by_journal(struct nc_sync *sync, struct nc_cache_thread *self,
+                                struct nc_want *want, uint64_t deadline_ns)
+{
+    enum nc_replay replay = NC_REPLAY_LATER;
+    struct nc_intent *intent = nc_journal_find(&sync->journal, &want->key);
+    if (!intent)
+        return false;
+    if (nc_sync_state(sync) == NEARCACHE_LINK_LIVE)
+        replay = nc_replay_intent(sync, self, intent, deadline_ns, true);
+    nc_journal_release(&sync->journal, intent);
+    if (replay == NC_REPLAY_DONE)
+        return false;
+    int outcome = nc_fetch_stale(sync, self, &want->key, 0, true, NC_OUTCOME_AGAIN, want->result);
+    if (outcome == NC_OUTCOME_AGAIN)
+        return false; /* it was settled just now */
+    want->outcome = outcome;
+    return true;
+}
+
+/* Joins or begins the flights of wants[0..count); begun ones are sent in chunks. */
+static void depart(struct nc_sync *sync, struct nc_cache_thread *self, struct nc_want *wants,
+                   size_t count, uint64_t deadline_ns, struct nc_call **calls, size_t *call_count)
+{
+    struct nc_flight *begun[NC_FETCH_KEYS];
+    uint32_t begun_count = 0;
+    *call_count = 0;
+    for (size_t i = 0; i < count; i++) {
+        struct nc_want *want = &wants[i];
+        bool leads = false;
+        want->flight = NULL;
+        if (answered_by_journal(sync, self, want, deadline_ns))
+            continue;
+        struct nc_ticket ticket = nc_cache_ticket(&want->key);
+        want->flight = nc_flight_join(&sync->reads, &want->key, &ticket, &leads);
+        if (!want->flight)
+            want->outcome = NEARCACHE_ENOMEM;
+        else if (leads)
+            begun[begun_count++] = want->flight;
+        else
+            nc_cache_count(self, want->key.tier, NC_COUNT_flight_waits, 1);
+        if (begun_count == NC_FETCH_KEYS) {
+            struct nc_call *call = send_chunk(sync, begun, begun_count, deadline_ns);
+            begun_count = 0;
+            if (call)
+                calls[(*call_count)++] = call;
+        }
+    }
+    if (begun_count > 0) {
+        struct nc_call *call = send_chunk(sync, begun, begun_count, deadline_ns);
+        if (call)
+            calls[(*call_count)++] = call;
+    }
+}
+
+/* Drives our own requests, then waits for those of others. */
+static void arrive(struct nc_sync *sync, struct nc_cache_thread *self, struct nc_want *wants,
+                   size_t count, uint64_t until_ns, struct nc_call **calls, size_t call_count)
+{
+    for (size_t i = 0; i < call_count; i++) {
+        nc_link_wait(sync->link, calls[i], until_ns);
+        nc_call_release(calls[i]);
+    }
+    for (size_t i = 0; i < count; i++) {
+        struct nc_want *want = &wants[i];
+        if (!want->flight)
+            continue;
+        if (nc_flight_wait(want->flight, until_ns))
+            take_outcome(self, want);
+        else
+            want->outcome = NEARCACHE_ETIMEOUT;
+        nc_flight_release(want->flight);
+        want->flight = NULL;
+    }
+}
+
+static bool redis_cannot_be_asked(int outcome)
+{
+    return outcome == NEARCACHE_EOFFLINK || outcome == NEARCACHE_ETIMEOUT;
+}
+
+/* As many keys at a time as 64 chunks take: what one call holds on its stack stays small. */
+#define ROUND_CHUNKS 64
+#define ROUND_KEYS (ROUND_CHUNKS * NC_FETCH_KEYS)
+
+void nc_fetch(struct nc_sync *sync, struct nc_cache_thread *self, struct nc_want *wants,
+              size_t count, const struct nc_fetch_options *options)
+{
+    for (size_t at = 0; at < count; at += ROUND_KEYS) {
+        struct nc_call *calls[ROUND_CHUNKS];
+        size_t call_count, n = count - at < ROUND_KEYS ? count - at : ROUND_KEYS;
+        depart(sync, self, wants + at, n, options->deadline_ns, calls, &call_count);
+
+        uint64_t until_ns = options->deadline_ns;
+        bool soft = false;
+        if (options->soft_deadline_ns < until_ns && n == 1 && wants[at].flight) {
+            /* Waiting less makes sense only with something at hand. */
+            struct nearcache_result probe;
+            enum nc_found found =
+                nc_cache_find(self, &wants[at].key, true, options->max_stale_ns, &probe);
+            nc_cache_release(&probe);
+            soft = found == NC_FOUND_OLD;
+            until_ns = soft ? options->soft_deadline_ns : until_ns;
+        }
+        arrive(sync, self, wants + at, n, until_ns, calls, call_count);
+        for (size_t i = at; i < at + n; i++)
+            if (redis_cannot_be_asked(wants[i].outcome))
+                wants[i].outcome =
+                    nc_fetch_stale(sync, self, &wants[i].key, options->max_stale_ns, !soft,
+                                   wants[i].outcome, wants[i].result);
+    }
+}
+
+void nc_fetch_refresh(struct nc_sync *sync, const struct nc_key *key)
+{
+    bool leads;
+    struct nc_ticket ticket = nc_cache_ticket(key);
+    struct nc_flight *flight = nc_flight_join(&sync->reads, key, &ticket, &leads);
+    if (!flight)
+        return;
+    if (leads) {
+        struct nc_call *call =
+            send_chunk(sync, &flight, 1, nc_clock_deadline_ns(NEARCACHE_DEFAULT_DEADLINE_US));
+        if (call)
+            nc_call_release(call);
+    }
+    nc_flight_release(flight);
+}
+
+/* EXISTS or PTTL: one integer. */
+struct existence {
+    struct nc_sink sink;
+    int outcome;
+};
+
+static int on_existence(struct nc_sink *sink, const struct nc_reply_part *part)
+{
+    struct existence *e = (struct existence *)sink;
+    if (part->type == NC_REPLY_INTEGER)
+        e->outcome = part->integer > 0 ? 0 : NEARCACHE_MISS;
+    else if (part->type == NC_REPLY_ERROR)
+        e->outcome = nc_refusal_of(part->str, part->bytes) == NC_REFUSAL_UNAVAILABLE
+                         ? NEARCACHE_EOFFLINK
+                         : NEARCACHE_EREMOTE;
+    return 0;
+}
+
+int nc_fetch_exists(struct nc_sync *sync, const struct nc_key *key, uint64_t deadline_ns)
+{
+    struct existence existence = {{on_existence}, NEARCACHE_EPROTOCOL};
+    struct nc_intent *intent = nc_journal_find(&sync->journal, key);
+    if (intent) {
+        int outcome = intent->op == NC_INTENT_SET ? 0 : NEARCACHE_MISS;
+        nc_journal_release(&sync->journal, intent);
+        return outcome;
+    }
+    struct nc_call *call = nc_call_create();
+    if (!call)
+        return NEARCACHE_ENOMEM;
+    nc_command_begin(nc_call_command(call), 2);
+    put_literal(nc_call_command(call), "EXISTS");
+    put_key(nc_call_command(call), key);
+    nc_call_expect(call, &existence.sink, NULL, NULL);
+    int outcome = nc_link_call(sync->link, call, NC_CALL_SINGLE, deadline_ns);
+    nc_call_release(call);
+    return outcome != 0 ? outcome : existence.outcome;
+}

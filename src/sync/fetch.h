@@ -1,0 +1,51 @@
+/*
+ * sync/fetch: reading through. What is not here becomes at most one request per key, however many
+ * threads wait for it (R3); what Redis cannot tell follows the tier's off-link policy (R10).
+ *
+ * A request is a chunk of keys: value, remaining TTL and version are read as one atomic unit. It
+ * lives on the heap until its reply has been drained, so a caller may leave at its deadline and
+ * the reply still fills the cache. Thread-safe; runs on the caller.
+ */
+#ifndef NC_SYNC_FETCH_H
+#define NC_SYNC_FETCH_H
+
+#include "sync/sync.h"
+
+/* The most keys of one request. */
+#define NC_FETCH_KEYS 64
+
+/* One key of a read that found no fresh copy. */
+struct nc_want {
+    struct nc_key key;
+    int outcome; /* as nearcache_get returns; 0: pinned in *result */
+    struct nearcache_result *result;
+    uint64_t read_s;          /* s of the read that found nothing; 0: unknown */
+    struct nc_flight *flight; /* while waiting */
+};
+
+struct nc_fetch_options {
+    uint64_t deadline_ns;      /* machine's monotonic clock */
+    uint64_t soft_deadline_ns; /* UINT64_MAX: none */
+    uint64_t max_stale_ns;
+};
+
+/* Reads `count` keys of one tier; sets each outcome and result. */
+void nc_fetch(struct nc_sync *sync, struct nc_cache_thread *self, struct nc_want *wants,
+              size_t count, const struct nc_fetch_options *options);
+
+/* Starts a read whose value only refreshes the cache; nobody waits. */
+void nc_fetch_refresh(struct nc_sync *sync, const struct nc_key *key);
+
+/*
+ * What stands in when Redis cannot be asked: a pending write, else an old copy. `policy`: only if
+ * the tier's off-link policy says STALE. Sets source and result; NEARCACHE_MISS for an old absence;
+ * `otherwise` when there is nothing.
+ */
+int nc_fetch_stale(struct nc_sync *sync, struct nc_cache_thread *self, const struct nc_key *key,
+                   uint64_t max_stale_ns, bool policy, int otherwise,
+                   struct nearcache_result *result);
+
+/* Whether the key exists in Redis: 0, NEARCACHE_MISS or an error. */
+int nc_fetch_exists(struct nc_sync *sync, const struct nc_key *key, uint64_t deadline_ns);
+
+#endif

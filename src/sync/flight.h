@@ -1,0 +1,73 @@
+/*
+ * sync/flight: one piece of work per key, however many threads want its result: a read from Redis,
+ * a loader's call, a write. The first to ask leads; the others wait for its outcome, each up to its
+ * own deadline.
+ *
+ * A flight is on the heap and lives until its leader has landed it and the last waiter has left,
+ * so a leader whose caller gave up goes on in peace. Thread-safe.
+ */
+#ifndef NC_SYNC_FLIGHT_H
+#define NC_SYNC_FLIGHT_H
+
+#include "base/table.h"
+#include "cache/cache.h"
+
+#define NC_FLIGHT_STRIPES 64
+
+struct nc_flight {
+    UT_hash_handle hh;
+    struct nc_flights *flights;
+    bool listed; /* in the table; guarded by its lock */
+    _Atomic uint32_t references;
+    _Atomic uint32_t landed; /* futex; 1: what follows is final */
+
+    int outcome;                  /* 0: the result is pinned below */
+    struct nearcache_result held; /* the flight's own pin */
+    uint64_t version;             /* s of the read; 0: unknown */
+    bool cached;
+
+    struct nc_ticket ticket;
+    struct nc_entry *entry; /* while in flight: the value as it arrives */
+    uint64_t sent_io_ns, sent_ns;
+    int64_t pttl_ms;
+
+    struct nc_key key; /* its name points into identity */
+    unsigned char identity[]; /* tier id, then the name */
+};
+
+struct nc_flights {
+    struct {
+        _Alignas(64) pthread_mutex_t lock;
+        struct nc_flight *table;
+    } stripes[NC_FLIGHT_STRIPES];
+};
+
+void nc_flights_init(struct nc_flights *flights);
+/* All flights must have landed. */
+void nc_flights_deinit(struct nc_flights *flights);
+
+/*
+ * Joins the flight of a key or begins it. Returns it with a reference for the caller, or NULL: out
+ * of memory. *leads: it is new, and the caller must see to its landing; the leader has a second
+ * reference, which nc_flight_land ends.
+ * With a ticket (of this moment) only a flight whose own ticket is the same is joined: a read that
+ * begins after a write was acknowledged must not wait for one that was sent before it.
+ */
+struct nc_flight *nc_flight_join(struct nc_flights *flights, const struct nc_key *key,
+                                 const struct nc_ticket *ticket, bool *leads);
+
+/* The outcome is final: takes the flight out of the table, wakes everybody, drops a reference. */
+void nc_flight_land(struct nc_flight *flight, int outcome);
+
+/* Waits for the landing; false: the deadline passed first. */
+bool nc_flight_wait(struct nc_flight *flight, uint64_t deadline_ns);
+
+static inline bool nc_flight_has_landed(const struct nc_flight *flight)
+{
+    /* Acquire pairs with the release in nc_flight_land: outcome and result are visible. */
+    return atomic_load_explicit(&flight->landed, memory_order_acquire) != 0;
+}
+
+void nc_flight_release(struct nc_flight *flight);
+
+#endif

@@ -1,0 +1,227 @@
+#include "sync/journal.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+void nc_journal_init(struct nc_journal *journal, struct nc_store *store, uint64_t bytes_most,
+                     uint64_t entries_most)
+{
+    memset(journal, 0, sizeof *journal);
+    pthread_mutex_init(&journal->lock, NULL);
+    journal->store = store;
+    journal->bytes_most = bytes_most;
+    journal->entries_most = entries_most;
+}
+
+static size_t identity_bytes(size_t name_bytes)
+{
+    return sizeof(uint32_t) + name_bytes;
+}
+
+static size_t charge_of(const struct nc_intent *intent)
+{
+    return sizeof *intent + identity_bytes(intent->name_bytes) + intent->value_bytes;
+}
+
+static void drop_reference_locked(struct nc_intent *intent)
+{
+    if (--intent->references == 0)
+        free(intent);
+}
+
+static void unlink_locked(struct nc_journal *journal, struct nc_intent *intent)
+{
+    HASH_DEL(journal->table, intent);
+    if (intent->older)
+        intent->older->newer = intent->newer;
+    else
+        journal->oldest = intent->newer;
+    if (intent->newer)
+        intent->newer->older = intent->older;
+    else
+        journal->newest = intent->older;
+    journal->bytes -= charge_of(intent);
+    nc_budget_uncharge(journal->store, NC_BYTES_JOURNAL, charge_of(intent));
+    atomic_fetch_sub_explicit(&journal->entries, 1, memory_order_release);
+    drop_reference_locked(intent);
+}
+
+void nc_journal_deinit(struct nc_journal *journal)
+{
+    while (journal->oldest)
+        unlink_locked(journal, journal->oldest);
+    pthread_mutex_destroy(&journal->lock);
+}
+
+static void write_identity(unsigned char *identity, const struct nc_key *key)
+{
+    memcpy(identity, &key->tier->id, sizeof(uint32_t));
+    memcpy(identity + sizeof(uint32_t), key->name, key->name_bytes);
+}
+
+static struct nc_intent *find_locked(struct nc_journal *journal, const struct nc_key *key)
+{
+    /* The table wants tier and name in one piece; short names need no allocation. */
+    unsigned char small[256], *identity = small;
+    struct nc_intent *intent = NULL;
+    size_t bytes = identity_bytes(key->name_bytes);
+    if (bytes > sizeof small && !(identity = malloc(bytes)))
+        return NULL;
+    write_identity(identity, key);
+    HASH_FIND_BYHASHVALUE(hh, journal->table, identity, bytes, (unsigned)key->hash, intent);
+    if (identity != small)
+        free(identity);
+    return intent;
+}
+
+static struct nc_intent *create(const struct nc_key *key, const void *value, size_t value_bytes)
+{
+    size_t identity = identity_bytes(key->name_bytes);
+    struct nc_intent *intent = malloc(sizeof *intent + identity + value_bytes);
+    if (!intent)
+        return NULL;
+    memset(intent, 0, sizeof *intent);
+    intent->references = 1;
+    intent->tier = key->tier;
+    intent->hash = key->hash;
+    intent->name_bytes = key->name_bytes;
+    intent->value_bytes = value_bytes;
+    intent->value = intent->identity + identity;
+    write_identity(intent->identity, key);
+    if (value_bytes)
+        memcpy(intent->value, value, value_bytes);
+    return intent;
+}
+
+static bool link_locked(struct nc_journal *journal, struct nc_intent *intent)
+{
+    HASH_ADD_KEYPTR_BYHASHVALUE(hh, journal->table, intent->identity,
+                                identity_bytes(intent->name_bytes), (unsigned)intent->hash, intent);
+    if (!intent->hh.tbl)
+        return false;
+    intent->older = journal->newest;
+    if (journal->newest)
+        journal->newest->newer = intent;
+    else
+        journal->oldest = intent;
+    journal->newest = intent;
+    journal->bytes += charge_of(intent);
+    nc_budget_charge(journal->store, NC_BYTES_JOURNAL, charge_of(intent));
+    atomic_fetch_add_explicit(&journal->entries, 1, memory_order_release);
+    return true;
+}
+
+int nc_journal_put(struct nc_journal *journal, const struct nc_key *key, enum nc_intent_op op,
+                   const void *value, size_t value_bytes, uint64_t taken_ns, uint64_t ends_ns,
+                   uint64_t not_before_ns, uint64_t seen)
+{
+    struct nc_intent *intent = create(key, value, value_bytes);
+    if (!intent)
+        return NEARCACHE_ENOMEM;
+    intent->op = op;
+    intent->taken_ns = taken_ns;
+    intent->ends_ns = ends_ns;
+    intent->not_before_ns = not_before_ns;
+    intent->seen = seen;
+
+    int outcome = 0;
+    pthread_mutex_lock(&journal->lock);
+    struct nc_intent *older = find_locked(journal, key);
+    uint64_t bytes = journal->bytes + charge_of(intent) - (older ? charge_of(older) : 0);
+    uint64_t entries = atomic_load(&journal->entries) + (older ? 0 : 1);
+    if (bytes > journal->bytes_most || entries > journal->entries_most) {
+        outcome = NEARCACHE_EFULL;
+        free(intent);
+    } else {
+        /* A request in doubt of the older intent may still land: the newer one waits for it. */
+        if (older && older->not_before_ns > intent->not_before_ns)
+            intent->not_before_ns = older->not_before_ns;
+        /* The newer one goes in first, so that failing to leaves the older one where it was. */
+        if (!link_locked(journal, intent)) {
+            outcome = NEARCACHE_ENOMEM;
+            free(intent);
+        } else if (older) {
+            unlink_locked(journal, older);
+        }
+    }
+    pthread_mutex_unlock(&journal->lock);
+    return outcome;
+}
+
+struct nc_intent *nc_journal_find(struct nc_journal *journal, const struct nc_key *key)
+{
+    if (nc_journal_entries(journal) == 0)
+        return NULL;
+    pthread_mutex_lock(&journal->lock);
+    struct nc_intent *intent = find_locked(journal, key);
+    if (intent)
+        intent->references++;
+    pthread_mutex_unlock(&journal->lock);
+    return intent;
+}
+
+struct nc_intent *nc_journal_ready(struct nc_journal *journal, uint64_t io_ns, uint64_t *due_ns)
+{
+    struct nc_intent *intent;
+    *due_ns = UINT64_MAX;
+    pthread_mutex_lock(&journal->lock);
+    for (intent = journal->oldest; intent; intent = intent->newer) {
+        if (intent->not_before_ns <= io_ns)
+            break;
+        if (intent->not_before_ns < *due_ns)
+            *due_ns = intent->not_before_ns;
+    }
+    if (intent)
+        intent->references++;
+    pthread_mutex_unlock(&journal->lock);
+    return intent;
+}
+
+void nc_journal_release(struct nc_journal *journal, struct nc_intent *intent)
+{
+    pthread_mutex_lock(&journal->lock);
+    drop_reference_locked(intent);
+    pthread_mutex_unlock(&journal->lock);
+}
+
+static bool is_linked_locked(const struct nc_journal *journal, const struct nc_intent *intent)
+{
+    struct nc_intent *found = NULL;
+    HASH_FIND_BYHASHVALUE(hh, journal->table, intent->identity, identity_bytes(intent->name_bytes),
+                          (unsigned)intent->hash, found);
+    return found == intent;
+}
+
+bool nc_journal_settle(struct nc_journal *journal, struct nc_intent *intent)
+{
+    pthread_mutex_lock(&journal->lock);
+    bool linked = is_linked_locked(journal, intent);
+    if (linked)
+        unlink_locked(journal, intent);
+    pthread_mutex_unlock(&journal->lock);
+    return linked;
+}
+
+void nc_journal_forget(struct nc_journal *journal, const struct nc_key *key)
+{
+    if (nc_journal_entries(journal) == 0)
+        return;
+    pthread_mutex_lock(&journal->lock);
+    struct nc_intent *intent = find_locked(journal, key);
+    if (intent)
+        unlink_locked(journal, intent);
+    pthread_mutex_unlock(&journal->lock);
+}
+
+void nc_journal_forget_prefix(struct nc_journal *journal, struct nearcache_tier *tier,
+                              const void *prefix, size_t prefix_bytes)
+{
+    pthread_mutex_lock(&journal->lock);
+    for (struct nc_intent *intent = journal->oldest, *next; intent; intent = next) {
+        next = intent->newer;
+        if (intent->tier == tier && intent->name_bytes >= prefix_bytes &&
+            memcmp(nc_intent_name(intent), prefix, prefix_bytes) == 0)
+            unlink_locked(journal, intent);
+    }
+    pthread_mutex_unlock(&journal->lock);
+}

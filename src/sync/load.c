@@ -1,0 +1,153 @@
+#include "sync/load.h"
+
+#include "sync/replay.h"
+#include "sync/write.h"
+
+#include <string.h>
+
+struct loading {
+    struct nc_sync *sync; /* NULL: local-only */
+    struct nc_cache_thread *self;
+    const struct nc_key *key;
+    const struct nc_fetch_options *options;
+    uint64_t read_s;
+    uint64_t ttl_ms;
+};
+
+/* Puts the value into the cache and pins it, or only pins it. */
+static int hold_value(struct loading *l, const struct nearcache_loaded *loaded, uint64_t version,
+                      bool keep, const struct nc_ticket *ticket, struct nearcache_result *held)
+{
+    struct nearcache_tier *tier = l->key->tier;
+    uint64_t ttl_ns = tier->local_ttl_ns;
+    struct nc_entry *entry = nc_cache_entry_create(l->self, l->key, loaded->bytes, false);
+    if (!entry)
+        return NEARCACHE_ENOMEM;
+    if (loaded->bytes)
+        memcpy(nc_entry_value(entry), loaded->data, loaded->bytes);
+    if (l->ttl_ms != NEARCACHE_NONE && l->ttl_ms < ttl_ns / NC_NS_PER_MS)
+        ttl_ns = l->ttl_ms * NC_NS_PER_MS;
+    entry->version = version;
+    nc_cache_entry_times(l->self, l->key, entry, nc_clock_now_ns(&tier->cache->clock), ttl_ns);
+    nc_cache_hold(l->self, tier, entry, held);
+    if (keep && loaded->bytes <= tier->largest_local_bytes)
+        nc_cache_fill(l->self, l->key, ticket, entry);
+    else
+        nc_cache_orphan(l->self, tier, entry);
+    return 0;
+}
+
+/* An absence that the loader vouches for; without Redis's word it lasts only here. */
+static void remember_absence(struct loading *l, const struct nc_ticket *ticket)
+{
+    struct nearcache_tier *tier = l->key->tier;
+    if (tier->negative_ttl_ns == NEARCACHE_NONE || (l->sync && l->read_s == 0))
+        return;
+    struct nc_entry *entry = nc_cache_entry_create(l->self, l->key, 0, true);
+    if (!entry)
+        return;
+    entry->version = l->read_s;
+    nc_cache_entry_times(l->self, l->key, entry, nc_clock_now_ns(&tier->cache->clock),
+                         tier->negative_ttl_ns);
+    nc_cache_fill(l->self, l->key, ticket, entry);
+}
+
+/* The value goes to Redis, or by the tier's outage policy into the journal; the caller gets it in
+ * any case. NEARCACHE_MISS: something newer stands in Redis. */
+static int write_through(struct loading *l, const struct nearcache_loaded *loaded,
+                         struct nearcache_result *held)
+{
+    struct nearcache_tier *tier = l->key->tier;
+    struct nc_ticket ticket = nc_cache_ticket(l->key);
+    if (!l->sync)
+        return hold_value(l, loaded, 0, true, &ticket, held);
+    uint64_t version = 0;
+    if (tier->coherence == NEARCACHE_COHERENCE_PUBSUB && l->read_s != 0) {
+        bool sent;
+        int outcome = nc_replay_loaded(l->sync, l->key, loaded->data, loaded->bytes, l->ttl_ms,
+                                       l->read_s, l->options->deadline_ns, &version, &sent);
+        if (outcome == NEARCACHE_MISS)
+            return NEARCACHE_MISS;
+        if (outcome == 0) {
+            nc_sync_saw(l->sync, version);
+            nc_cache_observe(l->self, l->key, version);
+            ticket.generation = 0;
+        }
+        return hold_value(l, loaded, version, outcome == 0, &ticket, held);
+    }
+    struct nc_write_item item = {.key = *l->key,
+                                 .op = NC_WRITE_SET,
+                                 .value = loaded->data,
+                                 .value_bytes = loaded->bytes,
+                                 .ttl_ms = l->ttl_ms};
+    nc_write(l->sync, l->self, &item, 1, l->options->deadline_ns);
+    return hold_value(l, loaded, 0, false, &ticket, held);
+}
+
+/* One loader call. The outcome is everybody's who waits; 0: pinned in *held. */
+static int run(struct loading *l, nearcache_load_fn load, void *arg, struct nearcache_result *held)
+{
+    struct nearcache_tier *tier = l->key->tier;
+    struct nearcache_loaded loaded = {0};
+    nc_cache_count(l->self, tier, NC_COUNT_loads, 1);
+    struct nc_ticket ticket = nc_cache_ticket(l->key);
+    int outcome = load(arg, l->key->name, l->key->name_bytes, &loaded);
+    if (outcome == 0 && (tier->row_bytes ? loaded.bytes != tier->row_bytes
+                                         : loaded.bytes > 0 && !loaded.data))
+        outcome = NEARCACHE_ETYPE;
+    if (outcome == 0) {
+        l->ttl_ms = loaded.ttl_ms ? loaded.ttl_ms : tier->redis_ttl_ms;
+        outcome = write_through(l, &loaded, held);
+        if (outcome == NEARCACHE_MISS)
+            outcome = NC_OUTCOME_AGAIN;
+    } else if (outcome == NEARCACHE_MISS) {
+        remember_absence(l, &ticket);
+    } else {
+        nc_cache_count(l->self, tier, NC_COUNT_load_errors, 1);
+        outcome = NEARCACHE_ELOADER;
+    }
+    if (loaded.free_data)
+        loaded.free_data((void *)loaded.data);
+    return outcome;
+}
+
+int nc_load(struct nc_sync *sync, struct nc_flights *loads, struct nc_cache_thread *self,
+            const struct nc_key *key, nearcache_load_fn load, void *arg, uint64_t read_s,
+            const struct nc_fetch_options *options,
+            struct nearcache_result *result)
+{
+    struct loading loading = {sync, self, key, options, read_s, 0};
+    bool leads;
+    struct nc_flight *flight = nc_flight_join(loads, key, NULL, &leads);
+    if (!flight)
+        return NEARCACHE_ENOMEM;
+    if (leads) {
+        int loaded = run(&loading, load, arg, &flight->held);
+        nc_flight_land(flight, loaded);
+    } else {
+        nc_cache_count(self, key->tier, NC_COUNT_flight_waits, 1);
+    }
+    int outcome = NEARCACHE_ETIMEOUT;
+    if (nc_flight_wait(flight, options->deadline_ns))
+        outcome = flight->outcome;
+    if (outcome == 0) {
+        nc_cache_hold(self, key->tier, nc_cache_held_entry(&flight->held), result);
+        result->source = NEARCACHE_SOURCE_LOADED;
+    }
+    nc_flight_release(flight);
+
+    if (outcome == NC_OUTCOME_AGAIN) {
+        struct nc_want want = {.key = *key, .result = result};
+        nc_fetch(sync, self, &want, 1, options);
+        return want.outcome;
+    }
+    if (outcome == NEARCACHE_ELOADER || outcome == NEARCACHE_ETIMEOUT) {
+        if (sync)
+            return nc_fetch_stale(sync, self, key, options->max_stale_ns, false, outcome, result);
+        if (nc_cache_find(self, key, true, options->max_stale_ns, result) == NC_FOUND_OLD) {
+            result->source = NEARCACHE_SOURCE_STALE;
+            return 0;
+        }
+    }
+    return outcome;
+}

@@ -1,0 +1,20 @@
+/*
+ * sync/load: making what neither the cache nor Redis has, once for all threads that wait, and
+ * writing it through without burying anything newer (R3). Thread-safe; loaders run on the caller.
+ */
+#ifndef NC_SYNC_LOAD_H
+#define NC_SYNC_LOAD_H
+
+#include "sync/fetch.h"
+
+/*
+ * Loads a key that a fetch found absent (read_s: at which version, 0: unknown) or that Redis could
+ * not be asked for. `sync` NULL: local-only.
+ * Returns as nearcache_get_or_load.
+ */
+int nc_load(struct nc_sync *sync, struct nc_flights *loads, struct nc_cache_thread *self,
+            const struct nc_key *key, nearcache_load_fn load, void *arg, uint64_t read_s,
+            const struct nc_fetch_options *options,
+            struct nearcache_result *result);
+
+#endif

@@ -1,0 +1,36 @@
+/*
+ * sync/replay: sending again what the journal holds, never over a newer write (R12).
+ */
+#ifndef NC_SYNC_REPLAY_H
+#define NC_SYNC_REPLAY_H
+
+#include "sync/sync.h"
+
+enum nc_replay {
+    NC_REPLAY_DONE,  /* settled: applied, already so, refused or over */
+    NC_REPLAY_LATER  /* still pending: no link, or somebody else is at it */
+};
+
+/*
+ * Replays one intent (referenced by the caller, who keeps the reference). Thread-safe. `wait`: if
+ * another write of the key is in flight, wait for it up to the deadline.
+ */
+enum nc_replay nc_replay_intent(struct nc_sync *sync, struct nc_cache_thread *self,
+                                struct nc_intent *intent, uint64_t deadline_ns, bool wait);
+
+/*
+ * A paced round of the link thread while the link is live. Returns when to come again (machine's
+ * monotonic ns, UINT64_MAX: nothing pending).
+ */
+uint64_t nc_replay_round(struct nc_sync *sync, struct nc_cache_thread *self, uint64_t io_ns);
+
+/*
+ * A value that a loader made, written only if nothing newer than the read that missed stands.
+ * 0 and *version: written. NEARCACHE_MISS: refused, something newer is there. Else as a write that
+ * did not reach Redis; *sent tells whether it may still be applied.
+ */
+int nc_replay_loaded(struct nc_sync *sync, const struct nc_key *key, const void *value,
+                     size_t value_bytes, uint64_t ttl_ms, uint64_t read_s, uint64_t deadline_ns,
+                     uint64_t *version, bool *sent);
+
+#endif

@@ -1,0 +1,173 @@
+#include "sync/script.h"
+
+#include "base/clock.h"
+#include "base/sha1.h"
+#include "sync/lua_scripts.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <string.h>
+
+/* `common`: the script stands on what common-2.lua defines. */
+static const struct {
+    const char *text;
+    size_t bytes;
+    bool common;
+} scripts_text[NC_SCRIPTS] = {
+    [NC_SCRIPT_WRITE] = {nc_lua_write_2, sizeof nc_lua_write_2 - 1, true},
+    [NC_SCRIPT_PLAIN] = {nc_lua_plain_0, sizeof nc_lua_plain_0 - 1, false},
+    [NC_SCRIPT_REPLAY] = {nc_lua_replay_3, sizeof nc_lua_replay_3 - 1, true},
+    [NC_SCRIPT_TOUCH] = {nc_lua_touch_3, sizeof nc_lua_touch_3 - 1, true},
+    [NC_SCRIPT_CLEAR] = {nc_lua_clear_2, sizeof nc_lua_clear_2 - 1, true},
+    [NC_SCRIPT_SWEEP] = {nc_lua_sweep_2, sizeof nc_lua_sweep_2 - 1, true},
+    [NC_SCRIPT_RESUME] = {nc_lua_resume_2, sizeof nc_lua_resume_2 - 1, true},
+    [NC_SCRIPT_HEARTBEAT] = {nc_lua_heartbeat_2, sizeof nc_lua_heartbeat_2 - 1, true},
+};
+
+static size_t common_bytes(enum nc_script which)
+{
+    return scripts_text[which].common ? sizeof nc_lua_common_2 - 1 : 0;
+}
+
+void nc_scripts_init(struct nc_scripts *scripts, struct nc_link *link)
+{
+    scripts->link = link;
+    for (int i = 0; i < NC_SCRIPTS; i++) {
+        struct nc_sha1_part parts[] = {{nc_lua_common_2, common_bytes((enum nc_script)i)},
+                                       {scripts_text[i].text, scripts_text[i].bytes}};
+        nc_sha1_hex(parts, 2, scripts->script[i].text_sha);
+    }
+}
+
+static bool begins(const char *text, size_t bytes, const char *word)
+{
+    size_t n = strlen(word);
+    return bytes >= n && memcmp(text, word, n) == 0 && (bytes == n || text[n] == ' ');
+}
+
+enum nc_refusal nc_refusal_of(const char *error, size_t bytes)
+{
+    static const char *const unavailable[] = {"READONLY", "NOREPLICAS",  "MISCONF",  "LOADING", "BUSY",
+                                              "MASTERDOWN", "CLUSTERDOWN", "TRYAGAIN", "MOVED", "ASK",
+                                              "NOAUTH"};
+    /* Before 7.0 a script's error is wrapped: "ERR Error running script (...): @user_script:1: X". */
+    static const char wrapper[] = "ERR Error running script";
+    if (bytes > sizeof wrapper && memcmp(error, wrapper, sizeof wrapper - 1) == 0) {
+        const char *inner = memmem(error, bytes, ": -", 3);
+        if (inner)
+            return nc_refusal_of(inner + 3, bytes - (size_t)(inner + 3 - error));
+    }
+    if (begins(error, bytes, "NOSCRIPT"))
+        return NC_REFUSAL_NOSCRIPT;
+    if (begins(error, bytes, "WRONGTYPE"))
+        return NC_REFUSAL_TYPE;
+    for (size_t i = 0; i < sizeof unavailable / sizeof unavailable[0]; i++)
+        if (begins(error, bytes, unavailable[i]))
+            return NC_REFUSAL_UNAVAILABLE;
+    return NC_REFUSAL_OTHER;
+}
+
+/* Collects the numbers of one reply. */
+struct collector {
+    struct nc_sink sink;
+    struct nc_answer *answer;
+    nc_script_list_fn list;
+    void *list_arg;
+    bool malformed;
+};
+
+static bool number_of(const struct nc_reply_part *part, int64_t *number)
+{
+    if (part->type == NC_REPLY_INTEGER) {
+        *number = part->integer;
+        return true;
+    }
+    if (part->type != NC_REPLY_BULK || part->bytes == 0 || part->bytes > 18)
+        return false;
+    *number = 0;
+    for (size_t i = 0; i < part->bytes; i++) {
+        if (part->str[i] < '0' || part->str[i] > '9')
+            return false;
+        *number = *number * 10 + (part->str[i] - '0');
+    }
+    return true;
+}
+
+static int on_part(struct nc_sink *sink, const struct nc_reply_part *part)
+{
+    struct collector *c = (struct collector *)sink;
+    struct nc_answer *answer = c->answer;
+    if (part->type == NC_REPLY_ERROR) {
+        size_t n = part->bytes < sizeof answer->error - 1 ? part->bytes : sizeof answer->error - 1;
+        memcpy(answer->error, part->str, n);
+        answer->error[n] = 0;
+        answer->refusal = nc_refusal_of(part->str, part->bytes);
+    } else if (part->depth == 1 && part->type != NC_REPLY_ARRAY) {
+        if (answer->count == NC_ANSWER_MOST || !number_of(part, &answer->number[answer->count]))
+            c->malformed = true;
+        else
+            answer->count++;
+    } else if (part->depth == 2 && part->type == NC_REPLY_BULK && c->list) {
+        c->list(c->list_arg, part->str, part->bytes);
+    } else if (part->type != NC_REPLY_ARRAY && !(part->depth == 2 && !c->list)) {
+        c->malformed = true;
+    }
+    return 0;
+}
+
+static void put_number(struct nc_command *command, unsigned number)
+{
+    char text[16];
+    int bytes = snprintf(text, sizeof text, "%u", number);
+    nc_command_arg(command, text, (size_t)bytes);
+}
+
+static int run(struct nc_scripts *scripts, enum nc_script which, bool by_hash,
+               const struct nc_slice *keys, unsigned key_count, const struct nc_slice *args,
+               unsigned arg_count, uint64_t deadline_ns, struct collector *collector)
+{
+    struct nc_answer *answer = collector->answer;
+    struct nc_call *call = nc_call_create();
+    if (!call)
+        return NEARCACHE_ENOMEM;
+    struct nc_command *command = nc_call_command(call);
+    memset(answer, 0, offsetof(struct nc_answer, number));
+    nc_command_begin(command, 3 + key_count + arg_count);
+    if (by_hash) {
+        nc_command_arg(command, "EVALSHA", 7);
+        nc_command_arg(command, scripts->script[which].text_sha, 40);
+    } else {
+        nc_command_arg(command, "EVAL", 4);
+        nc_command_arg2(command, nc_lua_common_2, common_bytes(which), scripts_text[which].text,
+                        scripts_text[which].bytes);
+    }
+    put_number(command, key_count);
+    for (unsigned i = 0; i < key_count; i++)
+        nc_command_arg(command, keys[i].data, keys[i].bytes);
+    for (unsigned i = 0; i < arg_count; i++)
+        nc_command_arg(command, args[i].data, args[i].bytes);
+    nc_call_expect(call, &collector->sink, NULL, NULL);
+    answer->sent_ns = nc_clock_io_ns();
+    int outcome = nc_link_call(scripts->link, call, NC_CALL_SINGLE, deadline_ns);
+    answer->received_ns = nc_clock_io_ns();
+    answer->sent = nc_call_was_sent(call);
+    nc_call_release(call);
+    if (outcome != 0)
+        return outcome;
+    if (answer->error[0])
+        return NEARCACHE_EREMOTE;
+    return collector->malformed ? NEARCACHE_EPROTOCOL : 0;
+}
+
+int nc_script_call(struct nc_scripts *scripts, enum nc_script which, const struct nc_slice *keys,
+                   unsigned key_count, const struct nc_slice *args, unsigned arg_count,
+                   uint64_t deadline_ns, struct nc_answer *answer, nc_script_list_fn list,
+                   void *list_arg)
+{
+    struct collector collector = {{on_part}, answer, list, list_arg, false};
+    int outcome = run(scripts, which, true, keys, key_count, args, arg_count, deadline_ns, &collector);
+    if (outcome == NEARCACHE_EREMOTE && answer->refusal == NC_REFUSAL_NOSCRIPT)
+        outcome =
+            run(scripts, which, false, keys, key_count, args, arg_count, deadline_ns, &collector);
+    return outcome;
+}

@@ -1,0 +1,110 @@
+/*
+ * sync/sync: what the files of this folder share: the one struct that joins a cache and a link.
+ *
+ *     fetch, load       reading through                    (callers' threads)
+ *     write, clear      writing through                    (callers' threads)
+ *     journal, replay   writes of an outage                (callers' threads; link thread)
+ *     invalidate, proof what other processes did, and      (link thread)
+ *                       whether we would have heard of it
+ *
+ * Lock order: a flight's stripe, the journal's lock and shard locks are never held together.
+ */
+#ifndef NC_SYNC_SYNC_H
+#define NC_SYNC_SYNC_H
+
+#include "cache/cache.h"
+#include "redis/link.h"
+#include "sync/chain.h"
+#include "sync/flight.h"
+#include "sync/journal.h"
+#include "sync/offset.h"
+#include "sync/script.h"
+
+struct nc_sync_config {
+    const char *name_space;
+    uint32_t database;
+    uint64_t heartbeat_ns, lease_ns;
+    uint64_t journal_bytes, journal_entries;
+    nearcache_link_fn on_link;
+    void *on_link_arg;
+    nearcache_refusal_fn on_refusal;
+    void *on_refusal_arg;
+};
+
+#define NC_HEARTBEATS 16
+
+/* Between functions of this folder only: what was expected has changed meanwhile, look again. */
+#define NC_OUTCOME_AGAIN 1000
+
+/* The link thread's own: handshake, chain and heartbeats. */
+struct nc_proof {
+    struct nc_chain chain;
+    bool up;         /* the link is up; between on_up and on_down */
+    bool same_server; /* as the one that chain.last was seen on */
+    bool resume_due;
+    char server[96]; /* run id and replication id of that server */
+    uint64_t next_beat_ns, up_since_ns;
+    uint64_t beat_sequence;
+    struct {
+        uint64_t sequence, sent_ns;
+        bool after_answer;
+    } beats[NC_HEARTBEATS];
+};
+
+/* Thread-safe, but for what says otherwise. */
+struct nc_sync {
+    struct nc_cache *cache;
+    struct nc_link *link;
+    const struct nc_log *log;
+    struct nc_sync_config config;
+    struct nc_scripts scripts;
+    struct nc_flights reads, loads, writes;
+    struct nc_journal journal;
+    struct nc_offset offset;
+    struct nc_proof proof; /* link thread only */
+
+    uint64_t origin; /* random, of this open cache */
+    char origin_hex[17];
+    char key_s[80], key_w[80];               /* <ns>:s, <ns>:w */
+    char channel_inv[100], channel_hb[120]; /* <ns>:<db>:inv, <ns>:<db>:hb:<origin> */
+
+    _Atomic uint32_t state; /* enum nearcache_link; futex of those who wait for a change */
+    _Atomic uint64_t last;  /* chain.last, for nearcache_sync */
+    _Atomic uint32_t heard; /* futex: moves with `last` and with the state */
+    _Atomic uint64_t seen;  /* largest version in any reply or message */
+    _Atomic uint64_t gaps, repairs, epochs, staleness_max_us;
+};
+
+/* Fills in what does not need the link; `cache`, `log` and `config` are set by the caller. */
+void nc_sync_init(struct nc_sync *sync);
+/* Before any event of the link and any call of the other files. */
+void nc_sync_attach(struct nc_sync *sync, struct nc_link *link);
+void nc_sync_deinit(struct nc_sync *sync);
+
+/* Raises sync->seen. */
+static inline void nc_sync_saw(struct nc_sync *sync, uint64_t version)
+{
+    uint64_t seen = atomic_load_explicit(&sync->seen, memory_order_relaxed);
+    /* Relaxed: a stamp that misses a version seen at this very moment by another thread is one
+     * that could have been made a moment earlier. */
+    while (seen < version && !atomic_compare_exchange_weak_explicit(
+                                 &sync->seen, &seen, version, memory_order_relaxed,
+                                 memory_order_relaxed))
+        ;
+}
+
+static inline enum nearcache_link nc_sync_state(const struct nc_sync *sync)
+{
+    return (enum nearcache_link)atomic_load_explicit(&sync->state, memory_order_acquire);
+}
+
+/* The Redis key of a key: prefix and name in one piece. `small` serves short ones; the result is
+ * freed by nc_sync_key_free. NULL: out of memory. */
+#define NC_SMALL_KEY 512
+void *nc_sync_redis_key(const struct nc_key *key, char small[NC_SMALL_KEY], size_t *bytes);
+static inline size_t nc_sync_redis_key_bytes(const struct nc_key *key)
+{
+    return key->tier->prefix_bytes + key->name_bytes;
+}
+
+#endif

@@ -1,0 +1,414 @@
+#include "sync/write.h"
+
+#include "base/futex.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* ---- the local half ---- */
+
+static bool fits_locally(const struct nc_write_item *item)
+{
+    return item->value_bytes <= item->key.tier->largest_local_bytes;
+}
+
+static uint64_t ttl_ns_of(const struct nc_write_item *item)
+{
+    if (item->ttl_ms == NEARCACHE_NONE || item->ttl_ms > UINT64_MAX / NC_NS_PER_MS)
+        return item->key.tier->local_ttl_ns;
+    uint64_t ttl_ns = item->ttl_ms * NC_NS_PER_MS;
+    return ttl_ns < item->key.tier->local_ttl_ns ? ttl_ns : item->key.tier->local_ttl_ns;
+}
+
+/* Puts what was written into the cache; not being able to only costs a later read. */
+static int keep(struct nc_cache_thread *self, const struct nc_write_item *item, uint64_t now_ns)
+{
+    struct nearcache_tier *tier = item->key.tier;
+    bool absent = item->op == NC_WRITE_DELETE;
+    if (absent && (!tier->linked || tier->negative_ttl_ns == NEARCACHE_NONE))
+        return 0;
+    struct nc_entry *entry =
+        nc_cache_entry_create(self, &item->key, absent ? 0 : item->value_bytes, absent);
+    if (!entry)
+        return NEARCACHE_ENOMEM;
+    if (!absent && item->value_bytes)
+        memcpy(nc_entry_value(entry), item->value, item->value_bytes);
+    entry->version = item->version;
+    nc_cache_entry_times(self, &item->key, entry, now_ns,
+                         absent ? tier->negative_ttl_ns : ttl_ns_of(item));
+    return nc_cache_fill(self, &item->key, &item->ticket, entry) ? 0 : NEARCACHE_ETOOBIG;
+}
+
+void nc_write_local(struct nc_cache_thread *self, struct nc_write_item *item)
+{
+    struct nearcache_tier *tier = item->key.tier;
+    if (item->op == NC_WRITE_SET && !fits_locally(item)) {
+        item->outcome = NEARCACHE_ETOOBIG;
+        return;
+    }
+    if (item->op != NC_WRITE_SET) {
+        nc_cache_drop(self, &item->key, NEARCACHE_CAUSE_INVALIDATED);
+        item->outcome = 0;
+        return;
+    }
+    item->ticket = nc_cache_ticket(&item->key);
+    item->outcome = keep(self, item, nc_clock_now_ns(&tier->cache->clock));
+}
+
+/* ---- one write per key ---- */
+
+/* The order in which a batch takes its keys: the same for all batches, so none waits for a ring. */
+static int by_hash(const void *a, const void *b)
+{
+    const struct nc_write_item *x = *(struct nc_write_item *const *)a;
+    const struct nc_write_item *y = *(struct nc_write_item *const *)b;
+    if (x->key.hash != y->key.hash)
+        return x->key.hash < y->key.hash ? -1 : 1;
+    return x < y ? -1 : x > y;
+}
+
+static int take_key(struct nc_sync *sync, struct nc_write_item *item, uint64_t deadline_ns)
+{
+    for (;;) {
+        bool leads;
+        struct nc_flight *flight = nc_flight_join(&sync->writes, &item->key, NULL, &leads);
+        if (!flight)
+            return NEARCACHE_ENOMEM;
+        if (leads) {
+            item->flight = flight;
+            return 0;
+        }
+        bool landed = nc_flight_wait(flight, deadline_ns);
+        nc_flight_release(flight);
+        if (!landed)
+            return NEARCACHE_ETIMEOUT;
+    }
+}
+
+static void give_key(struct nc_write_item *item)
+{
+    nc_flight_land(item->flight, 0);
+    nc_flight_release(item->flight);
+    item->flight = NULL;
+}
+
+/* ---- the journal ---- */
+
+/* A write that Redis did not take: kept or refused, by policy. */
+static int keep_for_later(struct nc_sync *sync, struct nc_cache_thread *self,
+                          struct nc_write_item *item, uint64_t taken_ns, uint64_t not_before_ns)
+{
+    struct nearcache_tier *tier = item->key.tier;
+    uint64_t ends_ns = NEARCACHE_NONE;
+    if (item->op == NC_WRITE_INVALIDATE)
+        return NEARCACHE_EOFFLINK;
+    if (tier->outage_writes == NEARCACHE_OUTAGE_REFUSE)
+        return not_before_ns ? NEARCACHE_ETIMEOUT : NEARCACHE_EREFUSED;
+    if (item->ttl_ms != NEARCACHE_NONE && item->ttl_ms < (UINT64_MAX - taken_ns) / NC_NS_PER_MS)
+        ends_ns = taken_ns + item->ttl_ms * NC_NS_PER_MS;
+    int outcome = nc_journal_put(
+        &sync->journal, &item->key, item->op == NC_WRITE_SET ? NC_INTENT_SET : NC_INTENT_DELETE,
+        item->value, item->op == NC_WRITE_SET ? item->value_bytes : 0, taken_ns, ends_ns,
+        not_before_ns, atomic_load_explicit(&sync->seen, memory_order_relaxed));
+    if (outcome == 0) {
+        nc_link_wake(sync->link);
+        return NEARCACHE_LOCAL;
+    }
+    if (outcome == NEARCACHE_EFULL)
+        nc_cache_count(self, tier, NC_COUNT_journal_full, 1);
+    return outcome;
+}
+
+/* ---- the call ---- */
+
+struct call {
+    struct nc_sync *sync;
+    struct nc_cache_thread *self;
+    struct nc_write_item **items; /* distinct keys, each with its flight */
+    unsigned count;
+    uint64_t deadline_ns, taken_ns;
+    enum nc_script script;
+    void *redis_key[NC_WRITE_KEYS];
+    size_t redis_key_bytes[NC_WRITE_KEYS];
+};
+
+static const char op_letter[] = {[NC_WRITE_SET] = 's', [NC_WRITE_DELETE] = 'd',
+                                 [NC_WRITE_INVALIDATE] = 'i'};
+
+/* Sends the items and lays their statuses into `answer`. */
+static int send_items(struct call *call, struct nc_answer *answer)
+{
+    struct nc_sync *sync = call->sync;
+    struct nc_slice keys[NC_WRITE_KEYS + 2], args[4 * NC_WRITE_KEYS + 2];
+    char ttl[NC_WRITE_KEYS][24], not_after[24];
+    unsigned k = 0, a = 0;
+
+    if (call->script == NC_SCRIPT_WRITE) {
+        keys[k++] = (struct nc_slice){sync->key_s, strlen(sync->key_s)};
+        keys[k++] = (struct nc_slice){sync->key_w, strlen(sync->key_w)};
+        args[a++] = (struct nc_slice){sync->channel_inv, strlen(sync->channel_inv)};
+        args[a++] = (struct nc_slice){sync->origin_hex, 16};
+    }
+    int not_after_bytes = snprintf(not_after, sizeof not_after, "%" PRIu64,
+                                   nc_offset_not_after_us(&sync->offset, call->deadline_ns));
+    for (unsigned i = 0; i < call->count; i++) {
+        const struct nc_write_item *item = call->items[i];
+        bool set = item->op == NC_WRITE_SET;
+        int ttl_bytes = snprintf(ttl[i], sizeof ttl[i], "%" PRIu64,
+                                 set && item->ttl_ms != NEARCACHE_NONE ? item->ttl_ms : 0);
+        keys[k++] = (struct nc_slice){call->redis_key[i], call->redis_key_bytes[i]};
+        args[a++] = (struct nc_slice){&op_letter[item->op], 1};
+        args[a++] = (struct nc_slice){set ? item->value : "", set ? item->value_bytes : 0};
+        args[a++] = (struct nc_slice){ttl[i], (size_t)ttl_bytes};
+        args[a++] = (struct nc_slice){not_after, (size_t)not_after_bytes};
+    }
+    return nc_script_call(&sync->scripts, call->script, keys, k, args, a, call->deadline_ns, answer,
+                          NULL, NULL);
+}
+
+static bool answer_is_whole(const struct call *call, const struct nc_answer *answer)
+{
+    if (answer->count != call->count + 2 || answer->number[0] < 0 || answer->number[1] <= 0)
+        return false;
+    for (unsigned i = 0; i < call->count; i++)
+        if (answer->number[i + 2] != 0 && answer->number[i + 2] != 1)
+            return false;
+    return true;
+}
+
+/* Redis applied it: what is known here moves on (R4). */
+static void applied(struct call *call, struct nc_write_item *item, uint64_t version)
+{
+    struct nc_sync *sync = call->sync;
+    item->version = version;
+    item->outcome = 0;
+    nc_journal_forget(&sync->journal, &item->key);
+    if (call->script == NC_SCRIPT_WRITE) {
+        nc_sync_saw(sync, version);
+        nc_cache_observe(call->self, &item->key, version);
+    }
+    /* Tracking tiers keep a value only after reading it; an invalidation keeps nothing. */
+    if (item->op == NC_WRITE_INVALIDATE || !fits_locally(item) ||
+        item->key.tier->coherence == NEARCACHE_COHERENCE_TRACKING)
+        return;
+    item->ticket.generation = 0; /* an own write holds on any link, epoch and version decide */
+    keep(call->self, item, nc_clock_now_ns(&sync->cache->clock));
+}
+
+/* Nothing was done and will be: journal, refuse or report, the same for all items. */
+static void not_applied(struct call *call, struct nc_write_item *item, int outcome,
+                        const struct nc_answer *answer)
+{
+    bool in_doubt = answer->sent && outcome != NEARCACHE_EREMOTE;
+    if (outcome == NEARCACHE_ENOMEM || outcome == NEARCACHE_EPROTOCOL ||
+        (outcome == NEARCACHE_EREMOTE && answer->refusal != NC_REFUSAL_UNAVAILABLE)) {
+        item->outcome = outcome == NEARCACHE_EREMOTE && answer->refusal == NC_REFUSAL_TYPE
+                            ? NEARCACHE_ETYPE
+                            : outcome;
+        return;
+    }
+    /* One tick of slack: Redis compares whole microseconds. */
+    item->outcome = keep_for_later(call->sync, call->self, item, call->taken_ns,
+                                   in_doubt ? call->deadline_ns + NC_NS_PER_MS : 0);
+}
+
+/* A connection that broke leaves the write in doubt until its not_after has passed (R11). */
+static void wait_out_doubt(struct call *call)
+{
+    _Atomic uint32_t never = 0;
+    while (nc_futex_wait(&never, 0, call->deadline_ns))
+        ;
+}
+
+/* One script call, and a second one for what came too late because our idea of Redis' time was
+ * wrong. */
+static void run_call(struct call *call)
+{
+    struct nc_answer answer;
+    struct nc_sync *sync = call->sync;
+    for (int attempt = 0; attempt < 2 && call->count > 0; attempt++) {
+        memset(&answer, 0, offsetof(struct nc_answer, number));
+        int outcome = nc_write_learn_clock(sync, call->deadline_ns);
+        if (outcome == 0)
+            outcome = send_items(call, &answer);
+        if (outcome == 0 && !answer_is_whole(call, &answer))
+            outcome = NEARCACHE_EPROTOCOL;
+        if (outcome != 0) {
+            if (outcome == NEARCACHE_EOFFLINK && answer.sent)
+                wait_out_doubt(call);
+            for (unsigned i = 0; i < call->count; i++)
+                not_applied(call, call->items[i], outcome, &answer);
+            return;
+        }
+        unsigned late = 0;
+        for (unsigned i = 0; i < call->count; i++) {
+            if (answer.number[i + 2] == 1) {
+                applied(call, call->items[i], (uint64_t)answer.number[0]);
+            } else {
+                call->redis_key[late] = call->redis_key[i];
+                call->redis_key_bytes[late] = call->redis_key_bytes[i];
+                call->items[late++] = call->items[i];
+            }
+        }
+        nc_offset_sample(&sync->offset, answer.sent_ns, answer.received_ns,
+                         (uint64_t)answer.number[1], (uint64_t)answer.number[0], late > 0);
+        call->count = late;
+    }
+    for (unsigned i = 0; i < call->count; i++)
+        call->items[i]->outcome =
+            keep_for_later(sync, call->self, call->items[i], call->taken_ns, 0);
+}
+
+int nc_write_learn_clock(struct nc_sync *sync, uint64_t deadline_ns)
+{
+    struct nc_answer answer;
+    if (nc_offset_known(&sync->offset))
+        return 0;
+    int outcome = nc_script_call(&sync->scripts, NC_SCRIPT_PLAIN, NULL, 0, NULL, 0, deadline_ns,
+                                 &answer, NULL, NULL);
+    if (outcome != 0)
+        return outcome == NEARCACHE_EREMOTE ? NEARCACHE_EREMOTE : NEARCACHE_EOFFLINK;
+    if (answer.count != 2 || answer.number[1] <= 0)
+        return NEARCACHE_EPROTOCOL;
+    nc_offset_sample(&sync->offset, answer.sent_ns, answer.received_ns, (uint64_t)answer.number[1],
+                     0, false);
+    return 0;
+}
+
+/* Distinct keys with their flights, at most one call's worth. */
+static void write_group(struct call *call)
+{
+    char small[4][NC_SMALL_KEY];
+    unsigned ready = 0;
+    for (unsigned i = 0; i < call->count; i++) {
+        struct nc_write_item *item = call->items[i];
+        size_t bytes = nc_sync_redis_key_bytes(&item->key);
+        char *buffer = i < 4 && bytes <= NC_SMALL_KEY ? small[i] : malloc(bytes);
+        if (!buffer) {
+            item->outcome = NEARCACHE_ENOMEM;
+            give_key(item);
+            continue;
+        }
+        memcpy(buffer, item->key.tier->prefix, item->key.tier->prefix_bytes);
+        memcpy(buffer + item->key.tier->prefix_bytes, item->key.name, item->key.name_bytes);
+        /* The copy goes before the request does: from here on this process has no old value. */
+        item->ticket = nc_cache_ticket(&item->key);
+        nc_cache_drop(call->self, &item->key,
+                      item->op == NC_WRITE_SET ? NEARCACHE_CAUSE_REPLACED
+                                               : NEARCACHE_CAUSE_INVALIDATED);
+        call->redis_key[ready] = buffer;
+        call->redis_key_bytes[ready] = bytes;
+        call->items[ready++] = item;
+    }
+    struct nc_write_item *all[NC_WRITE_KEYS];
+    void *buffers[NC_WRITE_KEYS];
+    memcpy(all, call->items, ready * sizeof all[0]);
+    memcpy(buffers, call->redis_key, ready * sizeof buffers[0]);
+    call->count = ready;
+    run_call(call);
+    for (unsigned i = 0; i < ready; i++) {
+        give_key(all[i]);
+        if ((char *)buffers[i] < small[0] || (char *)buffers[i] >= small[0] + sizeof small)
+            free(buffers[i]);
+    }
+}
+
+static size_t item_bytes(const struct nc_write_item *item)
+{
+    return nc_sync_redis_key_bytes(&item->key) + item->value_bytes;
+}
+
+static bool same_key(const struct nc_write_item *a, const struct nc_write_item *b)
+{
+    return a->key.hash == b->key.hash && a->key.name_bytes == b->key.name_bytes &&
+           memcmp(a->key.name, b->key.name, a->key.name_bytes) == 0;
+}
+
+void nc_write(struct nc_sync *sync, struct nc_cache_thread *self, struct nc_write_item *items,
+              size_t count, uint64_t deadline_ns)
+{
+    struct nc_write_item *sorted[NC_WRITE_KEYS], *group[NC_WRITE_KEYS];
+    struct call call = {.sync = sync, .self = self, .items = group, .deadline_ns = deadline_ns,
+                        .taken_ns = nc_clock_io_ns()};
+    for (size_t at = 0; at < count;) {
+        unsigned picked = 0;
+        size_t bytes = 0;
+        for (; at < count && picked < NC_WRITE_KEYS; at++) {
+            if (picked > 0 && bytes + item_bytes(&items[at]) > NC_WRITE_BYTES)
+                break;
+            bytes += item_bytes(&items[at]);
+            sorted[picked++] = &items[at];
+        }
+        qsort(sorted, picked, sizeof sorted[0], by_hash);
+        call.count = 0;
+        for (unsigned i = 0; i < picked; i++) {
+            struct nc_write_item *item = sorted[i];
+            if (i + 1 < picked && same_key(item, sorted[i + 1]))
+                continue; /* of equal keys the last one counts */
+            item->outcome = take_key(sync, item, deadline_ns);
+            if (item->outcome == NEARCACHE_ETIMEOUT)
+                item->outcome = keep_for_later(sync, self, item, call.taken_ns, 0);
+            else if (item->outcome == 0)
+                group[call.count++] = item;
+        }
+        call.script = items[0].key.tier->coherence == NEARCACHE_COHERENCE_PUBSUB ? NC_SCRIPT_WRITE
+                                                                                 : NC_SCRIPT_PLAIN;
+        write_group(&call);
+        for (unsigned i = picked - 1; i-- > 0;)
+            if (same_key(sorted[i], sorted[i + 1]))
+                sorted[i]->outcome = sorted[i + 1]->outcome;
+    }
+}
+
+int nc_write_touch(struct nc_sync *sync, struct nc_cache_thread *self, const struct nc_key *key,
+                   uint64_t ttl_ms, uint64_t deadline_ns)
+{
+    char small[NC_SMALL_KEY], ttl[24], not_after[24];
+    struct nc_answer answer;
+    size_t bytes;
+    int outcome = nc_write_learn_clock(sync, deadline_ns);
+    if (outcome != 0)
+        return outcome;
+    void *redis_key = nc_sync_redis_key(key, small, &bytes);
+    if (!redis_key)
+        return NEARCACHE_ENOMEM;
+    struct nc_slice keys[] = {{sync->key_s, strlen(sync->key_s)},
+                              {sync->key_w, strlen(sync->key_w)},
+                              {redis_key, bytes}};
+    int ttl_bytes = snprintf(ttl, sizeof ttl, "%" PRIu64, ttl_ms == NEARCACHE_NONE ? 0 : ttl_ms);
+    int not_after_bytes = snprintf(not_after, sizeof not_after, "%" PRIu64,
+                                   nc_offset_not_after_us(&sync->offset, deadline_ns));
+    struct nc_slice args[] = {{sync->channel_inv, strlen(sync->channel_inv)},
+                              {sync->origin_hex, 16},
+                              {ttl, (size_t)ttl_bytes},
+                              {not_after, (size_t)not_after_bytes}};
+    outcome = nc_script_call(&sync->scripts, NC_SCRIPT_TOUCH, keys, 3, args, 4, deadline_ns,
+                             &answer, NULL, NULL);
+    if (redis_key != small)
+        free(redis_key);
+    if (outcome == 0 && (answer.count != 3 || answer.number[0] < -1 || answer.number[0] > 2))
+        outcome = NEARCACHE_EPROTOCOL;
+    if (outcome == NEARCACHE_EREMOTE && answer.refusal == NC_REFUSAL_UNAVAILABLE)
+        return NEARCACHE_EOFFLINK;
+    if (outcome != 0)
+        return outcome;
+    uint64_t version = (uint64_t)answer.number[1];
+    uint64_t ttl_ns = ttl_ms == NEARCACHE_NONE || ttl_ms > UINT64_MAX / NC_NS_PER_MS
+                          ? NEARCACHE_NONE
+                          : ttl_ms * NC_NS_PER_MS;
+    switch (answer.number[0]) {
+    case -1:
+        nc_cache_drop(self, key, NEARCACHE_CAUSE_INVALIDATED);
+        return NEARCACHE_MISS;
+    case 0: return NEARCACHE_ETIMEOUT;
+    case 1:
+        /* Shorter is a write: the copy here carries the new version and ends with the key. */
+        nc_sync_saw(sync, version);
+        if (!nc_cache_touch(self, key, ttl_ns, version))
+            nc_cache_observe(self, key, version);
+        return 0;
+    default: nc_cache_touch(self, key, ttl_ns, 0); return 0;
+    }
+}

@@ -1,0 +1,51 @@
+/*
+ * sync/write: writing through. A write goes to Redis as one atomic unit that versions it and tells
+ * the others, or, with Redis away, into the journal, by the tier's policy (R4, R5, R11).
+ *
+ * Promises: one write in flight per key and process; a request that cannot be executed any more
+ * before its caller is told LOCAL (its not_after lies in the past); nothing is journaled that
+ * Redis has refused for good. Thread-safe; runs on the caller.
+ */
+#ifndef NC_SYNC_WRITE_H
+#define NC_SYNC_WRITE_H
+
+#include "sync/sync.h"
+
+enum nc_write_op { NC_WRITE_SET, NC_WRITE_DELETE, NC_WRITE_INVALIDATE };
+
+/* The most keys of one script call, and the most bytes of their names and values together. */
+#define NC_WRITE_KEYS 64
+#define NC_WRITE_BYTES (256 * 1024)
+
+struct nc_write_item {
+    size_t index; /* the caller's number of it */
+    struct nc_key key;
+    enum nc_write_op op;
+    const void *value;
+    size_t value_bytes;
+    uint64_t ttl_ms;    /* NEARCACHE_NONE: no expiry */
+    uint64_t read_s;    /* made from a read that saw no value at this version; 0: no such thing */
+    int outcome;        /* as nearcache_set returns */
+    uint64_t version;   /* where it was applied */
+    struct nc_flight *flight;
+    struct nc_ticket ticket;
+};
+
+/*
+ * Writes `count` items of one tier, split into calls as needed; each item's outcome is set. Items
+ * may name a key twice: the later one wins.
+ */
+void nc_write(struct nc_sync *sync, struct nc_cache_thread *self, struct nc_write_item *items,
+              size_t count, uint64_t deadline_ns);
+
+/* The local half of a write that needs no Redis: a local-only cache. */
+void nc_write_local(struct nc_cache_thread *self, struct nc_write_item *item);
+
+/* As nearcache_touch, for a linked tier. */
+int nc_write_touch(struct nc_sync *sync, struct nc_cache_thread *self, const struct nc_key *key,
+                   uint64_t ttl_ms, uint64_t deadline_ns);
+
+/* Makes sure that the offset of Redis' clock is known. 0 or why not. */
+int nc_write_learn_clock(struct nc_sync *sync, uint64_t deadline_ns);
+
+#endif
