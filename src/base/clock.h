@@ -57,6 +57,13 @@ static inline bool nc_tick_after(nc_tick a, nc_tick b)
     return (int32_t)(a - b) > 0;
 }
 
+/* From now_ns to the beginning of a later tick. */
+static inline uint64_t nc_tick_left_ns(nc_tick end, uint64_t now_ns)
+{
+    return ((uint64_t)(end - nc_tick_of(now_ns)) << NC_TICK_SHIFT) -
+           (now_ns & ((UINT64_C(1) << NC_TICK_SHIFT) - 1));
+}
+
 static inline uint64_t nc_tick_to_ms(nc_tick ticks)
 {
     return ((uint64_t)ticks << NC_TICK_SHIFT) / NC_NS_PER_MS;

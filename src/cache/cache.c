@@ -247,14 +247,16 @@ static void put_result(struct nearcache_result *result, struct nc_pin pin)
     result->internal[1] = pin.where;
 }
 
-static void put_times(struct nearcache_result *result, const struct nc_entry *entry, nc_tick now)
+static void put_times(struct nearcache_result *result, const struct nc_entry *entry,
+                      uint64_t now_ns)
 {
+    nc_tick now = nc_tick_of(now_ns);
     result->age_ms = nc_tick_to_ms(now - entry->birth_tick);
     result->ttl_ms = NEARCACHE_NONE;
     if (nc_entry_is(entry, NC_ENTRY_EXPIRES)) {
         nc_tick end =
             atomic_load_explicit(&((struct nc_entry *)entry)->expiry_tick, memory_order_relaxed);
-        result->ttl_ms = nc_tick_after(end, now) ? nc_tick_to_ms(end - now) : 0;
+        result->ttl_ms = nc_tick_after(end, now) ? nc_tick_left_ns(end, now_ns) / NC_NS_PER_MS : 0;
     }
 }
 
@@ -301,12 +303,10 @@ enum nc_found nc_cache_find(struct nc_cache_thread *self, const struct nc_key *k
         else if (stale)
             found = absent ? NC_FOUND_OLD_ABSENCE : NC_FOUND_OLD;
         if (found != NC_FOUND_NOTHING) {
-            put_times(result, entry, now);
+            put_times(result, entry, now_ns);
             if (!absent)
                 put_result(result, nc_epoch_pin(&self->reader, entry));
-            /* Relaxed: a hint; written only when unset, so a hot entry's line stays shared. */
-            if (atomic_load_explicit(&entry->mark, memory_order_relaxed) == 0)
-                atomic_store_explicit(&entry->mark, 1, memory_order_relaxed);
+            nc_shard_hit(shard, entry);
         }
     }
     nc_epoch_leave(&self->reader);
@@ -331,7 +331,7 @@ void nc_cache_hold(struct nc_cache_thread *self, struct nearcache_tier *tier,
                    struct nc_entry *entry, struct nearcache_result *result)
 {
     struct nc_cache *cache = tier->cache;
-    put_times(result, entry, nc_tick_of(nc_clock_now_ns(&cache->clock)));
+    put_times(result, entry, nc_clock_now_ns(&cache->clock));
     put_result(result, nc_epoch_pin(&self->reader, entry));
 }
 

@@ -33,9 +33,10 @@ struct nc_entry {
     _Atomic uint32_t pins;
     uint16_t name_bytes;
     uint16_t tier;
-    _Atomic uint8_t mark;
+    _Atomic uint8_t mark; /* generation of the last hit */
+    uint8_t queue;        /* generation whose queue it stands in */
     _Atomic uint8_t flags;
-    uint16_t unused;
+    uint8_t unused;
     uint32_t value_offset;
     unsigned char name[];
 };

@@ -34,6 +34,7 @@ struct nc_link {
     uint64_t generation;
     char server[96];
     _Atomic bool auth_refused;
+    _Atomic bool restart; /* the failure is one by intent */
     _Atomic(const char *) failure; /* why the link is to be torn down; NULL: it is not */
 };
 
@@ -53,6 +54,12 @@ void nc_link_fail(struct nc_link *link, const char *why)
 {
     atomic_store(&link->failure, why);
     nc_link_wake(link);
+}
+
+void nc_link_restart(struct nc_link *link, const char *why)
+{
+    atomic_store(&link->restart, true);
+    nc_link_fail(link, why);
 }
 
 static void on_orphans(void *arg)
@@ -301,7 +308,7 @@ static void *run(void *arg)
         }
         if (config->on_down)
             config->on_down(config->arg, link->generation);
-        if (!stopped(link))
+        if (!atomic_exchange(&link->restart, false) && !stopped(link))
             wait_backoff(link);
     }
     return NULL;

@@ -151,7 +151,8 @@ void nc_entry_destroy(struct nc_entry *entry)
 
 static struct nc_queue *queue_of(struct nc_shard *shard, const struct nc_entry *entry)
 {
-    return nc_entry_is(entry, NC_ENTRY_NEGATIVE) ? &shard->absences : &shard->values;
+    return nc_entry_is(entry, NC_ENTRY_NEGATIVE) ? &shard->absences
+                                                 : &shard->values[entry->queue % NC_GENERATIONS];
 }
 
 static void push(struct nc_queue *queue, struct nc_entry *entry)
@@ -218,18 +219,71 @@ static uint64_t bytes_most(const struct nc_shard *shard)
     return (budget > other ? budget - other : 0) >> store->shard_bits;
 }
 
-/* The tail goes, unless it was hit since it came: then it gets another round. */
-static void evict_one(struct nc_shard *shard, struct nc_queue *queue, struct nc_removed *removed)
+/* A queue's entries become the oldest of the next one. */
+static void merge_oldest(struct nc_shard *shard)
 {
-    struct nc_entry *entry = queue->tail;
-    /* Relaxed: a mark is a hint and orders nothing. */
-    while (atomic_load_explicit(&entry->mark, memory_order_relaxed) && entry->newer) {
-        atomic_store_explicit(&entry->mark, 0, memory_order_relaxed);
-        pull(queue, entry);
-        push(queue, entry);
-        entry = queue->tail;
+    struct nc_queue *from = &shard->values[shard->oldest % NC_GENERATIONS];
+    struct nc_queue *to = &shard->values[(uint8_t)(shard->oldest + 1) % NC_GENERATIONS];
+    for (struct nc_entry *entry = from->head; entry; entry = entry->older)
+        entry->queue = (uint8_t)(shard->oldest + 1);
+    if (from->head) {
+        if (to->tail) {
+            to->tail->older = from->head;
+            from->head->newer = to->tail;
+        } else {
+            to->head = from->head;
+        }
+        to->tail = from->tail;
     }
-    nc_shard_remove_locked(shard, entry, NEARCACHE_CAUSE_EVICTED, removed);
+    from->head = from->tail = NULL;
+    shard->oldest++;
+}
+
+/* A sixteenth of the entries is one generation. */
+static void count_insertion(struct nc_shard *shard)
+{
+    if (++shard->inserted * 16 < shard->entries)
+        return;
+    uint8_t now = atomic_load_explicit(&shard->generation, memory_order_relaxed);
+    shard->inserted = 0;
+    if ((uint8_t)(now - shard->oldest) == NC_GENERATIONS - 1)
+        merge_oldest(shard);
+    atomic_store_explicit(&shard->generation, (uint8_t)(now + 1), memory_order_relaxed);
+}
+
+static struct nc_queue *oldest_queue(struct nc_shard *shard)
+{
+    uint8_t now = atomic_load_explicit(&shard->generation, memory_order_relaxed);
+    while (!shard->values[shard->oldest % NC_GENERATIONS].tail && shard->oldest != now)
+        shard->oldest++;
+    return &shard->values[shard->oldest % NC_GENERATIONS];
+}
+
+/* How many generations ago; a stamp older than the queue it stands in counts as none. */
+static bool was_hit_since(const struct nc_shard *shard, const struct nc_entry *entry, uint8_t mark)
+{
+    return (uint8_t)(mark - shard->oldest) < NC_GENERATIONS &&
+           (uint8_t)(mark - shard->oldest) > (uint8_t)(entry->queue - shard->oldest);
+}
+
+static bool has_values(struct nc_shard *shard)
+{
+    return oldest_queue(shard)->tail != NULL;
+}
+
+static void evict_value(struct nc_shard *shard, struct nc_removed *removed)
+{
+    for (;;) {
+        struct nc_entry *entry = oldest_queue(shard)->tail;
+        uint8_t mark = atomic_load_explicit(&entry->mark, memory_order_relaxed);
+        if (!was_hit_since(shard, entry, mark)) {
+            nc_shard_remove_locked(shard, entry, NEARCACHE_CAUSE_EVICTED, removed);
+            return;
+        }
+        pull(queue_of(shard, entry), entry);
+        entry->queue = mark;
+        push(queue_of(shard, entry), entry);
+    }
 }
 
 static void make_room(struct nc_shard *shard, const struct nc_entry *entry, uint64_t most,
@@ -240,9 +294,12 @@ static void make_room(struct nc_shard *shard, const struct nc_entry *entry, uint
         absent_most = (uint32_t)(most / ABSENT_SHARE / 256);
     if (nc_entry_is(entry, NC_ENTRY_NEGATIVE))
         while (shard->absences.tail && shard->absent >= (absent_most ? absent_most : 1))
-            evict_one(shard, &shard->absences, removed);
+            nc_shard_remove_locked(shard, shard->absences.tail, NEARCACHE_CAUSE_EVICTED, removed);
     while (shard->bytes + entry->charge > most || shard->entries >= shard->entries_most)
-        evict_one(shard, shard->values.tail ? &shard->values : &shard->absences, removed);
+        if (has_values(shard))
+            evict_value(shard, removed);
+        else
+            nc_shard_remove_locked(shard, shard->absences.tail, NEARCACHE_CAUSE_EVICTED, removed);
 }
 
 /* Makes a place in the index: a larger table, or without memory for it somebody's place. */
@@ -286,10 +343,13 @@ bool nc_shard_insert_locked(struct nc_shard *shard, struct nc_entry *entry,
         make_room(shard, entry, most, removed);
         place(shard, entry, removed);
     }
+    entry->queue = atomic_load_explicit(&shard->generation, memory_order_relaxed);
+    atomic_store_explicit(&entry->mark, entry->queue, memory_order_relaxed);
     push(queue_of(shard, entry), entry);
     shard->bytes += entry->charge;
     shard->entries++;
     shard->absent += nc_entry_is(entry, NC_ENTRY_NEGATIVE);
+    count_insertion(shard);
     return true;
 }
 

@@ -63,7 +63,11 @@ static void forget_tracked(struct nc_sync *sync, struct nc_cache_thread *self)
 
 void nc_proof_track_again(struct nc_sync *sync)
 {
-    nc_link_fail(sync->link, "a tier in tracking mode was opened");
+    /* Nobody may take the old subscription for one that hears of the new tier. */
+    atomic_store(&sync->track_due, true);
+    if (nc_sync_state(sync) == NEARCACHE_LINK_LIVE)
+        nc_proof_set_state(sync, NEARCACHE_LINK_SYNCING);
+    nc_link_restart(sync->link, "a tier in tracking mode was opened");
 }
 
 /* Tracking begins before the subscription: what is written between the two is not heard, and
@@ -74,6 +78,7 @@ static int listen_for_changes(struct nc_sync *sync)
     const char *channels[] = {sync->channel_inv, sync->channel_hb};
     struct nearcache_tier *tier;
     unsigned count = 0;
+    atomic_store(&sync->track_due, false);
     for (uint32_t i = 0; (tier = nc_cache_tier_at(sync->cache, i)); i++)
         if (tier->coherence == NEARCACHE_COHERENCE_TRACKING)
             prefixes[count++] = tier->prefix;
@@ -289,6 +294,8 @@ static void own_heartbeat(struct nc_sync *sync, struct nc_cache_thread *self, co
         return; /* too old to prove anything, or not ours */
     switch (nc_chain_heartbeat(&proof->chain, s, proof->beats[slot].after_answer)) {
     case NC_CHAIN_PROVEN:
+        if (atomic_load(&sync->track_due))
+            break;
         set_proof(sync, proof->beats[slot].sent_ns);
         nc_proof_set_state(sync, NEARCACHE_LINK_LIVE);
         break;

@@ -68,6 +68,7 @@ struct nc_sync {
     char key_s[80], key_w[80];               /* <ns>:s, <ns>:w */
     char channel_inv[100], channel_hb[120]; /* <ns>:<db>:inv, <ns>:<db>:hb:<origin> */
 
+    _Atomic bool track_due; /* the subscription does not track all tiers that want it */
     _Atomic uint32_t state; /* enum nearcache_link; futex of those who wait for a change */
     _Atomic uint64_t last;  /* chain.last, for nearcache_sync */
     _Atomic uint32_t heard; /* futex: moves with `last` and with the state */
