@@ -1,0 +1,7 @@
+# Benches: built by `make bench`, not by `make`.
+
+BENCHES =
+EXTRA_PROGRAMS += $(BENCHES)
+
+.PHONY: bench
+bench: $(BENCHES)

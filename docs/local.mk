@@ -1,0 +1,8 @@
+# Documents go into the tarball: the docs lint compiles what they show.
+
+EXTRA_DIST += \
+	docs/architecture.md \
+	docs/configuration.md \
+	docs/embedding.md \
+	docs/grafana.json \
+	docs/operations.md
