@@ -103,6 +103,7 @@ int nc_subscriber_track(struct nc_subscriber *s, const char *const *prefixes, un
     }
     outcome = nc_conn_round_trip(&s->conn, &command, &tracking.sink, stop_fd, deadline_ns);
     nc_command_deinit(&command);
+    s->tracks = outcome == 0 && !tracking.refused;
     return outcome != 0 ? outcome : tracking.refused ? NEARCACHE_EREMOTE : 0;
 }
 
@@ -111,18 +112,19 @@ int nc_subscriber_subscribe(struct nc_subscriber *s, const char *const *channels
 {
     struct nc_command command;
     nc_command_init(&command);
-    nc_command_begin(&command, 2 + (size_t)count);
+    nc_command_begin(&command, 1 + (size_t)count + s->tracks);
     put(&command, "SUBSCRIBE");
     for (unsigned i = 0; i < count; i++)
         put(&command, channels[i]);
-    put(&command, TRACKING_CHANNEL);
+    if (s->tracks)
+        put(&command, TRACKING_CHANNEL);
     s->conn.events = (struct nc_reader_events){on_part, on_end, s};
     s->acks = 0;
     s->refused = false;
     int outcome = command.failed ? NEARCACHE_ENOMEM
                                  : nc_conn_queue(&s->conn, command.bytes, command.used);
     nc_command_deinit(&command);
-    while (outcome == 0 && s->acks < count + 1 && !s->refused) {
+    while (outcome == 0 && s->acks < count + s->tracks && !s->refused) {
         struct pollfd fds[2] = {{s->conn.fd, POLLIN, 0}, {stop_fd, POLLIN, 0}};
         uint64_t now = nc_clock_io_ns();
         outcome = now >= deadline_ns ? NEARCACHE_ETIMEOUT : nc_conn_flush(&s->conn);

@@ -86,10 +86,30 @@ static _Atomic uint64_t *place(struct nc_index_table *table, uint64_t hash, uint
     return NULL;
 }
 
+/* Both buckets are full: somebody who can moves to his other one. The copy is there before the
+ * original is overwritten, so a reader finds him throughout. */
+static _Atomic uint64_t *kick(struct nc_index_table *table, uint64_t hash)
+{
+    for (int which = 0; which < 2; which++) {
+        _Atomic uint64_t *words = table->words[bucket_of(table, hash, which)];
+        for (int i = 0; i < NC_BUCKET_WORDS; i++) {
+            uint64_t word = atomic_load_explicit(&words[i], memory_order_relaxed);
+            _Atomic uint64_t *other = place(table, entry_of(word)->hash, 0);
+            if (!other)
+                continue;
+            atomic_store_explicit(other, word, memory_order_release);
+            return &words[i];
+        }
+    }
+    return NULL;
+}
+
 bool nc_index_insert(struct nc_index *index, struct nc_entry *entry)
 {
     struct nc_index_table *table = atomic_load_explicit(&index->table, memory_order_relaxed);
     _Atomic uint64_t *word = place(table, entry->hash, 0);
+    if (!word)
+        word = kick(table, entry->hash);
     if (!word)
         return false;
     atomic_store_explicit(word, word_of(entry), memory_order_release);
@@ -131,6 +151,8 @@ struct nc_index_table *nc_index_grow(struct nc_index *index)
         for (int i = 0; i < NC_BUCKET_WORDS; i++) {
             uint64_t word = atomic_load_explicit(&old->words[b][i], memory_order_relaxed);
             _Atomic uint64_t *to = word ? place(table, entry_of(word)->hash, 0) : NULL;
+            if (word && !to)
+                to = kick(table, entry_of(word)->hash);
             if (word && !to) { /* cannot hold them all: seen never, and nothing is lost */
                 free(table);
                 return NULL;
