@@ -48,18 +48,18 @@ static int add_job(struct nearcache_queue *queue, const struct nearcache_job_spe
 }
 
 /* Two elements a job: its id, and whether it is new. */
-static int take_ids(const redisReply *answer, size_t count, struct nearcache_job_id *ids,
+static int take_ids(const struct nc_value *answer, size_t count, struct nearcache_job_id *ids,
                     int *statuses)
 {
-    if (!nc_answer_is_array(answer, 2 * count))
+    if (!nc_value_is_array(answer, 2 * count))
         return NEARCACHE_EPROTOCOL;
     for (size_t i = 0; i < count; i++) {
-        const redisReply *id = answer->element[2 * i];
-        if (!nc_answer_is_text(id) || (size_t)id->len > NEARCACHE_JOB_ID_BYTES)
+        const struct nc_value *id = answer->element[2 * i];
+        if (!nc_value_is_text(id) || (size_t)id->len > NEARCACHE_JOB_ID_BYTES)
             return NEARCACHE_EPROTOCOL;
         if (ids)
             memcpy(ids[i].text, id->str, (size_t)id->len + 1);
-        statuses[i] = nc_answer_int(answer->element[2 * i + 1]) ? 0 : NEARCACHE_MISS;
+        statuses[i] = nc_value_int(answer->element[2 * i + 1]) ? 0 : NEARCACHE_MISS;
     }
     return 0;
 }
@@ -69,7 +69,7 @@ static int add_some(struct nearcache_queue *queue, const struct nearcache_job_sp
                     size_t count, size_t *sent, struct nearcache_job_id *ids, int *statuses)
 {
     struct nc_args args = {0};
-    redisReply *answer;
+    struct nc_value *answer;
     uint64_t now_ms = nc_queue_now_ms();
     nc_args_add_count(&args, queue->max_events);
     size_t i = 0;
@@ -83,10 +83,10 @@ static int add_some(struct nearcache_queue *queue, const struct nearcache_job_sp
         i++;
     }
     *sent = i;
-    int outcome = nc_queue_script(queue, NC_SCRIPT_ADD, &args, &answer);
+    int outcome = nc_queue_script(queue, NC_QUEUE_SCRIPT_ADD, &args, &answer);
     if (outcome == 0) {
         outcome = take_ids(answer, i, ids, statuses);
-        nc_answer_free(answer);
+        nc_value_free(answer);
     }
     return outcome;
 }

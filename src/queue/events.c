@@ -15,7 +15,7 @@ struct nearcache_events {
     struct nearcache_queue *queue;
     struct nc_waiter *waiter;
     char *last;       /* position of the last event handed out or read */
-    redisReply *batch; /* the entries of the last read; NULL: none left */
+    struct nc_value *batch; /* the entries of the last read; NULL: none left */
     size_t at;
     bool is_sent;
     const char **pairs;
@@ -25,7 +25,7 @@ struct nearcache_events {
 static int newest(struct nearcache_queue *queue, char **position)
 {
     struct nc_args args = {0};
-    redisReply *answer;
+    struct nc_value *answer;
     nc_args_add_string(&args, "XREVRANGE");
     nc_queue_add_key(queue, &args, "events");
     nc_args_add_string(&args, "+");
@@ -36,11 +36,11 @@ static int newest(struct nearcache_queue *queue, char **position)
     if (outcome)
         return outcome;
     const char *id = "0";
-    if (nc_answer_is_array(answer, 1) && nc_answer_is_array(answer->element[0], 1) &&
-        nc_answer_is_text(answer->element[0]->element[0]))
+    if (nc_value_is_array(answer, 1) && nc_value_is_array(answer->element[0], 1) &&
+        nc_value_is_text(answer->element[0]->element[0]))
         id = answer->element[0]->element[0]->str;
     *position = nc_text_copy(id, strlen(id));
-    nc_answer_free(answer);
+    nc_value_free(answer);
     return *position ? 0 : NEARCACHE_ENOMEM;
 }
 
@@ -101,17 +101,17 @@ void nearcache_events_close(struct nearcache_events *events)
         return;
     atomic_fetch_sub(&events->queue->children, 1);
     nc_waiter_close(events->waiter);
-    nc_answer_free(events->batch);
+    nc_value_free(events->batch);
     free(events->pairs);
     free(events->last);
     free(events);
 }
 
 /* Entries of the batch: {position, {name, value, ...}}. */
-static const redisReply *entries_of(const redisReply *answer)
+static const struct nc_value *entries_of(const struct nc_value *answer)
 {
-    if (!nc_answer_is_array(answer, 1) || !nc_answer_is_array(answer->element[0], 2) ||
-        !nc_answer_is_array(answer->element[0]->element[1], 1))
+    if (!nc_value_is_array(answer, 1) || !nc_value_is_array(answer->element[0], 2) ||
+        !nc_value_is_array(answer->element[0]->element[1], 1))
         return NULL;
     return answer->element[0]->element[1];
 }
@@ -139,7 +139,7 @@ static int send_read(struct nearcache_events *events, uint64_t timeout_us)
 static int read_batch(struct nearcache_events *events, uint64_t deadline_ns)
 {
     for (;;) {
-        redisReply *answer;
+        struct nc_value *answer;
         uint64_t now_ns = nc_clock_io_ns();
         if (!events->is_sent) {
             int outcome = send_read(events, deadline_ns > now_ns ? (deadline_ns - now_ns) / 1000 : 0);
@@ -158,7 +158,7 @@ static int read_batch(struct nearcache_events *events, uint64_t deadline_ns)
             events->at = 0;
             return 0;
         }
-        nc_answer_free(answer);
+        nc_value_free(answer);
         if (nc_clock_io_ns() >= deadline_ns)
             return NEARCACHE_MISS;
     }
@@ -175,21 +175,21 @@ static int remember(struct nearcache_events *events, const char *position)
 }
 
 /* Fills *event from one entry. NEARCACHE_EPROTOCOL for one that is no event. */
-static int take_entry(struct nearcache_events *events, const redisReply *entry,
+static int take_entry(struct nearcache_events *events, const struct nc_value *entry,
                       struct nearcache_event *event)
 {
-    if (!nc_answer_is_array(entry, 2) || !nc_answer_is_text(entry->element[0]) ||
-        !nc_answer_is_array(entry->element[1], 2))
+    if (!nc_value_is_array(entry, 2) || !nc_value_is_text(entry->element[0]) ||
+        !nc_value_is_array(entry->element[1], 2))
         return NEARCACHE_EPROTOCOL;
-    const redisReply *pairs = entry->element[1];
+    const struct nc_value *pairs = entry->element[1];
     const char **list = realloc(events->pairs, pairs->elements * sizeof *list);
     if (!list)
         return NEARCACHE_ENOMEM;
     events->pairs = list;
     *event = (struct nearcache_event){entry->element[0]->str, "", "", list, 0};
     for (size_t i = 0; i + 1 < pairs->elements; i += 2) {
-        const char *name = nc_answer_is_text(pairs->element[i]) ? pairs->element[i]->str : "";
-        const char *value = nc_answer_is_text(pairs->element[i + 1]) ? pairs->element[i + 1]->str : "";
+        const char *name = nc_value_is_text(pairs->element[i]) ? pairs->element[i]->str : "";
+        const char *value = nc_value_is_text(pairs->element[i + 1]) ? pairs->element[i + 1]->str : "";
         if (strcmp(name, "event") == 0) {
             event->event = value;
         } else if (strcmp(name, "jobId") == 0) {
@@ -212,9 +212,9 @@ int nearcache_events_next(struct nearcache_events *events, uint64_t timeout_us,
     if (outcome)
         return outcome;
     uint64_t deadline_ns = nc_clock_deadline_ns(timeout_us);
-    const redisReply *entries = events->batch ? entries_of(events->batch) : NULL;
+    const struct nc_value *entries = events->batch ? entries_of(events->batch) : NULL;
     if (!entries || events->at >= entries->elements) {
-        nc_answer_free(events->batch);
+        nc_value_free(events->batch);
         events->batch = NULL;
         outcome = read_batch(events, deadline_ns);
         if (outcome)

@@ -177,12 +177,12 @@ static void settle(struct nearcache_worker *worker, struct nearcache_job *job, i
     nc_worker_release(worker, job);
 }
 
-static struct nearcache_job *take_job(struct nearcache_worker *worker, const redisReply *row,
+static struct nearcache_job *take_job(struct nearcache_worker *worker, const struct nc_value *row,
                                       const char *token, uint64_t now_ns)
 {
-    if (!nc_answer_is_array(row, 1) || !nc_answer_is_text(row->element[0]))
+    if (!nc_value_is_array(row, 1) || !nc_value_is_text(row->element[0]))
         return NULL;
-    const redisReply *id = row->element[0];
+    const struct nc_value *id = row->element[0];
     struct nearcache_job *job = nc_job_create(worker->queue, id->str, (size_t)id->len,
                                               row->element + 1, row->elements - 1);
     if (!job) /* its lock ends unrenewed, and stalled recovery finds it */
@@ -195,7 +195,7 @@ static struct nearcache_job *take_job(struct nearcache_worker *worker, const red
     return job;
 }
 
-static void take_jobs(struct nearcache_worker *worker, const redisReply *rows, const char *token)
+static void take_jobs(struct nearcache_worker *worker, const struct nc_value *rows, const char *token)
 {
     uint64_t now_ns = nc_clock_io_ns();
     struct job_list taken = {NULL, NULL, 0};
@@ -221,20 +221,20 @@ static void take_jobs(struct nearcache_worker *worker, const redisReply *rows, c
     pthread_mutex_unlock(&worker->lock);
 }
 
-static int take_answer(struct nearcache_worker *worker, const redisReply *answer, const char *token,
+static int take_answer(struct nearcache_worker *worker, const struct nc_value *answer, const char *token,
                        struct job_list *ended, struct nc_exchange *found)
 {
-    if (!nc_answer_is_array(answer, 5) || !nc_answer_is_array(answer->element[0], ended->count) ||
-        !nc_answer_is_array(answer->element[1], 0))
+    if (!nc_value_is_array(answer, 5) || !nc_value_is_array(answer->element[0], ended->count) ||
+        !nc_value_is_array(answer->element[1], 0))
         return NEARCACHE_EPROTOCOL;
     take_jobs(worker, answer->element[1], token);
     found->taken = answer->element[1]->elements;
-    found->due_ms = nc_answer_int(answer->element[2]);
-    found->wait_ms = nc_answer_int(answer->element[3]);
-    found->paused = nc_answer_int(answer->element[4]) != 0;
+    found->due_ms = nc_value_int(answer->element[2]);
+    found->wait_ms = nc_value_int(answer->element[3]);
+    found->paused = nc_value_int(answer->element[4]) != 0;
     struct nearcache_job *job;
     for (size_t i = 0; (job = nc_job_list_take(ended)); i++)
-        settle(worker, job, nc_answer_int(answer->element[0]->element[i]));
+        settle(worker, job, nc_value_int(answer->element[0]->element[i]));
     return 0;
 }
 
@@ -253,7 +253,7 @@ int nc_worker_exchange(struct nearcache_worker *worker, uint32_t want, struct nc
 {
     struct nc_args args = {0};
     struct job_list ended;
-    redisReply *answer;
+    struct nc_value *answer;
     char token[NC_TOKEN_BYTES];
     memset(found, 0, sizeof *found);
     pthread_mutex_lock(&worker->lock);
@@ -266,10 +266,10 @@ int nc_worker_exchange(struct nearcache_worker *worker, uint32_t want, struct nc
     add_head(worker, want, token, &args);
     for (struct nearcache_job *job = ended.first; job; job = job->next)
         add_ended(worker, job, &args);
-    int outcome = nc_queue_script(worker->queue, NC_SCRIPT_EXCHANGE, &args, &answer);
+    int outcome = nc_queue_script(worker->queue, NC_QUEUE_SCRIPT_EXCHANGE, &args, &answer);
     if (outcome == 0) {
         outcome = take_answer(worker, answer, token, &ended, found);
-        nc_answer_free(answer);
+        nc_value_free(answer);
     }
     if (outcome)
         put_back(worker, &ended);

@@ -17,15 +17,15 @@ static const char *keep(struct place *place, const char *text, size_t bytes)
     return copy;
 }
 
-static uint32_t small(const redisReply *value)
+static uint32_t small(const struct nc_value *value)
 {
-    int64_t number = nc_answer_int(value);
+    int64_t number = nc_value_int(value);
     return number < 0 ? 0 : number > UINT32_MAX ? UINT32_MAX : (uint32_t)number;
 }
 
 /* Fields whose value is a text: where it goes, and where its length goes. */
 static bool keep_text(struct nearcache_job *job, struct place *place, const char *name,
-                      const redisReply *value)
+                      const struct nc_value *value)
 {
     struct nearcache_job_info *info = &job->info;
     const struct {
@@ -53,12 +53,12 @@ static bool keep_text(struct nearcache_job *job, struct place *place, const char
     return false;
 }
 
-static void keep_number(struct nearcache_job_info *info, const char *name, const redisReply *value)
+static void keep_number(struct nearcache_job_info *info, const char *name, const struct nc_value *value)
 {
     if (strcmp(name, "timestamp") == 0)
-        info->timestamp_ms = nc_answer_int(value);
+        info->timestamp_ms = nc_value_int(value);
     else if (strcmp(name, "delay") == 0)
-        info->delay_ms = nc_answer_int(value);
+        info->delay_ms = nc_value_int(value);
     else if (strcmp(name, "priority") == 0)
         info->priority = small(value);
     else if (strcmp(name, "atm") == 0)
@@ -68,22 +68,22 @@ static void keep_number(struct nearcache_job_info *info, const char *name, const
     else if (strcmp(name, "stc") == 0)
         info->stalled = small(value);
     else if (strcmp(name, "processedOn") == 0)
-        info->processed_on_ms = nc_answer_int(value);
+        info->processed_on_ms = nc_value_int(value);
     else if (strcmp(name, "finishedOn") == 0)
-        info->finished_on_ms = nc_answer_int(value);
+        info->finished_on_ms = nc_value_int(value);
 }
 
-static size_t texts_bytes(size_t id_bytes, redisReply *const *elements, size_t count)
+static size_t texts_bytes(size_t id_bytes, struct nc_value *const *elements, size_t count)
 {
     size_t bytes = id_bytes + 1;
     for (size_t i = 1; i < count; i += 2)
-        if (nc_answer_is_text(elements[i]))
+        if (nc_value_is_text(elements[i]))
             bytes += (size_t)elements[i]->len + 1;
     return bytes;
 }
 
 struct nearcache_job *nc_job_create(struct nearcache_queue *queue, const char *id, size_t id_bytes,
-                                    redisReply *const *elements, size_t count)
+                                    struct nc_value *const *elements, size_t count)
 {
     struct nearcache_job *job = calloc(1, sizeof *job);
     if (!job)
@@ -98,7 +98,7 @@ struct nearcache_job *nc_job_create(struct nearcache_queue *queue, const char *i
     job->info.id = keep(&place, id, id_bytes);
     job->info.queue = queue->name;
     for (size_t i = 0; i + 1 < count; i += 2) {
-        if (!nc_answer_is_text(elements[i]) || !nc_answer_is_text(elements[i + 1]))
+        if (!nc_value_is_text(elements[i]) || !nc_value_is_text(elements[i + 1]))
             continue;
         if (!keep_text(job, &place, elements[i]->str, elements[i + 1]))
             keep_number(&job->info, elements[i]->str, elements[i + 1]);
@@ -215,7 +215,7 @@ int nearcache_job_progress(struct nearcache_job *job, const void *json, size_t b
         return outcome;
     nc_args_add_string(&args, job->info.id);
     nc_args_add(&args, json, bytes);
-    outcome = nc_queue_script_int(job->queue, NC_SCRIPT_PROGRESS, &args, &done);
+    outcome = nc_queue_script_int(job->queue, NC_QUEUE_SCRIPT_PROGRESS, &args, &done);
     return outcome ? outcome : done == 1 ? 0 : NEARCACHE_MISS;
 }
 
@@ -228,7 +228,7 @@ int nearcache_job_log(struct nearcache_job *job, const char *line)
     nc_args_add_string(&args, job->info.id);
     nc_args_add_string(&args, line);
     nc_args_add_count(&args, (uint64_t)job->options.keep_logs);
-    int outcome = nc_queue_script_int(job->queue, NC_SCRIPT_LOG, &args, &done);
+    int outcome = nc_queue_script_int(job->queue, NC_QUEUE_SCRIPT_LOG, &args, &done);
     return outcome ? outcome : done == 1 ? 0 : NEARCACHE_MISS;
 }
 

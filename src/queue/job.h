@@ -46,6 +46,6 @@ struct nearcache_job {
 
 /* From the pairs of a HGETALL, elements[first] being the first name. NULL without memory. */
 struct nearcache_job *nc_job_create(struct nearcache_queue *queue, const char *id, size_t id_bytes,
-                                    redisReply *const *elements, size_t count);
+                                    struct nc_value *const *elements, size_t count);
 
 #endif

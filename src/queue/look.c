@@ -30,30 +30,30 @@ static const struct place *place_of(enum nearcache_job_state state)
 int nearcache_queue_stats(struct nearcache_queue *queue, struct nearcache_queue_stats *stats)
 {
     struct nc_args args = {0};
-    redisReply *answer;
+    struct nc_value *answer;
     int outcome = nc_queue_usable(queue);
     if (outcome || !stats)
         return outcome ? outcome : NEARCACHE_EINVAL;
-    outcome = nc_queue_script(queue, NC_SCRIPT_COUNTS, &args, &answer);
+    outcome = nc_queue_script(queue, NC_QUEUE_SCRIPT_COUNTS, &args, &answer);
     if (outcome)
         return outcome;
-    if (nc_answer_is_array(answer, 9)) {
+    if (nc_value_is_array(answer, 9)) {
         uint64_t count[9];
         for (int i = 0; i < 9; i++)
-            count[i] = (uint64_t)nc_answer_int(answer->element[i]);
+            count[i] = (uint64_t)nc_value_int(answer->element[i]);
         *stats = (struct nearcache_queue_stats){count[0], count[1], count[2], count[3], count[4],
                                                 count[5], count[6], count[7], (uint32_t)count[8]};
     } else {
         outcome = NEARCACHE_EPROTOCOL;
     }
-    nc_answer_free(answer);
+    nc_value_free(answer);
     return outcome;
 }
 
 int nearcache_queue_job(struct nearcache_queue *queue, const char *id, struct nearcache_job **job)
 {
     struct nc_args args = {0};
-    redisReply *answer;
+    struct nc_value *answer;
     int outcome = nc_queue_usable(queue);
     if (outcome || !id || !*id || !job)
         return outcome ? outcome : NEARCACHE_EINVAL;
@@ -62,8 +62,8 @@ int nearcache_queue_job(struct nearcache_queue *queue, const char *id, struct ne
     outcome = nc_queue_command(queue, &args, &answer);
     if (outcome)
         return outcome;
-    if (!nc_answer_is_array(answer, 1)) {
-        outcome = answer->type == REDIS_REPLY_ARRAY ? NEARCACHE_MISS : NEARCACHE_EPROTOCOL;
+    if (!nc_value_is_array(answer, 1)) {
+        outcome = answer->type == NC_REPLY_ARRAY ? NEARCACHE_MISS : NEARCACHE_EPROTOCOL;
     } else {
         struct nearcache_job *found =
             nc_job_create(queue, id, strlen(id), answer->element, answer->elements);
@@ -72,7 +72,7 @@ int nearcache_queue_job(struct nearcache_queue *queue, const char *id, struct ne
         else
             outcome = NEARCACHE_ENOMEM;
     }
-    nc_answer_free(answer);
+    nc_value_free(answer);
     return outcome;
 }
 
@@ -80,15 +80,15 @@ int nearcache_queue_job_state(struct nearcache_queue *queue, const char *id,
                               enum nearcache_job_state *state)
 {
     struct nc_args args = {0};
-    redisReply *answer;
+    struct nc_value *answer;
     int outcome = nc_queue_usable(queue);
     if (outcome || !id || !*id || !state)
         return outcome ? outcome : NEARCACHE_EINVAL;
     nc_args_add_string(&args, id);
-    outcome = nc_queue_script(queue, NC_SCRIPT_STATE, &args, &answer);
+    outcome = nc_queue_script(queue, NC_QUEUE_SCRIPT_STATE, &args, &answer);
     if (outcome)
         return outcome;
-    if (!nc_answer_is_text(answer)) {
+    if (!nc_value_is_text(answer)) {
         outcome = NEARCACHE_EPROTOCOL;
     } else if (answer->len == 0) {
         outcome = NEARCACHE_MISS;
@@ -98,21 +98,21 @@ int nearcache_queue_job_state(struct nearcache_queue *queue, const char *id,
             if (strcmp(places[i].key, answer->str) == 0)
                 *state = places[i].state;
     }
-    nc_answer_free(answer);
+    nc_value_free(answer);
     return outcome;
 }
 
 /* The rows of one call of lua/list-1.lua. *seen counts ids, of which some may have no job. */
-static int take_rows(struct nearcache_queue *queue, const redisReply *answer,
+static int take_rows(struct nearcache_queue *queue, const struct nc_value *answer,
                      struct nearcache_job **jobs, size_t room, size_t *found, size_t *seen)
 {
-    if (!nc_answer_is_array(answer, 2) || !nc_answer_is_array(answer->element[1], 0))
+    if (!nc_value_is_array(answer, 2) || !nc_value_is_array(answer->element[1], 0))
         return NEARCACHE_EPROTOCOL;
-    const redisReply *rows = answer->element[1];
-    *seen = (size_t)nc_answer_int(answer->element[0]);
+    const struct nc_value *rows = answer->element[1];
+    *seen = (size_t)nc_value_int(answer->element[0]);
     for (size_t i = 0; i < rows->elements && *found < room; i++) {
-        const redisReply *row = rows->element[i];
-        if (!nc_answer_is_array(row, 1) || !nc_answer_is_text(row->element[0]))
+        const struct nc_value *row = rows->element[i];
+        if (!nc_value_is_array(row, 1) || !nc_value_is_text(row->element[0]))
             return NEARCACHE_EPROTOCOL;
         struct nearcache_job *job =
             nc_job_create(queue, row->element[0]->str, (size_t)row->element[0]->len,
@@ -134,17 +134,17 @@ int nearcache_queue_list(struct nearcache_queue *queue, enum nearcache_job_state
         return outcome ? outcome : NEARCACHE_EINVAL;
     for (size_t at = 0; at < count && seen == LIST_STEP && !outcome; at += LIST_STEP) {
         struct nc_args args = {0};
-        redisReply *answer;
+        struct nc_value *answer;
         size_t step = count - at < LIST_STEP ? count - at : LIST_STEP;
         nc_args_add_string(&args, place->key);
         nc_args_add_string(&args, place->order);
         nc_args_add_int(&args, (int64_t)(first + at));
         nc_args_add_int(&args, (int64_t)step);
-        outcome = nc_queue_script(queue, NC_SCRIPT_LIST, &args, &answer);
+        outcome = nc_queue_script(queue, NC_QUEUE_SCRIPT_LIST, &args, &answer);
         if (outcome)
             break;
         outcome = take_rows(queue, answer, jobs, count, &have, &seen);
-        nc_answer_free(answer);
+        nc_value_free(answer);
     }
     if (outcome) {
         while (have)
@@ -155,13 +155,13 @@ int nearcache_queue_list(struct nearcache_queue *queue, enum nearcache_job_state
     return 0;
 }
 
-static int each_element(const redisReply *answer, nearcache_text_fn each, void *arg)
+static int each_element(const struct nc_value *answer, nearcache_text_fn each, void *arg)
 {
-    if (!nc_answer_is_array(answer, 0))
+    if (!nc_value_is_array(answer, 0))
         return NEARCACHE_EPROTOCOL;
     for (size_t i = 0; i < answer->elements; i++) {
-        const redisReply *line = answer->element[i];
-        int stop = nc_answer_is_text(line) ? each(arg, line->str, (size_t)line->len) : 0;
+        const struct nc_value *line = answer->element[i];
+        int stop = nc_value_is_text(line) ? each(arg, line->str, (size_t)line->len) : 0;
         if (stop)
             return stop;
     }
@@ -173,7 +173,7 @@ int nearcache_queue_job_logs(struct nearcache_queue *queue, const char *id, near
 {
     struct nc_args args = {0};
     struct nc_text suffix = {0};
-    redisReply *answer;
+    struct nc_value *answer;
     int outcome = nc_queue_usable(queue);
     if (outcome || !id || !*id || !each)
         return outcome ? outcome : NEARCACHE_EINVAL;
@@ -187,7 +187,7 @@ int nearcache_queue_job_logs(struct nearcache_queue *queue, const char *id, near
     if (outcome)
         return outcome;
     outcome = each_element(answer, each, arg);
-    nc_answer_free(answer);
+    nc_value_free(answer);
     return outcome;
 }
 
@@ -240,7 +240,7 @@ static int each_worker(const struct nearcache_queue *queue, const char *list,
 int nearcache_queue_workers(struct nearcache_queue *queue, nearcache_text_fn each, void *arg)
 {
     struct nc_args args = {0};
-    redisReply *answer;
+    struct nc_value *answer;
     int outcome = nc_queue_usable(queue);
     if (outcome || !each)
         return outcome ? outcome : NEARCACHE_EINVAL;
@@ -249,8 +249,8 @@ int nearcache_queue_workers(struct nearcache_queue *queue, nearcache_text_fn eac
     outcome = nc_queue_command(queue, &args, &answer);
     if (outcome)
         return outcome == NEARCACHE_EREMOTE ? NEARCACHE_ENOTSUP : outcome;
-    outcome = nc_answer_is_text(answer) ? each_worker(queue, answer->str, each, arg)
+    outcome = nc_value_is_text(answer) ? each_worker(queue, answer->str, each, arg)
                                         : NEARCACHE_EPROTOCOL;
-    nc_answer_free(answer);
+    nc_value_free(answer);
     return outcome;
 }

@@ -7,7 +7,7 @@
 #define OBLITERATE_STEP 1000
 
 /* A script on one job that answers 1, -1 for no such job, or another number for a refusal. */
-static int order_job(struct nearcache_queue *queue, enum nc_script script, const char *id,
+static int order_job(struct nearcache_queue *queue, enum nc_queue_script script, const char *id,
                      const char *flag)
 {
     struct nc_args args = {0};
@@ -26,17 +26,17 @@ static int order_job(struct nearcache_queue *queue, enum nc_script script, const
 
 int nearcache_queue_retry(struct nearcache_queue *queue, const char *id, unsigned reset_attempts)
 {
-    return order_job(queue, NC_SCRIPT_RETRY, id, reset_attempts ? "1" : "");
+    return order_job(queue, NC_QUEUE_SCRIPT_RETRY, id, reset_attempts ? "1" : "");
 }
 
 int nearcache_queue_promote(struct nearcache_queue *queue, const char *id)
 {
-    return order_job(queue, NC_SCRIPT_PROMOTE, id, NULL);
+    return order_job(queue, NC_QUEUE_SCRIPT_PROMOTE, id, NULL);
 }
 
 int nearcache_queue_remove(struct nearcache_queue *queue, const char *id)
 {
-    return order_job(queue, NC_SCRIPT_REMOVE, id, NULL);
+    return order_job(queue, NC_QUEUE_SCRIPT_REMOVE, id, NULL);
 }
 
 static int pause_or_resume(struct nearcache_queue *queue, const char *what)
@@ -47,7 +47,7 @@ static int pause_or_resume(struct nearcache_queue *queue, const char *what)
     if (outcome)
         return outcome;
     nc_args_add_string(&args, what);
-    return nc_queue_script_int(queue, NC_SCRIPT_PAUSE, &args, &code);
+    return nc_queue_script_int(queue, NC_QUEUE_SCRIPT_PAUSE, &args, &code);
 }
 
 int nearcache_queue_pause(struct nearcache_queue *queue)
@@ -79,23 +79,23 @@ static int clean_some(struct nearcache_queue *queue, const struct target *target
                       uint64_t most, uint64_t first, uint64_t *gone, uint64_t *stayed)
 {
     struct nc_args args = {0};
-    redisReply *answer;
+    struct nc_value *answer;
     nc_args_add_string(&args, target->key);
     nc_args_add_string(&args, target->kind);
     nc_args_add_string(&args, target->age);
     nc_args_add_int(&args, until_ms);
     nc_args_add_int(&args, (int64_t)most);
     nc_args_add_int(&args, (int64_t)first);
-    int outcome = nc_queue_script(queue, NC_SCRIPT_CLEAN, &args, &answer);
+    int outcome = nc_queue_script(queue, NC_QUEUE_SCRIPT_CLEAN, &args, &answer);
     if (outcome)
         return outcome;
-    if (nc_answer_is_array(answer, 2)) {
-        *gone = (uint64_t)nc_answer_int(answer->element[0]);
-        *stayed = (uint64_t)nc_answer_int(answer->element[1]);
+    if (nc_value_is_array(answer, 2)) {
+        *gone = (uint64_t)nc_value_int(answer->element[0]);
+        *stayed = (uint64_t)nc_value_int(answer->element[1]);
     } else {
         outcome = NEARCACHE_EPROTOCOL;
     }
-    nc_answer_free(answer);
+    nc_value_free(answer);
     return outcome;
 }
 
@@ -149,7 +149,7 @@ int nearcache_queue_obliterate(struct nearcache_queue *queue, unsigned force)
         struct nc_args args = {0};
         nc_args_add_string(&args, force ? "1" : "");
         nc_args_add_int(&args, OBLITERATE_STEP);
-        outcome = nc_queue_script_int(queue, NC_SCRIPT_OBLITERATE, &args, &code);
+        outcome = nc_queue_script_int(queue, NC_QUEUE_SCRIPT_OBLITERATE, &args, &code);
     }
     return outcome ? outcome : code < 0 ? NEARCACHE_EREFUSED : 0;
 }
@@ -160,7 +160,7 @@ static int set_meta(struct nearcache_queue *queue, const char *const *names, con
                     size_t count)
 {
     struct nc_args args = {0};
-    redisReply *answer;
+    struct nc_value *answer;
     int outcome = nc_queue_usable(queue);
     if (outcome)
         return outcome;
@@ -174,7 +174,7 @@ static int set_meta(struct nearcache_queue *queue, const char *const *names, con
     }
     outcome = nc_queue_command(queue, &args, &answer);
     if (outcome == 0)
-        nc_answer_free(answer);
+        nc_value_free(answer);
     return outcome;
 }
 

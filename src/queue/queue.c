@@ -59,7 +59,7 @@ int nc_queue_check_json(const struct nearcache_queue *queue, const char *what, c
 static void warn_of_eviction(struct nearcache_queue *queue)
 {
     struct nc_args args = {0};
-    redisReply *answer;
+    struct nc_value *answer;
     if (atomic_exchange(&queue->warned, true))
         return;
     nc_args_add_string(&args, "INFO");
@@ -70,16 +70,16 @@ static void warn_of_eviction(struct nearcache_queue *queue)
     nc_args_deinit(&args);
     if (outcome)
         return;
-    const char *policy = nc_answer_is_text(answer) ? strstr(answer->str, "maxmemory_policy:") : NULL;
+    const char *policy = nc_value_is_text(answer) ? strstr(answer->str, "maxmemory_policy:") : NULL;
     if (policy && strncmp(policy, "maxmemory_policy:noeviction", 27) != 0)
         nc_log_write(&queue->log, NEARCACHE_LOG_WARNING,
                      "queue %s: Redis may evict (%.*s): jobs can be lost; use noeviction", queue->name,
                      (int)strcspn(policy, "\r\n"), policy);
-    nc_answer_free(answer);
+    nc_value_free(answer);
 }
 
-int nc_queue_script(struct nearcache_queue *queue, enum nc_script script, struct nc_args *args,
-                    redisReply **answer)
+int nc_queue_script(struct nearcache_queue *queue, enum nc_queue_script script, struct nc_args *args,
+                    struct nc_value **answer)
 {
     int outcome = NEARCACHE_ENOMEM;
     warn_of_eviction(queue);
@@ -90,19 +90,19 @@ int nc_queue_script(struct nearcache_queue *queue, enum nc_script script, struct
     return outcome;
 }
 
-int nc_queue_script_int(struct nearcache_queue *queue, enum nc_script script, struct nc_args *args,
+int nc_queue_script_int(struct nearcache_queue *queue, enum nc_queue_script script, struct nc_args *args,
                         int64_t *number)
 {
-    redisReply *answer;
+    struct nc_value *answer;
     int outcome = nc_queue_script(queue, script, args, &answer);
     if (outcome)
         return outcome;
-    *number = nc_answer_int(answer);
-    nc_answer_free(answer);
+    *number = nc_value_int(answer);
+    nc_value_free(answer);
     return 0;
 }
 
-int nc_queue_command(struct nearcache_queue *queue, struct nc_args *args, redisReply **answer)
+int nc_queue_command(struct nearcache_queue *queue, struct nc_args *args, struct nc_value **answer)
 {
     int outcome = NEARCACHE_ENOMEM;
     warn_of_eviction(queue);
@@ -122,23 +122,6 @@ void nc_queue_add_key(const struct nearcache_queue *queue, struct nc_args *args,
     else
         nc_args_add(args, key.data, key.bytes);
     nc_text_deinit(&key);
-}
-
-int64_t nc_answer_int(const redisReply *answer)
-{
-    if (answer->type == REDIS_REPLY_INTEGER)
-        return answer->integer;
-    return nc_answer_is_text(answer) ? strtoll(answer->str, NULL, 10) : 0;
-}
-
-bool nc_answer_is_array(const redisReply *answer, size_t least)
-{
-    return answer->type == REDIS_REPLY_ARRAY && answer->elements >= least;
-}
-
-bool nc_answer_is_text(const redisReply *answer)
-{
-    return answer->type == REDIS_REPLY_STRING || answer->type == REDIS_REPLY_STATUS;
 }
 
 /* ---- open and close -------------------------------------------------------------------------- */
@@ -247,7 +230,7 @@ int nearcache_queue_close(struct nearcache_queue *queue, uint64_t timeout_us)
 int nearcache_queue_wait(struct nearcache_queue *queue, uint64_t timeout_us)
 {
     struct nc_args args = {0};
-    redisReply *answer;
+    struct nc_value *answer;
     int outcome = nc_queue_usable(queue);
     if (outcome)
         return outcome;
@@ -257,7 +240,7 @@ int nearcache_queue_wait(struct nearcache_queue *queue, uint64_t timeout_us)
         outcome = args.text.failed ? NEARCACHE_ENOMEM
                                    : nc_remote_command(queue->remote, &args, deadline_ns, &answer);
         if (outcome == 0)
-            nc_answer_free(answer);
+            nc_value_free(answer);
         if (outcome != NEARCACHE_EOFFLINK || nc_clock_io_ns() >= deadline_ns)
             break;
         usleep(10000); /* not reachable yet; the link paces its own attempts */

@@ -43,22 +43,15 @@ int nc_queue_check_json(const struct nearcache_queue *queue, const char *what, c
                         size_t bytes);
 
 /* Runs a script and frees the arguments' memory; a failed allocation in them is NEARCACHE_ENOMEM. */
-int nc_queue_script(struct nearcache_queue *queue, enum nc_script script, struct nc_args *args,
-                    redisReply **answer);
+int nc_queue_script(struct nearcache_queue *queue, enum nc_queue_script script, struct nc_args *args,
+                    struct nc_value **answer);
 /* The same when the answer is one number. */
-int nc_queue_script_int(struct nearcache_queue *queue, enum nc_script script, struct nc_args *args,
+int nc_queue_script_int(struct nearcache_queue *queue, enum nc_queue_script script, struct nc_args *args,
                         int64_t *number);
 /* A plain command, arguments freed as above. */
-int nc_queue_command(struct nearcache_queue *queue, struct nc_args *args, redisReply **answer);
+int nc_queue_command(struct nearcache_queue *queue, struct nc_args *args, struct nc_value **answer);
 /* Adds keys + suffix as an argument. */
 void nc_queue_add_key(const struct nearcache_queue *queue, struct nc_args *args,
                       const char *suffix);
-
-/* A number in an answer, be it an integer or digits; 0 for all else. */
-int64_t nc_answer_int(const redisReply *answer);
-/* The answer is an array of at least that many elements. */
-bool nc_answer_is_array(const redisReply *answer, size_t least);
-/* The element is text, even if empty. */
-bool nc_answer_is_text(const redisReply *answer);
 
 #endif

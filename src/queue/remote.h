@@ -1,7 +1,7 @@
 /*
  * queue/remote: what the queue needs of Redis. Commands and scripts go over the shared link of
- * src/redis, a wait for the bell over a connection of its own (struct nc_waiter) because it blocks.
- * Scripts are called by their hash; a server that lost them gets their text again.
+ * redis/link, a wait for the bell over a connection of its own (struct nc_waiter), because it
+ * blocks. Scripts are called by their hash; a server that lost them is given the text again.
  */
 #ifndef NC_QUEUE_REMOTE_H
 #define NC_QUEUE_REMOTE_H
@@ -10,27 +10,27 @@
 #include "nearcache.h"
 #include "queue/args.h"
 #include "queue/scripts.h"
-
-#include <hiredis/hiredis.h>
+#include "queue/value.h"
 
 /* Thread-safe. */
 struct nc_remote;
 
+/* Never waits: connecting goes on in the background. As nearcache_queue_open. */
 int nc_remote_open(struct nc_remote **remote, const struct nearcache_redis *redis,
                    const struct nc_log *log);
 void nc_remote_close(struct nc_remote *remote);
 
 /*
- * Sends one command and waits for its answer until deadline_ns (nc_clock_io_ns). Returns 0 and
- * *answer, to be freed with nc_answer_free; NEARCACHE_EREMOTE when that is an error (it is logged);
- * EOFFLINK, ETIMEOUT, EAUTH, EPROTOCOL, ENOMEM.
+ * Sends one command, waiting for the link and for the answer until deadline_ns (machine's
+ * monotonic time). Returns 0 and *answer, to be freed with nc_value_free; NEARCACHE_EREMOTE when
+ * that is an error (it is logged); EOFFLINK: it was not sent; ETIMEOUT: it may have been carried
+ * out; EAUTH, EPROTOCOL, ENOMEM.
  */
 int nc_remote_command(struct nc_remote *remote, const struct nc_args *args, uint64_t deadline_ns,
-                      redisReply **answer);
+                      struct nc_value **answer);
 /* The same for a script on the queue whose keys begin with `prefix`. */
-int nc_remote_script(struct nc_remote *remote, enum nc_script script, const char *prefix,
-                     const struct nc_args *args, uint64_t deadline_ns, redisReply **answer);
-void nc_answer_free(redisReply *answer);
+int nc_remote_script(struct nc_remote *remote, enum nc_queue_script script, const char *prefix,
+                     const struct nc_args *args, uint64_t deadline_ns, struct nc_value **answer);
 
 /* ---- a connection that blocks ---------------------------------------------------------------- */
 
@@ -49,6 +49,6 @@ int nc_waiter_fd(const struct nc_waiter *waiter);
  * The answer to what was sent: 0; NEARCACHE_MISS when it is not there at the deadline (call
  * again); else as nc_remote_command, and what was outstanding is lost.
  */
-int nc_waiter_read(struct nc_waiter *waiter, uint64_t deadline_ns, redisReply **answer);
+int nc_waiter_read(struct nc_waiter *waiter, uint64_t deadline_ns, struct nc_value **answer);
 
 #endif

@@ -227,13 +227,13 @@ static int wait_for_bell(struct talker *talker, bool with_bell, uint64_t wait_ms
     if (got < 0 && errno != EINTR)
         return NEARCACHE_EIO;
     if (talker->bell_sent && (polled[1].revents || (with_bell && got == 0))) {
-        redisReply *answer;
+        struct nc_value *answer;
         int outcome = nc_waiter_read(worker->bell, nc_clock_io_ns(), &answer);
         if (outcome == NEARCACHE_MISS && nc_clock_io_ns() < talker->bell_until_ns)
             return 0;
         talker->bell_sent = false;
         if (outcome == 0)
-            nc_answer_free(answer);
+            nc_value_free(answer);
         return outcome == NEARCACHE_MISS ? NEARCACHE_ETIMEOUT : outcome;
     }
     return 0;
@@ -376,7 +376,7 @@ static bool collect_renewals(struct nearcache_worker *worker, struct nc_args *ar
     return any;
 }
 
-static void note_renewals(struct nearcache_worker *worker, const redisReply *lost, uint64_t now_ns,
+static void note_renewals(struct nearcache_worker *worker, const struct nc_value *lost, uint64_t now_ns,
                           uint64_t old_ns)
 {
     pthread_mutex_lock(&worker->lock);
@@ -384,7 +384,7 @@ static void note_renewals(struct nearcache_worker *worker, const redisReply *los
         if (now_ns - job->renewed_ns >= old_ns)
             job->renewed_ns = now_ns;
         for (size_t i = 0; i < lost->elements; i++)
-            if (nc_answer_is_text(lost->element[i]) && job->is_running &&
+            if (nc_value_is_text(lost->element[i]) && job->is_running &&
                 strcmp(lost->element[i]->str, job->info.id) == 0) {
                 /* Pairs with the load in nearcache_job_cancelled; nothing else depends on it. */
                 atomic_store_explicit(&job->cancelled, true, memory_order_relaxed);
@@ -396,36 +396,36 @@ static void note_renewals(struct nearcache_worker *worker, const redisReply *los
 static void renew(struct nearcache_worker *worker)
 {
     struct nc_args args = {0};
-    redisReply *lost;
+    struct nc_value *lost;
     uint64_t now_ns = nc_clock_io_ns();
     if (!collect_renewals(worker, &args)) {
         nc_args_deinit(&args);
         return;
     }
-    if (nc_queue_script(worker->queue, NC_SCRIPT_RENEW, &args, &lost) == 0) {
-        if (nc_answer_is_array(lost, 0))
+    if (nc_queue_script(worker->queue, NC_QUEUE_SCRIPT_RENEW, &args, &lost) == 0) {
+        if (nc_value_is_array(lost, 0))
             note_renewals(worker, lost, now_ns, worker->config.lock_duration_ms * NC_NS_PER_MS / 4);
-        nc_answer_free(lost);
+        nc_value_free(lost);
     }
 }
 
 static void look_for_stalled(struct nearcache_worker *worker)
 {
     struct nc_args args = {0};
-    redisReply *found;
+    struct nc_value *found;
     uint64_t most = worker->config.max_stalled_count;
     nc_args_add_int(&args, (int64_t)nc_queue_now_ms());
     nc_args_add_int(&args, (int64_t)worker->config.stalled_interval_ms);
     nc_args_add_int(&args, most == NEARCACHE_NONE ? 0 : (int64_t)most);
-    if (nc_queue_script(worker->queue, NC_SCRIPT_STALLED, &args, &found))
+    if (nc_queue_script(worker->queue, NC_QUEUE_SCRIPT_STALLED, &args, &found))
         return;
-    if (nc_answer_is_array(found, 1)) {
+    if (nc_value_is_array(found, 1)) {
         pthread_mutex_lock(&worker->lock);
         worker->stats.stalled_found += found->elements;
         pthread_mutex_unlock(&worker->lock);
         nc_worker_wake_talker(worker);
     }
-    nc_answer_free(found);
+    nc_value_free(found);
 }
 
 void *nc_worker_keeper(void *arg)

@@ -164,7 +164,7 @@ static int send_schedule(struct nearcache_queue *queue, const char *id,
         args.text.failed = true;
     nc_text_deinit(&members);
     nc_text_deinit(&json);
-    int outcome = nc_queue_script_int(queue, NC_SCRIPT_SCHEDULE, &args, &code);
+    int outcome = nc_queue_script_int(queue, NC_QUEUE_SCRIPT_SCHEDULE, &args, &code);
     if (outcome)
         return outcome;
     if (code < 0)
@@ -225,7 +225,7 @@ int nearcache_queue_unschedule(struct nearcache_queue *queue, const char *id)
     if (outcome || !id || !*id)
         return outcome ? outcome : NEARCACHE_EINVAL;
     nc_args_add_string(&args, id);
-    outcome = nc_queue_script_int(queue, NC_SCRIPT_UNSCHEDULE, &args, &code);
+    outcome = nc_queue_script_int(queue, NC_QUEUE_SCRIPT_UNSCHEDULE, &args, &code);
     return outcome ? outcome : code == 1 ? 0 : NEARCACHE_MISS;
 }
 
@@ -287,7 +287,7 @@ static int send_iteration(struct nearcache_queue *queue, const struct nearcache_
         args.text.failed = true;
     nc_text_deinit(&members);
     nc_text_deinit(&json);
-    return nc_queue_script_int(queue, NC_SCRIPT_ITERATE, &args, &done);
+    return nc_queue_script_int(queue, NC_QUEUE_SCRIPT_ITERATE, &args, &done);
 }
 
 int nc_schedule_iterate(struct nearcache_queue *queue, const struct nearcache_job *job)
@@ -316,16 +316,16 @@ int nc_schedule_iterate(struct nearcache_queue *queue, const struct nearcache_jo
 
 /* ---- looking --------------------------------------------------------------------------------- */
 
-static const char *field(const redisReply *hash, const char *name)
+static const char *field(const struct nc_value *hash, const char *name)
 {
     for (size_t i = 0; i + 1 < hash->elements; i += 2)
-        if (nc_answer_is_text(hash->element[i]) && nc_answer_is_text(hash->element[i + 1]) &&
+        if (nc_value_is_text(hash->element[i]) && nc_value_is_text(hash->element[i + 1]) &&
             strcmp(hash->element[i]->str, name) == 0)
             return hash->element[i + 1]->str;
     return NULL;
 }
 
-static int64_t number_field(const redisReply *hash, const char *name)
+static int64_t number_field(const struct nc_value *hash, const char *name)
 {
     const char *text = field(hash, name);
     return text ? strtoll(text, NULL, 10) : 0;
@@ -336,7 +336,7 @@ static int tell(struct nearcache_queue *queue, const char *id, int64_t next_ms,
 {
     struct nc_args args = {0};
     struct nc_text suffix = {0};
-    redisReply *hash;
+    struct nc_value *hash;
     nc_text_add_format(&suffix, "repeat:%s", id);
     nc_args_add_string(&args, "HGETALL");
     nc_queue_add_key(queue, &args, suffix.failed ? "" : suffix.data);
@@ -344,7 +344,7 @@ static int tell(struct nearcache_queue *queue, const char *id, int64_t next_ms,
     int outcome = nc_queue_command(queue, &args, &hash);
     if (outcome)
         return outcome;
-    if (nc_answer_is_array(hash, 2)) {
+    if (nc_value_is_array(hash, 2)) {
         const struct nearcache_schedule_info info = {
             .id = id,
             .cron = field(hash, "pattern"),
@@ -360,14 +360,14 @@ static int tell(struct nearcache_queue *queue, const char *id, int64_t next_ms,
             .next_ms = next_ms};
         outcome = each(arg, &info);
     }
-    nc_answer_free(hash);
+    nc_value_free(hash);
     return outcome;
 }
 
 int nearcache_queue_schedules(struct nearcache_queue *queue, nearcache_schedule_fn each, void *arg)
 {
     struct nc_args args = {0};
-    redisReply *ids;
+    struct nc_value *ids;
     int outcome = nc_queue_usable(queue);
     if (outcome || !each)
         return outcome ? outcome : NEARCACHE_EINVAL;
@@ -379,11 +379,11 @@ int nearcache_queue_schedules(struct nearcache_queue *queue, nearcache_schedule_
     outcome = nc_queue_command(queue, &args, &ids);
     if (outcome)
         return outcome;
-    if (!nc_answer_is_array(ids, 0))
+    if (!nc_value_is_array(ids, 0))
         outcome = NEARCACHE_EPROTOCOL;
     for (size_t i = 0; !outcome && i + 1 < ids->elements; i += 2)
-        if (nc_answer_is_text(ids->element[i]))
-            outcome = tell(queue, ids->element[i]->str, nc_answer_int(ids->element[i + 1]), each, arg);
-    nc_answer_free(ids);
+        if (nc_value_is_text(ids->element[i]))
+            outcome = tell(queue, ids->element[i]->str, nc_value_int(ids->element[i + 1]), each, arg);
+    nc_value_free(ids);
     return outcome;
 }
