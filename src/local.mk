@@ -104,11 +104,12 @@ libnearcache_core_la_SOURCES += \
 	src/queue/order.c \
 	src/queue/preset.c \
 	src/queue/queue.c src/queue/queue.h \
-	src/queue/remote.h \
+	src/queue/remote.c src/queue/remote.h \
 	src/queue/run.c \
 	src/queue/schedule.c \
 	src/queue/scripts.c src/queue/scripts.h \
 	src/queue/text.c src/queue/text.h \
+	src/queue/value.c src/queue/value.h \
 	src/queue/worker.c src/queue/worker.h \
 	src/queue/zone.c src/queue/zone.h
 
