@@ -36,6 +36,7 @@ wait_until() {
         [ "$(now_us)" -lt "$end" ] || return 1
         pause 0.01
     done
+    return 0 # a loop that ends well has the status of its last pause
 }
 
 redis() { redis-cli -s "$work/redis.sock" "$@" 2>/dev/null; }

@@ -295,7 +295,8 @@ enum nc_found nc_cache_find(struct nc_cache_thread *self, const struct nc_key *k
                       nc_tick_after(atomic_load_explicit(&entry->expiry_tick, memory_order_relaxed),
                                     now));
         if (fresh && tier->proven)
-            fresh = proof_age_ns(cache, proof_ns, now_ns) <= cache->lease_ns;
+            fresh = proof_age_ns(cache, proof_ns, now_ns) <= cache->lease_ns &&
+                    !atomic_load_explicit(&tier->deaf, memory_order_acquire);
         if (!fresh && stale)
             stale = nc_cache_stale_age_ns(tier, entry, now_ns) <= max_stale_ns;
         if (fresh)

@@ -20,6 +20,7 @@ struct nearcache_tier {
     /* The line that every hit reads; written by epoch changes only. */
     _Alignas(64) _Atomic uint32_t epoch; /* entries of another epoch are dead */
     uint32_t id;
+    _Atomic bool deaf; /* its changes cannot be heard: nothing is fresh */
     const _Atomic uint32_t *alive; /* the cache's life page, see cache/life */
     struct nc_cache *cache;
     uint64_t local_ttl_ns;    /* NEARCACHE_NONE: none */

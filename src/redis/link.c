@@ -191,7 +191,6 @@ static void close_all(struct nc_link *link)
     for (unsigned i = 0; i <= link->singles; i++)
         nc_mux_down(&link->muxes[i]);
     nc_conn_close(&link->subscriber.conn);
-    link->subscriber.tracks = false;
 }
 
 static int open_all(struct nc_link *link)

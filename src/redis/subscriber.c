@@ -74,6 +74,43 @@ static void put(struct nc_command *command, const char *word)
     nc_command_arg(command, word, strlen(word));
 }
 
+/* Sends SUBSCRIBE and reads until it is acknowledged or refused. */
+static int subscribe(struct nc_subscriber *s, const char *const *channels, unsigned count,
+                     int stop_fd, uint64_t deadline_ns)
+{
+    struct nc_command command;
+    nc_command_init(&command);
+    nc_command_begin(&command, 1 + (size_t)count);
+    put(&command, "SUBSCRIBE");
+    for (unsigned i = 0; i < count; i++)
+        put(&command, channels[i]);
+    s->conn.events = (struct nc_reader_events){on_part, on_end, s};
+    s->acks = 0;
+    s->refused = false;
+    int outcome = command.failed ? NEARCACHE_ENOMEM
+                                 : nc_conn_queue(&s->conn, command.bytes, command.used);
+    nc_command_deinit(&command);
+    while (outcome == 0 && s->acks < count && !s->refused) {
+        struct pollfd fds[2] = {{s->conn.fd, POLLIN, 0}, {stop_fd, POLLIN, 0}};
+        uint64_t now = nc_clock_io_ns();
+        outcome = now >= deadline_ns ? NEARCACHE_ETIMEOUT : nc_conn_flush(&s->conn);
+        if (outcome == 0)
+            poll(fds, 2, (int)((deadline_ns - now) / NC_NS_PER_MS) + 1);
+        if (outcome == 0 && fds[1].revents)
+            outcome = NEARCACHE_ECLOSED;
+        if (outcome == 0 && fds[0].revents)
+            outcome = nc_conn_read(&s->conn);
+    }
+    return outcome != 0 ? outcome : s->refused ? NEARCACHE_EREMOTE : 0;
+}
+
+/* A user without the right to the channel of invalidations cannot track at all. */
+static int listen_to_tracking(struct nc_subscriber *s, int stop_fd, uint64_t deadline_ns)
+{
+    static const char *const channel[] = {TRACKING_CHANNEL};
+    return subscribe(s, channel, 1, stop_fd, deadline_ns);
+}
+
 int nc_subscriber_track(struct nc_subscriber *s, const char *const *prefixes, unsigned count,
                         int stop_fd, uint64_t deadline_ns)
 {
@@ -103,37 +140,13 @@ int nc_subscriber_track(struct nc_subscriber *s, const char *const *prefixes, un
     }
     outcome = nc_conn_round_trip(&s->conn, &command, &tracking.sink, stop_fd, deadline_ns);
     nc_command_deinit(&command);
-    s->tracks = outcome == 0 && !tracking.refused;
-    return outcome != 0 ? outcome : tracking.refused ? NEARCACHE_EREMOTE : 0;
+    if (outcome == 0 && tracking.refused)
+        outcome = NEARCACHE_EREMOTE;
+    return outcome != 0 ? outcome : listen_to_tracking(s, stop_fd, deadline_ns);
 }
 
-int nc_subscriber_subscribe(struct nc_subscriber *s, const char *const *channels, unsigned count,
-                            int stop_fd, uint64_t deadline_ns)
+int nc_subscriber_subscribe(struct nc_subscriber *subscriber, const char *const *channels,
+                            unsigned count, int stop_fd, uint64_t deadline_ns)
 {
-    struct nc_command command;
-    nc_command_init(&command);
-    nc_command_begin(&command, 1 + (size_t)count + s->tracks);
-    put(&command, "SUBSCRIBE");
-    for (unsigned i = 0; i < count; i++)
-        put(&command, channels[i]);
-    if (s->tracks)
-        put(&command, TRACKING_CHANNEL);
-    s->conn.events = (struct nc_reader_events){on_part, on_end, s};
-    s->acks = 0;
-    s->refused = false;
-    int outcome = command.failed ? NEARCACHE_ENOMEM
-                                 : nc_conn_queue(&s->conn, command.bytes, command.used);
-    nc_command_deinit(&command);
-    while (outcome == 0 && s->acks < count + s->tracks && !s->refused) {
-        struct pollfd fds[2] = {{s->conn.fd, POLLIN, 0}, {stop_fd, POLLIN, 0}};
-        uint64_t now = nc_clock_io_ns();
-        outcome = now >= deadline_ns ? NEARCACHE_ETIMEOUT : nc_conn_flush(&s->conn);
-        if (outcome == 0)
-            poll(fds, 2, (int)((deadline_ns - now) / NC_NS_PER_MS) + 1);
-        if (outcome == 0 && fds[1].revents)
-            outcome = NEARCACHE_ECLOSED;
-        if (outcome == 0 && fds[0].revents)
-            outcome = nc_conn_read(&s->conn);
-    }
-    return outcome != 0 ? outcome : s->refused ? NEARCACHE_EREMOTE : 0;
+    return subscribe(subscriber, channels, count, stop_fd, deadline_ns);
 }

@@ -19,7 +19,7 @@ struct nc_subscriber {
     char channel[256];
     size_t channel_bytes;
     unsigned acks;
-    bool refused, tracks;
+    bool refused;
 };
 
 void nc_subscriber_init(struct nc_subscriber *subscriber, struct nc_link_stats *stats,

@@ -70,12 +70,10 @@ void nc_proof_track_again(struct nc_sync *sync)
     nc_link_restart(sync->link, "a tier in tracking mode was opened");
 }
 
-/* Tracking begins before the subscription: what is written between the two is not heard, and
- * nothing is cached before the link is proven. */
-static int listen_for_changes(struct nc_sync *sync)
+/* Without tracking its tiers are deaf and the others go on. */
+static int track(struct nc_sync *sync)
 {
     const char *prefixes[NEARCACHE_MAX_TIERS];
-    const char *channels[] = {sync->channel_inv, sync->channel_hb};
     struct nearcache_tier *tier;
     unsigned count = 0;
     atomic_store(&sync->track_due, false);
@@ -83,6 +81,22 @@ static int listen_for_changes(struct nc_sync *sync)
         if (tier->coherence == NEARCACHE_COHERENCE_TRACKING)
             prefixes[count++] = tier->prefix;
     int outcome = count ? nc_link_track(sync->link, prefixes, count) : 0;
+    for (uint32_t i = 0; (tier = nc_cache_tier_at(sync->cache, i)); i++)
+        if (tier->coherence == NEARCACHE_COHERENCE_TRACKING)
+            /* Release pairs with the acquire of hits. */
+            atomic_store_explicit(&tier->deaf, outcome != 0, memory_order_release);
+    if (outcome == NEARCACHE_EREMOTE) {
+        nc_log_write(sync->log, NEARCACHE_LOG_ERROR,
+                     "Redis refuses tracking: tiers in tracking mode read through every time");
+        outcome = 0;
+    }
+    return outcome;
+}
+
+static int listen_for_changes(struct nc_sync *sync)
+{
+    const char *channels[] = {sync->channel_inv, sync->channel_hb};
+    int outcome = track(sync);
     return outcome != 0 ? outcome : nc_link_subscribe(sync->link, channels, 2);
 }
 
@@ -99,16 +113,18 @@ void nc_proof_up(struct nc_sync *sync, uint64_t generation)
     nc_link_server(sync->link, server, sizeof server);
     proof->same_server = server[0] && strcmp(server, proof->server) == 0;
     memcpy(proof->server, server, sizeof server);
-    if (self)
-        forget_tracked(sync, self);
     proof->up = true;
     proof->resume_due = false;
     proof->up_since_ns = proof->next_beat_ns = nc_clock_io_ns();
     for (int i = 0; i < NC_HEARTBEATS; i++)
         proof->beats[i].sequence = 0;
     nc_proof_set_state(sync, NEARCACHE_LINK_SYNCING);
-    if (listen_for_changes(sync) != 0)
+    /* What was read before the subscription stood is not vouched for: RESUME sees to versioned
+     * tiers, an epoch to the others. */
+    if (!self || listen_for_changes(sync) != 0)
         nc_link_fail(sync->link, "subscribing failed");
+    else
+        forget_tracked(sync, self);
 }
 
 void nc_proof_down(struct nc_sync *sync)
