@@ -9,6 +9,8 @@
 #include "cli/raw.h"
 #include "cli/settings.h"
 
+#include <pthread.h>
+
 enum cli_verdict { CLI_CHECK_OK, CLI_CHECK_WARN, CLI_CHECK_FAIL, CLI_CHECK_SKIP, CLI_VERDICTS };
 
 /* One thread. */
@@ -23,6 +25,11 @@ struct cli_check {
     /* Two caches in one process, as two processes would be; NULL until opened. */
     struct nearcache *first, *second;
     struct nearcache_tier *first_tier, *second_tier;
+    struct nearcache_tier *tracking_tier; /* of the second one */
+    int tracking_outcome;                 /* of opening it */
+    pthread_mutex_t log_lock;
+    char log_line[256]; /* guarded by log_lock: the last one that says why a link is down */
+    bool may_track;     /* the user may; known after the check of rights */
     bool unreachable;
     bool text; /* the report is a table */
     struct cli_json json;

@@ -192,7 +192,7 @@ static bool has_right(struct cli_check *check, const struct right *right)
 }
 
 /* Subscribing takes a connection of its own: it could ask for nothing else afterwards. */
-static bool may_subscribe(struct cli_check *check)
+static bool may_subscribe(struct cli_check *check, const char *channel)
 {
     char problem[CLI_RAW_PROBLEM_BYTES];
     redisContext *context;
@@ -201,11 +201,22 @@ static bool may_subscribe(struct cli_check *check)
 
     if (cli_raw_open(&check->target, &context, problem) != CLI_RAW_FINE)
         return false;
-    answer =
-        cli_raw_ask(context, "SUBSCRIBE %s:%u:check", check->name_space, check->target.database);
+    answer = cli_raw_ask(context, "SUBSCRIBE %s", channel);
     fine = !answer.error;
     cli_reply_free(&answer);
     redisFree(context);
+    return fine;
+}
+
+/* Turns tracking on and off again, which also says whether the command is allowed. */
+static bool may_track(struct cli_check *check)
+{
+    struct cli_reply answer = cli_raw_ask(check->raw, "CLIENT TRACKING ON BCAST PREFIX x");
+    bool fine = !answer.error || strncmp(answer.error, "NOPERM", 6) != 0;
+
+    cli_reply_free(&answer);
+    answer = cli_raw_ask(check->raw, "CLIENT TRACKING OFF");
+    cli_reply_free(&answer);
     return fine;
 }
 
@@ -216,19 +227,12 @@ static void add_word(char *list, size_t capacity, const char *word)
     snprintf(list + length, capacity - length, "%s%s", length ? " +" : "+", word);
 }
 
-void cli_check_rights(struct cli_check *check)
+static void report_rights(struct cli_check *check, const char *missing, const char *optional)
 {
-    char missing[384] = "", optional[128] = "", advice[700];
+    char advice[768];
 
-    if (no_raw(check, "rights"))
-        return;
-    for (size_t i = 0; i < sizeof rights / sizeof rights[0]; i++)
-        if (!has_right(check, &rights[i]))
-            add_word(rights[i].essential ? missing : optional,
-                     rights[i].essential ? sizeof missing : sizeof optional, rights[i].what);
-    if (!may_subscribe(check))
-        add_word(missing, sizeof missing, "subscribe");
-    snprintf(advice, sizeof advice, "ACL SETUSER %s ~%.128s* ~%.64s:* &%.64s:* %s%s%s",
+    snprintf(advice, sizeof advice,
+             "ACL SETUSER %s ~%.128s* ~%.64s:* &%.64s:* &__redis__:invalidate %s%s%s",
              check->target.username ? check->target.username : "default", check->prefix,
              check->name_space, check->name_space, missing, *missing && *optional ? " " : "",
              optional);
@@ -236,9 +240,28 @@ void cli_check_rights(struct cli_check *check)
         cli_check_report(check, "rights", CLI_CHECK_FAIL, advice, "denied: %s", missing);
     else if (*optional)
         cli_check_report(check, "rights", CLI_CHECK_WARN, advice,
-                         "denied: %s (clear, delete by prefix and resuming need them)", optional);
+                         "denied: %s (deleting by prefix, resuming, tracking want them)", optional);
     else
         cli_check_report(check, "rights", CLI_CHECK_OK, NULL, "all commands, keys and channels");
+}
+
+void cli_check_rights(struct cli_check *check)
+{
+    char missing[384] = "", optional[128] = "", channel[160];
+
+    if (no_raw(check, "rights"))
+        return;
+    for (size_t i = 0; i < sizeof rights / sizeof rights[0]; i++)
+        if (!has_right(check, &rights[i]))
+            add_word(rights[i].essential ? missing : optional,
+                     rights[i].essential ? sizeof missing : sizeof optional, rights[i].what);
+    snprintf(channel, sizeof channel, "%.128s:%u:check", check->name_space, check->target.database);
+    if (!may_subscribe(check, channel) || !may_subscribe(check, "__redis__:invalidate"))
+        add_word(missing, sizeof missing, "subscribe");
+    check->may_track = may_track(check);
+    if (!check->may_track)
+        add_word(optional, sizeof optional, "client|tracking");
+    report_rights(check, missing, optional);
 }
 
 void cli_check_ping(struct cli_check *check)

@@ -1,6 +1,7 @@
 /* cli/cmd_check: is everything right with this Redis for the cache? */
 #include "cli/check.h"
 
+#include <pthread.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
@@ -50,6 +51,21 @@ void cli_check_name(const struct cli_check *check, const char *what, char *name)
 void cli_check_key(const struct cli_check *check, const char *what, char *key)
 {
     snprintf(key, CLI_CHECK_KEY_BYTES, "%.255s%s%s", check->prefix, check->name, what);
+}
+
+/*
+ * Keeps the line that says why a link is down; those that only name its states say nothing new.
+ * The threads of the caches call it.
+ */
+static void note_log(void *arg, enum nearcache_log_level level, const char *line)
+{
+    struct cli_check *check = arg;
+
+    (void)level;
+    pthread_mutex_lock(&check->log_lock);
+    if (strstr(line, ": "))
+        snprintf(check->log_line, sizeof check->log_line, "%s", line);
+    pthread_mutex_unlock(&check->log_lock);
 }
 
 /* Deletes what the checks wrote; what cannot be deleted expires within a minute. */
@@ -113,7 +129,8 @@ static int run(const struct cli_command *command, int argc, char **argv)
         {"json", CLI_FLAG, NULL, "the report as one JSON object", &json, 0, 0, NULL},
     };
     struct cli_settings settings;
-    struct cli_check check = {.command = command, .settings = &settings};
+    struct cli_check check = {
+        .command = command, .settings = &settings, .log_lock = PTHREAD_MUTEX_INITIALIZER};
     int outcome = cli_options_parse(command, options, sizeof options / sizeof options[0], argc,
                                     argv, 0, 0, NULL);
 
@@ -133,6 +150,9 @@ static int run(const struct cli_command *command, int argc, char **argv)
         }
     }
     if (outcome == CLI_GO_ON) {
+        settings.config.log = note_log;
+        settings.config.log_arg = &check;
+        settings.config.log_level = NEARCACHE_LOG_WARNING;
         check.prefix = prefix;
         check.name_space = settings.config.name_space ? settings.config.name_space : "nc";
         check.text = !json;
