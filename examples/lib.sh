@@ -12,7 +12,7 @@ ms_since() { local us=$(($(now_us) - $1)); printf '%d.%d ms' $((us / 1000)) $((u
 # Waits without a process of its own.
 pause() {
     [ -p "$work/never" ] || mkfifo "$work/never"
-    read -r -t "$1" <>"$work/never"
+    read -r -t "$1" <>"$work/never" || :
 }
 
 # The path of something that was built.
