@@ -6,10 +6,7 @@
 #define FIRST_NS (50 * NC_NS_PER_MS)
 #define MOST_NS (2 * NC_NS_PER_S)
 
-void nc_backoff_reset(struct nc_backoff *backoff)
-{
-    backoff->failures = 0;
-}
+void nc_backoff_reset(struct nc_backoff *backoff) { backoff->failures = 0; }
 
 uint64_t nc_backoff_next_ns(struct nc_backoff *backoff)
 {

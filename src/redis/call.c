@@ -13,8 +13,10 @@ struct nc_call *nc_call_create(void)
         return NULL;
     atomic_init(&call->references, 1);
     atomic_init(&call->state, NC_CALL_WAITING);
-    atomic_init(&call->waited_for, false);
-    atomic_init(&call->sent, false);
+    atomic_init(&call->waiters, 0);
+    atomic_init(&call->phase, NC_CALL_QUEUED);
+    atomic_init(&call->delivery, NC_CALL_IDLE);
+    atomic_init(&call->owner, NC_CALL_OWNED);
     call->status = 0;
     nc_command_init(&call->command);
     call->sink = NULL;
@@ -23,17 +25,15 @@ struct nc_call *nc_call_create(void)
     call->mux = NULL;
     call->next = NULL;
     call->replies_done = 0;
+    call->deadline_ns = UINT64_MAX;
     call->sent_ns = 0;
     return call;
 }
 
-struct nc_command *nc_call_command(struct nc_call *call)
-{
-    return &call->command;
-}
+struct nc_command *nc_call_command(struct nc_call *call) { return &call->command; }
 
-void nc_call_expect(struct nc_call *call, struct nc_sink *sink,
-                    void (*done)(void *arg, int status), void *arg)
+void nc_call_expect(struct nc_call *call, struct nc_sink *sink, void (*done)(void *arg, int status),
+                    void *arg)
 {
     call->sink = sink;
     call->done = done;
@@ -46,7 +46,7 @@ void nc_call_retain(struct nc_call *call)
     atomic_fetch_add_explicit(&call->references, 1, memory_order_relaxed);
 }
 
-void nc_call_release(struct nc_call *call)
+void nc_call_drop(struct nc_call *call)
 {
     /* Release ends this holder's use, acquire lets the last one free after all of them. */
     if (atomic_fetch_sub_explicit(&call->references, 1, memory_order_acq_rel) != 1)
@@ -55,27 +55,69 @@ void nc_call_release(struct nc_call *call)
     free(call);
 }
 
+void nc_call_release(struct nc_call *call)
+{
+    /* Given away without waiting: somebody has to read for it. Relaxed: a call seen as DONE needs
+     * nobody, one that ends meanwhile costs a needless look. */
+    if (call->mux && atomic_load_explicit(&call->state, memory_order_relaxed) != NC_CALL_DONE &&
+        atomic_load_explicit(&call->waiters, memory_order_relaxed) == 0)
+        nc_mux_leave(call);
+    nc_call_drop(call);
+}
+
 bool nc_call_was_sent(const struct nc_call *call)
 {
-    return atomic_load_explicit(&call->sent, memory_order_acquire);
+    /* Acquire pairs with the sender's exchange: who sees SENT may not assume otherwise later. */
+    return atomic_load_explicit(&((struct nc_call *)call)->phase, memory_order_acquire) ==
+           NC_CALL_SENT;
 }
 
 void nc_call_end(struct nc_call *call, int status)
 {
     call->status = status;
+    if (atomic_exchange(&call->owner, NC_CALL_OVER) == NC_CALL_LEFT)
+        atomic_fetch_sub(&call->mux->left, 1);
     if (call->done)
         call->done(call->arg, status);
-    /* Release pairs with the acquire of who waits: status and what the sink wrote are visible. */
-    atomic_store_explicit(&call->state, NC_CALL_DONE, memory_order_release);
-    nc_futex_wake(&call->state, INT_MAX);
-    nc_call_release(call);
+    /* Sequentially consistent, as the waiter's count and its look at the state: either it sees
+     * DONE or it is seen here. Also publishes the status and what the sink wrote. */
+    atomic_store(&call->state, NC_CALL_DONE);
+    if (atomic_load(&call->waiters) != 0)
+        nc_futex_wake(&call->state, INT_MAX);
+    nc_call_drop(call);
+}
+
+/* ---- delivery ---- */
+
+bool nc_call_begin_delivery(struct nc_call *call)
+{
+    uint32_t idle = NC_CALL_IDLE;
+    /* Acquire and release pair with nc_call_abandon: after ABANDONED nothing is delivered, before
+     * it everything that was is visible to who abandons. */
+    return atomic_compare_exchange_strong(&call->delivery, &idle, NC_CALL_BUSY);
+}
+
+void nc_call_end_delivery(struct nc_call *call)
+{
+    uint32_t busy = NC_CALL_BUSY;
+    if (atomic_compare_exchange_strong(&call->delivery, &busy, NC_CALL_IDLE))
+        return;
+    atomic_store(&call->delivery, NC_CALL_ABANDONED);
+    nc_futex_wake(&call->delivery, INT_MAX);
 }
 
 void nc_call_abandon(struct nc_call *call)
 {
-    if (!call->mux)
-        return;
-    pthread_mutex_lock(&call->mux->delivering);
-    call->sink = NULL;
-    pthread_mutex_unlock(&call->mux->delivering);
+    uint32_t phase = NC_CALL_QUEUED, is = NC_CALL_IDLE;
+    atomic_compare_exchange_strong(&call->phase, &phase, NC_CALL_WITHDRAWN);
+    while (is != NC_CALL_ABANDONED) {
+        if (is == NC_CALL_IDLE) {
+            if (atomic_compare_exchange_strong(&call->delivery, &is, NC_CALL_ABANDONED))
+                return;
+        } else if (is == NC_CALL_AWAITED ||
+                   atomic_compare_exchange_strong(&call->delivery, &is, NC_CALL_AWAITED)) {
+            nc_futex_wait(&call->delivery, NC_CALL_AWAITED, UINT64_MAX);
+            is = atomic_load(&call->delivery);
+        }
+    }
 }

@@ -16,6 +16,9 @@
 /* A black hole: sent data that nobody acknowledges for this long ends the connection. */
 #define USER_TIMEOUT_MS 2000
 #define READ_BYTES (64 * 1024)
+#define FIRST_OUT_BYTES (4 * 1024)
+/* A request that is worth a system call of its own rather than a copy. */
+#define DIRECT_BYTES (16 * 1024)
 /* A buffer that a large request has grown is given back. */
 #define KEEP_OUT_BYTES (256 * 1024)
 
@@ -57,21 +60,46 @@ void nc_conn_close(struct nc_conn *conn)
 
 /* ---- bytes ---- */
 
-int nc_conn_queue(struct nc_conn *conn, const char *bytes, size_t bytes_count)
+int nc_conn_reserve(struct nc_conn *conn, size_t bytes_count)
 {
     if (conn->out_sent == conn->out_used)
         conn->out_sent = conn->out_used = 0;
-    if (conn->out_room - conn->out_used < bytes_count) {
-        size_t room = (conn->out_used + bytes_count) * 2;
-        char *grown = realloc(conn->out, room);
-        if (!grown)
-            return NEARCACHE_ENOMEM;
-        conn->out = grown;
-        conn->out_room = room;
+    if (conn->out_room - conn->out_used >= bytes_count)
+        return 0;
+    if (bytes_count > SIZE_MAX / 4)
+        return NEARCACHE_ENOMEM;
+    size_t room = conn->out_used + bytes_count;
+    room = room < FIRST_OUT_BYTES ? FIRST_OUT_BYTES : room + room / 2;
+    char *grown = realloc(conn->out, room);
+    if (!grown)
+        return NEARCACHE_ENOMEM;
+    conn->out = grown;
+    conn->out_room = room;
+    return 0;
+}
+
+void nc_conn_put(struct nc_conn *conn, const char *bytes, size_t bytes_count)
+{
+    if (bytes_count >= DIRECT_BYTES && !nc_conn_has_output(conn)) {
+        ssize_t n = send(conn->fd, bytes, bytes_count, MSG_NOSIGNAL | MSG_DONTWAIT);
+        /* A failure shows again when the rest is flushed. */
+        if (n > 0) {
+            count(&conn->stats->bytes_sent, (uint64_t)n);
+            count(&conn->stats->writes, 1);
+            bytes += n;
+            bytes_count -= (size_t)n;
+        }
     }
     memcpy(conn->out + conn->out_used, bytes, bytes_count);
     conn->out_used += bytes_count;
-    return 0;
+}
+
+int nc_conn_queue(struct nc_conn *conn, const char *bytes, size_t bytes_count)
+{
+    int outcome = nc_conn_reserve(conn, bytes_count);
+    if (outcome == 0)
+        nc_conn_put(conn, bytes, bytes_count);
+    return outcome;
 }
 
 int nc_conn_flush(struct nc_conn *conn)
@@ -170,7 +198,8 @@ static int connect_unix(struct nc_conn *conn, const char *path, int stop_fd, uin
 {
     struct sockaddr_un address = {.sun_family = AF_UNIX};
     memcpy(address.sun_path, path, strlen(path) + 1);
-    return connect_to(conn, (const struct sockaddr *)&address, sizeof address, stop_fd, deadline_ns);
+    return connect_to(conn, (const struct sockaddr *)&address, sizeof address, stop_fd,
+                      deadline_ns);
 }
 
 static int connect_any(struct nc_conn *conn, const struct nc_redis_settings *settings, int stop_fd,
@@ -179,7 +208,8 @@ static int connect_any(struct nc_conn *conn, const struct nc_redis_settings *set
     struct nc_addresses addresses;
     if (settings->unix_path)
         return connect_unix(conn, settings->unix_path, stop_fd, deadline_ns);
-    int outcome = nc_resolve(settings->host, (uint16_t)settings->port, stop_fd, deadline_ns, &addresses);
+    int outcome =
+        nc_resolve(settings->host, (uint16_t)settings->port, stop_fd, deadline_ns, &addresses);
     for (unsigned i = 0; outcome == 0 && i < addresses.count; i++) {
         int tried = connect_to(conn, (const struct sockaddr *)&addresses.address[i],
                                addresses.bytes[i], stop_fd, deadline_ns);
@@ -205,18 +235,15 @@ static void trip_part(void *arg, const struct nc_reply_part *part)
         trip->sink->part(trip->sink, &mine);
 }
 
-static void trip_end(void *arg)
-{
-    ((struct round_trip *)arg)->done++;
-}
+static void trip_end(void *arg) { ((struct round_trip *)arg)->done++; }
 
 int nc_conn_round_trip(struct nc_conn *conn, const struct nc_command *command, struct nc_sink *sink,
                        int stop_fd, uint64_t deadline_ns)
 {
     struct round_trip trip = {sink, command->replies, 0};
     struct nc_reader_events before = conn->events;
-    int outcome = command->failed ? NEARCACHE_ENOMEM
-                                  : nc_conn_queue(conn, command->bytes, command->used);
+    int outcome =
+        command->failed ? NEARCACHE_ENOMEM : nc_conn_queue(conn, command->bytes, command->used);
     conn->events = (struct nc_reader_events){trip_part, trip_end, &trip};
     while (outcome == 0 && trip.done < trip.due) {
         outcome = nc_conn_flush(conn);
@@ -242,11 +269,10 @@ static int on_greeting(struct nc_sink *sink, const struct nc_reply_part *part)
     struct greeting *g = (struct greeting *)sink;
     if (part->type != NC_REPLY_ERROR || part->reply >= g->must || g->outcome != 0)
         return 0;
-    bool auth = part->bytes >= 6 && (memcmp(part->str, "NOAUTH", 6) == 0 ||
-                                     memcmp(part->str, "WRONGP", 6) == 0 ||
-                                     memcmp(part->str, "NOPERM", 6) == 0 ||
-                                     memcmp(part->str, "ERR in", 6) == 0 ||
-                                     memcmp(part->str, "ERR AU", 6) == 0);
+    bool auth = part->bytes >= 6 &&
+                (memcmp(part->str, "NOAUTH", 6) == 0 || memcmp(part->str, "WRONGP", 6) == 0 ||
+                 memcmp(part->str, "NOPERM", 6) == 0 || memcmp(part->str, "ERR in", 6) == 0 ||
+                 memcmp(part->str, "ERR AU", 6) == 0);
     g->outcome = auth ? NEARCACHE_EAUTH : NEARCACHE_EOFFLINK;
     return 0;
 }

@@ -29,13 +29,21 @@ int nc_conn_open(struct nc_conn *conn, const struct nc_redis_settings *settings,
                  uint64_t deadline_ns);
 void nc_conn_close(struct nc_conn *conn);
 
-/* Queues bytes. NEARCACHE_ENOMEM: nothing was queued. */
+/* Makes room for so many bytes. NEARCACHE_ENOMEM: nothing changed. */
+int nc_conn_reserve(struct nc_conn *conn, size_t count);
+/* Queues bytes that there is room for; many at a time are sent from where they are. */
+void nc_conn_put(struct nc_conn *conn, const char *bytes, size_t count);
+/* Both. NEARCACHE_ENOMEM: nothing was queued. */
 int nc_conn_queue(struct nc_conn *conn, const char *bytes, size_t count);
 /* Sends what the socket takes. 0 or NEARCACHE_EOFFLINK. */
 int nc_conn_flush(struct nc_conn *conn);
 static inline bool nc_conn_has_output(const struct nc_conn *conn)
 {
     return conn->out_sent < conn->out_used;
+}
+static inline size_t nc_conn_output_bytes(const struct nc_conn *conn)
+{
+    return conn->out_used - conn->out_sent;
 }
 /* Reads and parses once. 0 (also when nothing was there); a failure: the connection is lost. */
 int nc_conn_read(struct nc_conn *conn);

@@ -1,6 +1,7 @@
 #include "redis/link.h"
 
 #include "base/clock.h"
+#include "base/error.h"
 #include "base/hash.h"
 #include "redis/backoff.h"
 #include "redis/breaker.h"
@@ -9,13 +10,17 @@
 
 #include <errno.h>
 #include <poll.h>
+#include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/eventfd.h>
 #include <unistd.h>
 
-/* Making all connections of a link takes this long at most; a stopped server accepts and is mute. */
+/* Making all connections of a link takes this long at most; a stopped server accepts and is mute.
+ */
 #define CONNECT_NS (1 * NC_NS_PER_S)
+/* Replies under way on the connection for batches: more only fills buffers. */
+#define BATCH_BYTES (256 * 1024)
 #define SUBSCRIBE_NS (500 * NC_NS_PER_MS)
 
 struct nc_link {
@@ -25,7 +30,7 @@ struct nc_link {
     struct nc_breaker breaker;
     struct nc_backoff backoff;
     struct nc_subscriber subscriber;
-    unsigned singles;       /* muxes[0 .. singles), then the one for batches */
+    unsigned singles; /* muxes[0 .. singles), then the one for batches */
     struct nc_mux *muxes;
     _Atomic uint32_t callers; /* waiting for single requests */
     pthread_t thread;
@@ -34,7 +39,7 @@ struct nc_link {
     uint64_t generation;
     char server[96];
     _Atomic bool auth_refused;
-    _Atomic bool restart; /* the failure is one by intent */
+    _Atomic bool restart;          /* the failure is one by intent */
     _Atomic(const char *) failure; /* why the link is to be torn down; NULL: it is not */
 };
 
@@ -45,10 +50,7 @@ static void signal_fd(int fd)
         ;
 }
 
-void nc_link_wake(struct nc_link *link)
-{
-    signal_fd(link->wake_fd);
-}
+void nc_link_wake(struct nc_link *link) { signal_fd(link->wake_fd); }
 
 void nc_link_fail(struct nc_link *link, const char *why)
 {
@@ -62,14 +64,27 @@ void nc_link_restart(struct nc_link *link, const char *why)
     nc_link_fail(link, why);
 }
 
-static void on_orphans(void *arg)
+static void on_orphans(void *arg) { nc_link_wake(arg); }
+
+static void on_reply(void *arg) { nc_breaker_answered(&((struct nc_link *)arg)->breaker); }
+
+static bool begins(const char *text, size_t bytes, const char *word)
 {
-    nc_link_wake(arg);
+    size_t n = strlen(word);
+    return bytes >= n && memcmp(text, word, n) == 0;
 }
 
-static void on_reply(void *arg)
+/* Errors that say that this server is not the one to talk to now. */
+static void on_error(void *arg, const char *text, size_t bytes)
 {
-    nc_breaker_answered(&((struct nc_link *)arg)->breaker);
+    struct nc_link *link = arg;
+    atomic_fetch_add_explicit(&link->stats.errors, 1, memory_order_relaxed);
+    if (begins(text, bytes, "READONLY"))
+        nc_link_fail(link, "the server has become a replica");
+    else if (begins(text, bytes, "LOADING"))
+        nc_link_fail(link, "the server is loading its data");
+    else if (begins(text, bytes, "MASTERDOWN"))
+        nc_link_fail(link, "the replica has lost its primary");
 }
 
 /* ---- open ---- */
@@ -87,7 +102,7 @@ int nc_link_open(struct nc_link **out, const struct nc_link_config *config)
     }
     link->config.settings = link->settings;
     link->singles = link->settings->connections;
-    link->muxes = calloc(link->singles + 1, sizeof *link->muxes);
+    link->muxes = aligned_alloc(64, (link->singles + 1) * sizeof *link->muxes);
     link->stop_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
     link->wake_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
     if (!link->muxes || link->stop_fd < 0 || link->wake_fd < 0) {
@@ -102,9 +117,10 @@ int nc_link_open(struct nc_link **out, const struct nc_link_config *config)
         return outcome;
     }
     for (unsigned i = 0; i <= link->singles; i++) {
-        nc_mux_init(&link->muxes[i], &link->stats);
+        nc_mux_init(&link->muxes[i], &link->stats, i == link->singles ? BATCH_BYTES : 0);
         link->muxes[i].on_orphans = on_orphans;
         link->muxes[i].on_reply = on_reply;
+        link->muxes[i].on_error = on_error;
         link->muxes[i].arg = link;
     }
     nc_subscriber_init(&link->subscriber, &link->stats, config->on_message, config->arg);
@@ -200,8 +216,8 @@ static int open_all(struct nc_link *link)
     if (link->config.subscriber)
         outcome = open_conn(link, &link->subscriber.conn, true, deadline_ns);
     for (unsigned i = 0; outcome == 0 && i <= link->singles; i++)
-        outcome = open_conn(link, &link->muxes[i].conn, !link->config.subscriber && i == 0,
-                            deadline_ns);
+        outcome =
+            open_conn(link, &link->muxes[i].conn, !link->config.subscriber && i == 0, deadline_ns);
     atomic_store(&link->auth_refused, outcome == NEARCACHE_EAUTH);
     if (outcome != 0) {
         close_all(link);
@@ -256,13 +272,11 @@ static const char *serve(struct nc_link *link)
         fds[0] = (struct pollfd){link->stop_fd, POLLIN, 0};
         fds[1] = (struct pollfd){link->wake_fd, POLLIN, 0};
         fds[2] = (struct pollfd){link->subscriber.conn.fd, POLLIN, 0};
-        for (unsigned i = 0; i <= link->singles; i++) {
-            short events = POLLIN;
-            fds[3 + i].fd = nc_mux_orphan_fd(&link->muxes[i], &events);
-            fds[3 + i].events = events;
-            fds[3 + i].revents = 0;
-        }
+        for (unsigned i = 0; i <= link->singles; i++)
+            fds[3 + i] = (struct pollfd){link->muxes[i].conn.fd, nc_mux_watch(&link->muxes[i]), 0};
         poll(fds, link->singles + 4, timeout_ms(due_ns));
+        for (unsigned i = 0; i <= link->singles; i++)
+            nc_mux_unwatch(&link->muxes[i]);
         if (fds[0].revents)
             break;
         if (fds[1].revents)
@@ -304,7 +318,7 @@ static void *run(void *arg)
                 nc_backoff_reset(&link->backoff);
         } else if (outcome != NEARCACHE_ECLOSED && link->backoff.failures < 3) {
             nc_log_write(config->log, NEARCACHE_LOG_WARNING, "cannot connect to Redis: %s",
-                         nearcache_strerror(outcome));
+                         nc_error_text(outcome));
         }
         if (config->on_down)
             config->on_down(config->arg, link->generation);
@@ -340,30 +354,52 @@ void nc_link_close(struct nc_link *link, uint64_t deadline_ns)
 
 /* ---- requests ---- */
 
-/* A connection of one's own while there are enough; beyond that one for all, whose batches grow. */
+/*
+ * A connection of one's own while there are enough; beyond that one for all, whose writes and reads
+ * then serve many. Threads begin to look at different ones, so that they seldom meet.
+ */
 static struct nc_mux *choose(struct nc_link *link, enum nc_call_kind kind)
 {
     if (kind == NC_CALL_BATCH)
         return &link->muxes[link->singles];
-    uint32_t callers = atomic_load_explicit(&link->callers, memory_order_relaxed);
-    if (callers > 0 && callers < link->singles)
-        for (unsigned i = 0; i < link->singles; i++)
-            if (nc_mux_is_free(&link->muxes[i]))
-                return &link->muxes[i];
+    if (atomic_load_explicit(&link->callers, memory_order_relaxed) < link->singles) {
+        uint64_t self = (uint64_t)pthread_self();
+        unsigned first = (unsigned)(nc_hash_step(&self) % link->singles);
+        for (unsigned i = 0; i < link->singles; i++) {
+            unsigned at = first + i < link->singles ? first + i : first + i - link->singles;
+            if (nc_mux_is_free(&link->muxes[at]))
+                return &link->muxes[at];
+        }
+    }
     return &link->muxes[0];
+}
+
+static void refuse(struct nc_call *call, int status)
+{
+    nc_call_retain(call);
+    nc_call_end(call, status);
 }
 
 void nc_link_submit(struct nc_link *link, struct nc_call *call, enum nc_call_kind kind,
                     uint64_t deadline_ns)
 {
-    (void)deadline_ns;
+    /* The link's own requests (heartbeats) find out whether Redis answers again. */
     bool own = link->started && pthread_equal(pthread_self(), link->thread);
-    if (!own && !nc_breaker_lets_through(&link->breaker)) {
-        nc_call_retain(call);
-        nc_call_end(call, NEARCACHE_EOFFLINK);
-        return;
+    call->deadline_ns = deadline_ns;
+    if (!own && !nc_breaker_lets_through(&link->breaker))
+        refuse(call, NEARCACHE_EOFFLINK);
+    else
+        nc_mux_submit(choose(link, kind), call, true);
+}
+
+static void count_timeout(struct nc_link *link)
+{
+    atomic_fetch_add_explicit(&link->stats.timeouts, 1, memory_order_relaxed);
+    if (nc_breaker_expired(&link->breaker)) {
+        atomic_fetch_add_explicit(&link->stats.breaker_opens, 1, memory_order_relaxed);
+        nc_log_write(link->config.log, NEARCACHE_LOG_WARNING,
+                     "circuit breaker open: Redis does not answer in time");
     }
-    nc_mux_submit(choose(link, kind), call);
 }
 
 int nc_link_wait(struct nc_link *link, struct nc_call *call, uint64_t deadline_ns)
@@ -375,12 +411,7 @@ int nc_link_wait(struct nc_link *link, struct nc_call *call, uint64_t deadline_n
     atomic_fetch_sub_explicit(&link->callers, 1, memory_order_relaxed);
     if (outcome == 0)
         return call->status;
-    atomic_fetch_add_explicit(&link->stats.timeouts, 1, memory_order_relaxed);
-    if (nc_breaker_expired(&link->breaker)) {
-        atomic_fetch_add_explicit(&link->stats.breaker_opens, 1, memory_order_relaxed);
-        nc_log_write(link->config.log, NEARCACHE_LOG_WARNING,
-                     "circuit breaker open: Redis does not answer in time");
-    }
+    count_timeout(link);
     return outcome;
 }
 
@@ -396,20 +427,14 @@ int nc_link_call(struct nc_link *link, struct nc_call *call, enum nc_call_kind k
 
 /* ---- state ---- */
 
-struct nc_link_stats *nc_link_stats(struct nc_link *link)
-{
-    return &link->stats;
-}
+struct nc_link_stats *nc_link_stats(struct nc_link *link) { return &link->stats; }
 
 bool nc_link_breaker_is_open(const struct nc_link *link)
 {
     return nc_breaker_is_open(&link->breaker);
 }
 
-bool nc_link_refused_auth(const struct nc_link *link)
-{
-    return atomic_load(&link->auth_refused);
-}
+bool nc_link_refused_auth(const struct nc_link *link) { return atomic_load(&link->auth_refused); }
 
 int nc_link_track(struct nc_link *link, const char *const *prefixes, unsigned count)
 {

@@ -61,8 +61,8 @@ struct nc_call *nc_call_create(void);
 struct nc_command *nc_call_command(struct nc_call *call);
 /* Who gets the reply's parts, and who is told of the end (may be NULL). Before submitting. `done`
  * runs once, on the thread that ends the call, under no lock, before waiters return. */
-void nc_call_expect(struct nc_call *call, struct nc_sink *sink,
-                    void (*done)(void *arg, int status), void *arg);
+void nc_call_expect(struct nc_call *call, struct nc_sink *sink, void (*done)(void *arg, int status),
+                    void *arg);
 void nc_call_retain(struct nc_call *call);
 void nc_call_release(struct nc_call *call);
 /* After a failure: whether any byte of it has left. */
@@ -70,8 +70,8 @@ bool nc_call_was_sent(const struct nc_call *call);
 
 /*
  * Hands a call over to be sent; never waits. It ends with 0 (its replies were delivered),
- * NEARCACHE_EOFFLINK (no link, the breaker is open, or the connection broke), NEARCACHE_EPROTOCOL or
- * NEARCACHE_ENOMEM. `deadline_ns` lets a call that nobody waits for expire unsent.
+ * NEARCACHE_EOFFLINK (no link, the breaker is open, or the connection broke), NEARCACHE_EPROTOCOL
+ * or NEARCACHE_ENOMEM. `deadline_ns` lets a call that nobody waits for expire unsent.
  */
 void nc_link_submit(struct nc_link *link, struct nc_call *call, enum nc_call_kind kind,
                     uint64_t deadline_ns);

@@ -5,159 +5,290 @@
 
 #include <errno.h>
 #include <poll.h>
+#include <sched.h>
 #include <string.h>
 #include <sys/socket.h>
 
+/*
+ * Memory order: everything that decides whether somebody still has to act (stack, sending, leading,
+ * head, tail, sleepers, left, watched, a call's state and waiters) is sequentially consistent,
+ * because each of the pairs below is of the form "I store mine, then look at yours". The operations
+ * are locked instructions on x86 in any case; what costs is the shared lines.
+ *
+ *   push, then token       against   token let go, then stack         (no call stays unsent)
+ *   head moved, then stack against   push, then flying and leading    (a call left to the reader)
+ *   sleepers, then leading against   leading let go, then sleepers    (no sleeper without a leader)
+ *   left, then leading     against   leading let go, then left        (no orphan without a reader)
+ *   leading or left, then watched  against  watched 0, then leading and left   (no lost wake-up)
+ */
+
+/* The stack of a connection that takes no calls. */
+#define CLOSED ((struct nc_call *)(uintptr_t)1)
 /* Bytes that one sender puts on the wire for itself and others before it looks again. */
 #define PUMP_BYTES (256 * 1024)
+/* Calls under way above which a new one is left to the reader, see nc_mux_submit. */
+#define EAGER 1
+/* What a reply of the batch connection is taken to have before one has been seen. */
+#define GUESS_REPLY_BYTES (64 * 1024)
 
-static struct nc_call *current_call(struct nc_mux *mux)
+/* ---- replies: with the lead ---- */
+
+static struct nc_call *at_head(struct nc_mux *mux)
 {
-    if (!mux->current) {
-        pthread_mutex_lock(&mux->lock);
-        mux->current = mux->flying;
-        pthread_mutex_unlock(&mux->lock);
-    }
-    return mux->current;
+    uint64_t head = atomic_load_explicit(&mux->head, memory_order_relaxed); /* ours */
+    /* Acquire pairs with the sender's store: the slot is filled. */
+    if (head == atomic_load_explicit(&mux->tail, memory_order_acquire))
+        return NULL;
+    return mux->ring[head % NC_MUX_RING];
+}
+
+static void end_receiving(struct nc_mux *mux)
+{
+    if (mux->receiving && mux->delivering)
+        nc_call_end_delivery(mux->receiving);
+    mux->receiving = NULL;
 }
 
 static void on_part(void *arg, const struct nc_reply_part *part)
 {
     struct nc_mux *mux = arg;
-    struct nc_call *call = current_call(mux);
-    struct nc_reply_part mine = *part;
-    if (!call || !call->sink)
-        return;
-    mine.reply = call->replies_done;
-    call->sink->part(call->sink, &mine);
+    struct nc_call *call = mux->receiving;
+    if (!call) {
+        call = mux->receiving = at_head(mux);
+        if (!call)
+            return;
+        mux->delivering = call->sink && nc_call_begin_delivery(call);
+    }
+    mux->reply_bytes += part->bytes + 8;
+    if (part->type == NC_REPLY_ERROR && part->depth == 0)
+        mux->on_error(mux->arg, part->str, part->bytes);
+    if (mux->delivering) {
+        struct nc_reply_part mine = *part;
+        mine.reply = call->replies_done;
+        call->sink->part(call->sink, &mine);
+    }
 }
 
-static struct nc_call *pop_flying(struct nc_mux *mux)
+static void learn_reply_bytes(struct nc_mux *mux)
 {
-    pthread_mutex_lock(&mux->lock);
-    struct nc_call *call = mux->flying;
-    if (call) {
-        mux->flying = call->next;
-        if (!mux->flying)
-            mux->flying_end = &mux->flying;
-        call->next = NULL;
-    }
-    mux->current = NULL;
-    pthread_mutex_unlock(&mux->lock);
-    return call;
+    /* Relaxed: a guide for how many calls to send at a time. */
+    uint64_t usual = atomic_load_explicit(&mux->usual_reply_bytes, memory_order_relaxed);
+    usual = mux->reply_bytes > usual ? mux->reply_bytes : usual - (usual - mux->reply_bytes) / 8;
+    atomic_store_explicit(&mux->usual_reply_bytes, usual, memory_order_relaxed);
 }
 
 static void on_end(void *arg)
 {
     struct nc_mux *mux = arg;
-    struct nc_call *call = current_call(mux);
-    if (!call || ++call->replies_done < call->command.replies)
+    struct nc_call *call = at_head(mux);
+    if (!call) {
+        mux->unasked = true;
         return;
-    pop_flying(mux);
-    uint64_t us = (nc_clock_io_ns() - call->sent_ns) / NC_NS_PER_US;
-    nc_histogram_add(&mux->conn.stats->round_trip_us, us);
+    }
+    if (++call->replies_done < call->command.replies)
+        return;
+    end_receiving(mux);
+    if (mux->batch_bytes)
+        learn_reply_bytes(mux);
+    mux->reply_bytes = 0;
+    if (mux->read_ns == 0)
+        mux->read_ns = nc_clock_io_ns();
+    nc_histogram_add(&mux->conn.stats->round_trip_us,
+                     (mux->read_ns - call->sent_ns) / NC_NS_PER_US);
+    call->next = NULL;
     *mux->finished_end = call;
     mux->finished_end = &call->next;
+    atomic_fetch_add(&mux->head, 1);
 }
 
-void nc_mux_init(struct nc_mux *mux, struct nc_link_stats *stats)
+/* ---- begin, end ---- */
+
+void nc_mux_init(struct nc_mux *mux, struct nc_link_stats *stats, uint32_t batch_bytes)
 {
     memset(mux, 0, sizeof *mux);
     nc_conn_init(&mux->conn, stats);
-    pthread_mutex_init(&mux->sending, NULL);
-    pthread_mutex_init(&mux->lock, NULL);
-    pthread_mutex_init(&mux->delivering, NULL);
-    pthread_cond_init(&mux->idle, NULL);
-    mux->pending_end = &mux->pending;
-    mux->flying_end = &mux->flying;
+    atomic_init(&mux->stack, CLOSED);
+    atomic_init(&mux->usual_reply_bytes, GUESS_REPLY_BYTES);
+    mux->batch_bytes = batch_bytes;
+    mux->eager = batch_bytes ? UINT32_MAX : EAGER;
+    mux->backlog_end = &mux->backlog;
     mux->finished_end = &mux->finished;
-    mux->broken = NEARCACHE_EOFFLINK;
 }
 
-void nc_mux_deinit(struct nc_mux *mux)
-{
-    pthread_cond_destroy(&mux->idle);
-    pthread_mutex_destroy(&mux->delivering);
-    pthread_mutex_destroy(&mux->lock);
-    pthread_mutex_destroy(&mux->sending);
-}
+void nc_mux_deinit(struct nc_mux *mux) { nc_conn_close(&mux->conn); }
 
 void nc_mux_up(struct nc_mux *mux)
 {
     mux->conn.events = (struct nc_reader_events){on_part, on_end, mux};
-    pthread_mutex_lock(&mux->lock);
-    mux->broken = 0;
-    pthread_mutex_unlock(&mux->lock);
-}
-
-/* From here on nothing new is taken; the leader, if any, sees the end of the stream. */
-static void break_off(struct nc_mux *mux, int why)
-{
-    pthread_mutex_lock(&mux->lock);
-    if (mux->broken == 0)
-        mux->broken = why;
-    if (mux->conn.fd >= 0)
-        shutdown(mux->conn.fd, SHUT_RDWR);
-    pthread_mutex_unlock(&mux->lock);
+    mux->unasked = false;
+    mux->reply_bytes = 0;
+    atomic_store(&mux->broken, 0);
+    /* From here on calls come; whoever takes one up sees the connection. */
+    atomic_store(&mux->stack, NULL);
 }
 
 /* ---- sending ---- */
 
-/* Moves what is pending to the row of the flying and into the buffer. */
-static struct nc_call *take_pending(struct nc_mux *mux)
+static bool has_waiting(struct nc_mux *mux)
 {
-    struct nc_call *first;
-    pthread_mutex_lock(&mux->lock);
-    first = mux->pending;
-    mux->pending = NULL;
-    mux->pending_end = &mux->pending;
-    pthread_mutex_unlock(&mux->lock);
-    return first;
+    struct nc_call *top = atomic_load(&mux->stack);
+    return (top && top != CLOSED) || atomic_load(&mux->held) != 0;
 }
 
-static bool fly(struct nc_mux *mux, struct nc_call *call)
+/* Whether another call may go out now. */
+static bool has_room(struct nc_mux *mux)
 {
+    uint64_t flying = nc_mux_flying(mux);
+    if (flying == 0)
+        return true;
+    if (flying >= NC_MUX_RING)
+        return false;
+    if (mux->batch_bytes == 0)
+        return true;
+    uint64_t usual = atomic_load_explicit(&mux->usual_reply_bytes, memory_order_relaxed);
+    return (flying + 1) * usual <= mux->batch_bytes;
+}
+
+/* The stack's calls go to the end of the backlog, oldest first. */
+static void take_stack(struct nc_mux *mux)
+{
+    struct nc_call *top = atomic_load(&mux->stack), *oldest = NULL;
+    uint32_t count = 0;
+    do {
+        if (!top || top == CLOSED)
+            return;
+    } while (!atomic_compare_exchange_weak(&mux->stack, &top, NULL));
+    struct nc_call *newest = top;
+    while (top) {
+        struct nc_call *below = top->next;
+        top->next = oldest;
+        oldest = top;
+        top = below;
+        count++;
+    }
+    *mux->backlog_end = oldest;
+    mux->backlog_end = &newest->next;
+    atomic_fetch_add(&mux->held, count);
+}
+
+static struct nc_call *take_backlog(struct nc_mux *mux)
+{
+    struct nc_call *call = mux->backlog;
+    mux->backlog = call->next;
+    if (!mux->backlog)
+        mux->backlog_end = &mux->backlog;
+    atomic_fetch_sub(&mux->held, 1);
     call->next = NULL;
-    call->sent_ns = nc_clock_io_ns();
+    return call;
+}
+
+/* Puts a call on the wire. Why not: it has not left and is to be ended so. */
+static int fly(struct nc_mux *mux, struct nc_call *call, uint64_t now_ns)
+{
+    uint32_t queued = NC_CALL_QUEUED;
+    if (now_ns >= call->deadline_ns)
+        return NEARCACHE_ETIMEOUT;
+    int outcome = nc_conn_reserve(&mux->conn, call->command.used);
+    if (outcome != 0)
+        return outcome;
+    if (!atomic_compare_exchange_strong(&call->phase, &queued, NC_CALL_SENT))
+        return NEARCACHE_ETIMEOUT;
+    call->sent_ns = now_ns;
+    uint64_t tail = atomic_load_explicit(&mux->tail, memory_order_relaxed); /* ours */
+    mux->ring[tail % NC_MUX_RING] = call;
+    /* Before the bytes leave: the reader must find the call that a reply belongs to. */
+    atomic_store(&mux->tail, tail + 1);
     atomic_fetch_add_explicit(&mux->conn.stats->commands, call->command.replies,
                               memory_order_relaxed);
-    pthread_mutex_lock(&mux->lock);
-    *mux->flying_end = call;
-    mux->flying_end = &call->next;
-    /* Before the bytes: whoever learns of a failure must not believe that none has left. */
-    atomic_store_explicit(&call->sent, true, memory_order_release);
-    pthread_mutex_unlock(&mux->lock);
-    return nc_conn_queue(&mux->conn, call->command.bytes, call->command.used) == 0;
+    nc_conn_put(&mux->conn, call->command.bytes, call->command.used);
+    return 0;
 }
 
-/* Sends everything that is pending, unless somebody is at it: then he sends ours too. */
-static void pump(struct nc_mux *mux)
+/* With the token. Calls that will not be sent are chained to *refused. False: the stream broke. */
+static bool send_waiting(struct nc_mux *mux, struct nc_call **refused)
 {
-    for (;;) {
-        if (pthread_mutex_trylock(&mux->sending) != 0)
-            return; /* the holder looks again after it has let go */
-        bool good = true;
-        struct nc_call *call = take_pending(mux), *next;
-        for (; call; call = next) {
-            next = call->next;
-            good = fly(mux, call) && good;
-            if (mux->conn.out_used - mux->conn.out_sent > PUMP_BYTES)
-                good = nc_conn_flush(&mux->conn) == 0 && good;
+    uint64_t now_ns = 0;
+    take_stack(mux);
+    if (nc_conn_has_output(&mux->conn) && nc_conn_flush(&mux->conn) != 0)
+        return false;
+    while (mux->backlog && has_room(mux) && !nc_conn_has_output(&mux->conn)) {
+        /* As many as fit one write. */
+        while (mux->backlog && has_room(mux) && nc_conn_output_bytes(&mux->conn) < PUMP_BYTES) {
+            struct nc_call *call = take_backlog(mux);
+            if (now_ns == 0)
+                now_ns = nc_clock_io_ns();
+            int outcome = fly(mux, call, now_ns);
+            if (outcome != 0) {
+                call->status = outcome;
+                call->next = *refused;
+                *refused = call;
+            }
         }
-        good = good && nc_conn_flush(&mux->conn) == 0;
-        atomic_store(&mux->unsent, nc_conn_has_output(&mux->conn));
-        pthread_mutex_unlock(&mux->sending);
-        if (!good)
-            break_off(mux, NEARCACHE_EOFFLINK);
-        pthread_mutex_lock(&mux->lock);
-        bool more = mux->pending != NULL;
-        pthread_mutex_unlock(&mux->lock);
-        if (!more)
-            return;
+        if (nc_conn_flush(&mux->conn) != 0)
+            return false;
+    }
+    return true;
+}
+
+static void end_list(struct nc_call *call)
+{
+    while (call) {
+        struct nc_call *next = call->next;
+        nc_call_end(call, call->status);
+        call = next;
     }
 }
 
-void nc_mux_submit(struct nc_mux *mux, struct nc_call *call)
+static bool try_token(struct nc_mux *mux)
+{
+    return atomic_load_explicit(&mux->sending, memory_order_relaxed) == 0 &&
+           atomic_exchange(&mux->sending, 1) == 0;
+}
+
+/* Sends what waits, unless somebody is at it: then he sends ours too. */
+static void pump(struct nc_mux *mux, bool leads)
+{
+    bool good = true;
+    do {
+        struct nc_call *refused = NULL;
+        if (atomic_exchange(&mux->sending, 1) != 0)
+            return;
+        if (!nc_mux_is_broken(mux)) {
+            good = send_waiting(mux, &refused);
+            atomic_store(&mux->unsent, nc_conn_has_output(&mux->conn));
+            /* The reader finds the end of the stream and ends the calls. */
+            if (!good)
+                shutdown(mux->conn.fd, SHUT_RDWR);
+        }
+        bool unsent = atomic_load(&mux->unsent);
+        atomic_store(&mux->sending, 0);
+        end_list(refused);
+        /* The socket is full and who leads does not know: the link's thread sends the rest. */
+        if (unsent && !leads)
+            mux->on_orphans(mux->arg);
+        if (unsent)
+            return;
+    } while (good && !nc_mux_is_broken(mux) && has_waiting(mux) && has_room(mux));
+}
+
+void nc_mux_flush(struct nc_mux *mux)
+{
+    if (has_waiting(mux))
+        pump(mux, false);
+}
+
+static bool push(struct nc_mux *mux, struct nc_call *call)
+{
+    struct nc_call *top = atomic_load_explicit(&mux->stack, memory_order_relaxed);
+    do {
+        if (top == CLOSED)
+            return false;
+        call->next = top;
+    } while (!atomic_compare_exchange_weak(&mux->stack, &top, call));
+    return true;
+}
+
+void nc_mux_submit(struct nc_mux *mux, struct nc_call *call, bool flush)
 {
     call->mux = mux;
     nc_call_retain(call);
@@ -165,128 +296,128 @@ void nc_mux_submit(struct nc_mux *mux, struct nc_call *call)
         nc_call_end(call, NEARCACHE_ENOMEM);
         return;
     }
-    pthread_mutex_lock(&mux->lock);
-    int broken = mux->broken;
-    if (!broken) {
-        call->next = NULL;
-        *mux->pending_end = call;
-        mux->pending_end = &call->next;
+    if (!push(mux, call)) {
+        nc_call_end(call, NEARCACHE_EOFFLINK);
+        return;
     }
-    pthread_mutex_unlock(&mux->lock);
-    if (broken)
-        nc_call_end(call, broken);
-    else
-        pump(mux);
+    if (!flush)
+        return;
+    /* Replies are due and somebody reads them: it sends this call with others that come till then.
+     */
+    if (nc_mux_flying(mux) >= mux->eager &&
+        (atomic_load(&mux->leading) || atomic_load(&mux->watched)))
+        return;
+    pump(mux, false);
 }
 
 /* ---- leading ---- */
 
 static bool try_lead(struct nc_mux *mux)
 {
-    pthread_mutex_lock(&mux->lock);
-    bool leads = !mux->leading;
-    if (leads)
-        mux->leading = true;
-    pthread_mutex_unlock(&mux->lock);
-    return leads;
+    uint32_t nobody = 0;
+    return atomic_compare_exchange_strong(&mux->leading, &nobody, 1);
 }
 
-static bool ask_to_lead(struct nc_call *list)
+static void let_lead_go(struct nc_mux *mux)
 {
-    for (struct nc_call *call = list; call; call = call->next) {
-        uint32_t waiting = NC_CALL_WAITING;
-        if (!atomic_load(&call->waited_for))
-            continue;
-        /* A call that is asked already counts: its waiter is on the way. */
-        if (atomic_compare_exchange_strong(&call->state, &waiting, NC_CALL_LEAD))
-            nc_futex_wake(&call->state, 1);
-        return true;
-    }
-    return false;
-}
-
-/* Nobody leads (any more): the first who waits is asked to, else those who serve orphans. */
-static void hand_over(struct nc_mux *mux)
-{
-    pthread_mutex_lock(&mux->lock);
-    bool needed = !mux->leading && (mux->flying || mux->pending);
-    bool asked = needed && (ask_to_lead(mux->flying) || ask_to_lead(mux->pending));
-    pthread_mutex_unlock(&mux->lock);
-    if (needed && !asked)
-        mux->on_orphans(mux->arg);
-}
-
-static void stop_leading(struct nc_mux *mux)
-{
-    pthread_mutex_lock(&mux->lock);
-    mux->leading = false;
-    pthread_cond_broadcast(&mux->idle);
-    pthread_mutex_unlock(&mux->lock);
-    hand_over(mux);
+    if (atomic_exchange(&mux->leading, 0) == 2)
+        nc_futex_wake(&mux->leading, 1);
 }
 
 static void end_finished(struct nc_mux *mux)
 {
-    struct nc_call *call = mux->finished, *next;
+    struct nc_call *call = mux->finished;
+    mux->read_ns = 0;
     if (!call)
         return;
     mux->finished = NULL;
     mux->finished_end = &mux->finished;
     mux->on_reply(mux->arg);
-    for (; call; call = next) {
-        next = call->next;
+    while (call) {
+        struct nc_call *next = call->next;
         nc_call_end(call, 0);
+        call = next;
     }
 }
 
-/* The connection is lost: every call in it ends. Leader only. */
+/* The stream is lost: every call ends, the one being answered with `status`. Leader only. */
 static void end_all(struct nc_mux *mux, int status)
 {
-    struct nc_call *call, *next;
-    break_off(mux, status);
-    /* Who is sending finishes first; after that nothing becomes flying any more. */
-    pthread_mutex_lock(&mux->sending);
-    while ((call = pop_flying(mux)))
-        nc_call_end(call, status);
-    for (call = take_pending(mux); call; call = next) {
-        next = call->next;
-        nc_call_end(call, status);
+    struct nc_call *list = NULL, **end = &list, *call;
+    atomic_store(&mux->broken, 1);
+    struct nc_call *top = atomic_exchange(&mux->stack, CLOSED);
+    /* Who is sending never blocks; after it nothing gets into the ring any more. */
+    while (!try_token(mux))
+        sched_yield();
+    if (mux->conn.fd >= 0)
+        shutdown(mux->conn.fd, SHUT_RDWR);
+    while ((call = at_head(mux))) {
+        atomic_fetch_add(&mux->head, 1);
+        call->status = status;
+        call->next = NULL;
+        *end = call;
+        end = &call->next;
+        status = NEARCACHE_EOFFLINK;
     }
-    pthread_mutex_unlock(&mux->sending);
-    atomic_fetch_add_explicit(&mux->conn.stats->errors, 1, memory_order_relaxed);
+    *end = mux->backlog;
+    mux->backlog = NULL;
+    mux->backlog_end = &mux->backlog;
+    atomic_store(&mux->held, 0);
+    atomic_store(&mux->unsent, 0);
+    for (call = *end; call; call = call->next)
+        call->status = NEARCACHE_EOFFLINK;
+    atomic_store(&mux->sending, 0);
+    end_list(list);
+    while (top && top != CLOSED) {
+        struct nc_call *next = top->next;
+        nc_call_end(top, NEARCACHE_EOFFLINK);
+        top = next;
+    }
     mux->on_orphans(mux->arg);
 }
 
-/* Reads what is there. False: the connection is lost and all calls have ended. Leader only. */
+/* Reads what is there. False: the stream is lost and all calls have ended. */
 static bool read_once(struct nc_mux *mux)
 {
-    pthread_mutex_lock(&mux->delivering);
     int outcome = nc_conn_read(&mux->conn);
-    pthread_mutex_unlock(&mux->delivering);
+    if (outcome == 0 && mux->unasked)
+        outcome = NEARCACHE_EPROTOCOL;
+    end_receiving(mux);
     end_finished(mux);
-    if (outcome != 0)
+    if (outcome != 0) {
+        atomic_fetch_add_explicit(&mux->conn.stats->errors, 1, memory_order_relaxed);
         end_all(mux, outcome);
+    }
     return outcome == 0;
 }
 
 static bool is_done(const struct nc_call *call)
 {
-    /* Acquire pairs with the release in nc_call_end. */
-    return atomic_load_explicit(&call->state, memory_order_acquire) == NC_CALL_DONE;
+    /* Pairs with the store in nc_call_end. */
+    return atomic_load(&((struct nc_call *)call)->state) == NC_CALL_DONE;
 }
 
 /* Reads for all until the own call is done or its deadline passes. */
 static void lead(struct nc_mux *mux, struct nc_call *call, uint64_t deadline_ns)
 {
     while (!is_done(call)) {
-        bool output = atomic_load(&mux->unsent);
-        uint64_t now = nc_clock_io_ns();
-        struct pollfd fd = {mux->conn.fd, output ? POLLIN | POLLOUT : POLLIN, 0};
-        uint64_t left = now < deadline_ns ? deadline_ns - now : 0;
-        struct timespec timeout = {(time_t)(left / NC_NS_PER_S), (long)(left % NC_NS_PER_S)};
-        if (left == 0)
+        if (has_waiting(mux))
+            pump(mux, true);
+        if (is_done(call))
             return;
-        int n = ppoll(&fd, 1, &timeout, NULL);
+        struct pollfd fd = {mux->conn.fd, POLLIN, 0};
+        struct timespec timeout, *limit = NULL;
+        if (atomic_load(&mux->unsent))
+            fd.events |= POLLOUT;
+        if (deadline_ns != UINT64_MAX) {
+            uint64_t now = nc_clock_io_ns();
+            if (now >= deadline_ns)
+                return;
+            timeout.tv_sec = (time_t)((deadline_ns - now) / NC_NS_PER_S);
+            timeout.tv_nsec = (long)((deadline_ns - now) % NC_NS_PER_S);
+            limit = &timeout;
+        }
+        int n = ppoll(&fd, 1, limit, NULL);
         if (n < 0 && errno != EINTR) {
             end_all(mux, NEARCACHE_EOFFLINK);
             return;
@@ -294,91 +425,153 @@ static void lead(struct nc_mux *mux, struct nc_call *call, uint64_t deadline_ns)
         if (n <= 0)
             continue;
         if (fd.revents & POLLOUT)
-            pump(mux);
+            pump(mux, true);
         if (fd.revents & ~POLLOUT && !read_once(mux))
             return;
     }
 }
 
+/* The first call under way that somebody waits for, with a reference. With the lead. */
+static struct nc_call *successor(struct nc_mux *mux)
+{
+    uint64_t head = atomic_load_explicit(&mux->head, memory_order_relaxed); /* ours */
+    uint64_t tail = atomic_load(&mux->tail);
+    for (; head != tail; head++) {
+        struct nc_call *call = mux->ring[head % NC_MUX_RING];
+        if (atomic_load(&call->waiters) != 0) {
+            nc_call_retain(call);
+            return call;
+        }
+    }
+    return NULL;
+}
+
+static void ask_to_lead(struct nc_call *call)
+{
+    uint32_t waiting = NC_CALL_WAITING;
+    if (atomic_compare_exchange_strong(&call->state, &waiting, NC_CALL_LEAD))
+        nc_futex_wake(&call->state, 1);
+    nc_call_drop(call);
+}
+
+static void stop_leading(struct nc_mux *mux)
+{
+    for (int tries = 0;; tries++) {
+        if (has_waiting(mux))
+            pump(mux, true);
+        struct nc_call *next = successor(mux);
+        let_lead_go(mux);
+        if (next) {
+            ask_to_lead(next);
+            return;
+        }
+        if (nc_mux_flying(mux) == 0 && !has_waiting(mux))
+            return;
+        /* Somebody may have come to wait after the ring was looked through. */
+        if (tries > 0 || atomic_load(&mux->sleepers) == 0)
+            break;
+        if (!try_lead(mux))
+            return;
+    }
+    if ((atomic_load(&mux->sleepers) != 0 || atomic_load(&mux->left) != 0) &&
+        atomic_load(&mux->watched) == 0)
+        mux->on_orphans(mux->arg);
+}
+
+void nc_mux_leave(struct nc_call *call)
+{
+    struct nc_mux *mux = call->mux;
+    uint32_t owned = NC_CALL_OWNED;
+    if (!atomic_compare_exchange_strong(&call->owner, &owned, NC_CALL_LEFT)) {
+        /* Left before, or over. */
+        if (owned == NC_CALL_OVER)
+            return;
+    } else {
+        atomic_fetch_add(&mux->left, 1);
+    }
+    if (try_lead(mux))
+        stop_leading(mux);
+}
+
+/* Somebody else leads: sleeps until done, asked to lead, or the deadline. */
+static bool follow(struct nc_mux *mux, struct nc_call *call, uint64_t deadline_ns)
+{
+    bool leads = false;
+    atomic_fetch_add(&mux->sleepers, 1);
+    atomic_fetch_add(&call->waiters, 1);
+    while (!is_done(call) && !(leads = try_lead(mux))) {
+        uint32_t asked = NC_CALL_LEAD;
+        /* Asked, but somebody was faster: back to waiting, then look once more. */
+        if (!atomic_compare_exchange_strong(&call->state, &asked, NC_CALL_WAITING) &&
+            !nc_futex_wait(&call->state, NC_CALL_WAITING, deadline_ns))
+            break;
+    }
+    atomic_fetch_sub(&call->waiters, 1);
+    atomic_fetch_sub(&mux->sleepers, 1);
+    return leads;
+}
+
 int nc_mux_wait(struct nc_call *call, uint64_t deadline_ns)
 {
     struct nc_mux *mux = call->mux;
-    atomic_store(&call->waited_for, true);
     while (!is_done(call)) {
-        if (try_lead(mux)) {
+        if (try_lead(mux) || follow(mux, call, deadline_ns)) {
             lead(mux, call, deadline_ns);
             stop_leading(mux);
-        } else {
-            uint32_t asked = NC_CALL_LEAD;
-            /* Asked, but somebody was faster: back to waiting, then look once more. */
-            if (!atomic_compare_exchange_strong(&call->state, &asked, NC_CALL_WAITING))
-                nc_futex_wait(&call->state, NC_CALL_WAITING, deadline_ns);
         }
         if (!is_done(call) && nc_clock_io_ns() >= deadline_ns) {
-            /* Whoever was counting on this thread to lead finds another. */
-            atomic_store(&call->waited_for, false);
-            hand_over(mux);
+            nc_mux_leave(call);
             return is_done(call) ? 0 : NEARCACHE_ETIMEOUT;
         }
     }
     return 0;
 }
 
-bool nc_mux_serve(struct nc_mux *mux)
+/* ---- the link's thread ---- */
+
+short nc_mux_watch(struct nc_mux *mux)
 {
-    if (!try_lead(mux))
-        return true;
+    /* The end of an idle connection is noticed without being woken by its replies. */
+    short events = POLLRDHUP;
     if (atomic_load(&mux->unsent))
-        pump(mux);
-    bool good = !nc_mux_is_broken(mux) && read_once(mux);
-    if (!good)
-        end_all(mux, NEARCACHE_EOFFLINK);
+        events |= POLLOUT;
+    if (atomic_load(&mux->leading) == 0 && (nc_mux_flying(mux) != 0 || has_waiting(mux))) {
+        events |= POLLIN;
+        atomic_store(&mux->watched, 1);
+    }
+    return events;
+}
+
+void nc_mux_unwatch(struct nc_mux *mux)
+{
+    if (atomic_load_explicit(&mux->watched, memory_order_relaxed)) /* ours */
+        atomic_store(&mux->watched, 0);
+}
+
+void nc_mux_serve(struct nc_mux *mux)
+{
+    if (atomic_load(&mux->unsent) || has_waiting(mux))
+        pump(mux, true);
+    if (!try_lead(mux))
+        return;
+    if (!nc_mux_is_broken(mux))
+        read_once(mux);
     stop_leading(mux);
-    return good;
-}
-
-int nc_mux_orphan_fd(struct nc_mux *mux, short *events)
-{
-    bool output = atomic_load(&mux->unsent);
-    pthread_mutex_lock(&mux->lock);
-    int fd = !mux->leading && mux->flying ? mux->conn.fd : -1;
-    pthread_mutex_unlock(&mux->lock);
-    *events = output ? POLLIN | POLLOUT : POLLIN;
-    return fd;
-}
-
-bool nc_mux_is_broken(struct nc_mux *mux)
-{
-    pthread_mutex_lock(&mux->lock);
-    bool broken = mux->broken != 0;
-    pthread_mutex_unlock(&mux->lock);
-    return broken;
-}
-
-bool nc_mux_is_free(struct nc_mux *mux)
-{
-    if (pthread_mutex_trylock(&mux->lock) != 0)
-        return false;
-    bool is_free = !mux->broken && !mux->leading && !mux->flying && !mux->pending;
-    pthread_mutex_unlock(&mux->lock);
-    return is_free;
 }
 
 void nc_mux_down(struct nc_mux *mux)
 {
-    break_off(mux, NEARCACHE_EOFFLINK);
-    /* A leader sees the shutdown at once and ends all calls; without one it is done here. */
-    while (!try_lead(mux)) {
-        pthread_mutex_lock(&mux->lock);
-        while (mux->leading)
-            pthread_cond_wait(&mux->idle, &mux->lock);
-        pthread_mutex_unlock(&mux->lock);
-    }
+    atomic_store(&mux->broken, 1);
+    if (mux->conn.fd >= 0)
+        shutdown(mux->conn.fd, SHUT_RDWR);
+    /* A leader sees the shutdown at once. */
+    for (uint32_t is = 0; !atomic_compare_exchange_strong(&mux->leading, &is, 1); is = 0)
+        if (is == 2 || atomic_compare_exchange_strong(&mux->leading, &is, 2))
+            nc_futex_wait(&mux->leading, 2, UINT64_MAX);
     end_all(mux, NEARCACHE_EOFFLINK);
-    pthread_mutex_lock(&mux->sending);
-    pthread_mutex_lock(&mux->lock);
+    while (!try_token(mux))
+        sched_yield();
     nc_conn_close(&mux->conn);
-    mux->leading = false;
-    pthread_mutex_unlock(&mux->lock);
-    pthread_mutex_unlock(&mux->sending);
+    atomic_store(&mux->sending, 0);
+    let_lead_go(mux);
 }

@@ -1,65 +1,112 @@
 /*
- * redis/mux: concurrent callers share a connection. One leads: it reads for all and ends their
- * calls; who has something to send sends it himself, together with what others have queued
- * meanwhile. There is no thread of its own, so a lone caller pays no hop.
+ * redis/mux: concurrent callers share a connection without a thread of its own. One caller leads:
+ * it reads for all and ends their calls. Who has something to send sends it himself, together with
+ * what others have queued meanwhile. A lone caller pays no hop.
  *
- *      pending  --pump-->  flying  --reply-->  done
- *      (lock)   (sending)  (lock)  (leading)
+ *       stack ----------> backlog ----------> ring ----------> ended
+ *       anybody pushes    `sending` holder    `sending` holder  `leading` holder
+ *       (lock-free)       reverses            appends, sends    takes, reads replies
  *
- * A call's life: WAITING -> DONE, and WAITING <-> LEAD while its waiter is asked to take over the
- * lead. Replies belong to the flying calls in order; a call that nobody wants any more stays in the
- * row until its replies have been read, so the connection stays usable.
+ * Two tokens, each one word, taken by exchange and never waited for on a caller's path:
+ *  - `sending` owns the output side of the connection, the backlog and the ring's tail. Who cannot
+ *    get it leaves: the holder looks again after letting go (store, then load the stack; the
+ *    submitter pushes, then tries the token; both sequentially consistent, so one of them sees the
+ *    other).
+ *  - `leading` owns the input side, the reader and the ring's head. Its holder polls with its own
+ *    deadline, and sends what was left to it each time replies have come. On leaving it asks the
+ *    first call in the ring that somebody waits for to take over; if nobody waits but calls are
+ *    under way whose owner has left, the link's thread is told to watch (on_orphans).
  *
- * Locks, never held together but in this order: sending, lock; leading is a flag under `lock`;
- * `delivering` is held while parts are handed out, so that abandoning waits for at most a copy.
+ * A call:
+ *       phase     QUEUED --sender--> SENT            its bytes may have left: in doubt until ended
+ *                        --abandon-> WITHDRAWN       never sent, and never will be
+ *       state     WAITING <--> LEAD (asked to take over) --> DONE          (futex of its waiters)
+ *       delivery  IDLE <--leader--> BUSY --> (AWAITED) --> ABANDONED       (futex of who abandons)
+ *       owner     OWNED (it waits, or will) --> LEFT (it does not) --> OVER (ended)
+ *
+ * The reply's parts are handed to the sink only while `delivery` is BUSY; who abandons a call waits
+ * for at most one buffer's worth of copying, after which sink and memory are never touched again.
+ * Replies pair with the ring in order; calls that nobody wants any more keep their place until
+ * their replies have been counted off, so a connection whose caller timed out stays usable.
+ *
+ * While calls are under way and somebody reads, a new call may be left to the reader to send: it
+ * goes out in one write with all others that came meanwhile. Below EAGER calls under way it is sent
+ * at once.
+ *
+ * When the stream breaks, the leader (or, without one, the link's thread) closes the stack: its
+ * head becomes a value that no push replaces, so that later submissions fail at once and nothing
+ * is pushed after it was emptied.
  */
 #ifndef NC_REDIS_MUX_H
 #define NC_REDIS_MUX_H
 
 #include "redis/conn.h"
 
-#include <pthread.h>
-
 enum { NC_CALL_WAITING, NC_CALL_LEAD, NC_CALL_DONE };
+enum { NC_CALL_QUEUED, NC_CALL_SENT, NC_CALL_WITHDRAWN };
+enum { NC_CALL_OWNED, NC_CALL_LEFT, NC_CALL_OVER };
+enum { NC_CALL_IDLE, NC_CALL_BUSY, NC_CALL_AWAITED, NC_CALL_ABANDONED };
 
 struct nc_mux;
 
+/* Thread-safe by the states above; plain fields belong to the caller before submission, then to
+ * the holder of the token that the call is with. */
 struct nc_call {
     _Atomic uint32_t references;
-    _Atomic uint32_t state; /* futex */
-    _Atomic bool waited_for, sent;
-    int status; /* once DONE */
-    struct nc_command command;
-    struct nc_sink *sink; /* guarded by the mux's `delivering`; NULL: abandoned */
+    _Atomic uint32_t state;   /* futex */
+    _Atomic uint32_t waiters; /* threads that wait for it */
+    _Atomic uint32_t phase;
+    _Atomic uint32_t delivery; /* futex */
+    _Atomic uint32_t owner;    /* what became of who submitted it */
+    int status;                /* once DONE */
+    uint32_t replies_done;     /* leader */
+    struct nc_sink *sink;
     void (*done)(void *arg, int status);
     void *arg;
-    struct nc_mux *mux;
+    struct nc_mux *mux; /* NULL: it was never taken */
     struct nc_call *next;
-    uint32_t replies_done; /* leader only */
+    uint64_t deadline_ns; /* not sent any more after this */
     uint64_t sent_ns;
+    struct nc_command command;
 };
 
+#define NC_MUX_RING 1024u /* calls under way on one connection, at most */
+
+/* Thread-safe, but for up, down, serve, watch: the link's thread. */
 struct nc_mux {
-    struct nc_conn conn;
-    void (*on_orphans)(void *arg); /* calls are under way that nobody waits for */
-    void (*on_reply)(void *arg);   /* Redis answered something */
-    void *arg;
-    pthread_mutex_t sending;       /* whoever holds it looks for pending calls after letting go */
-    _Atomic bool unsent;           /* the socket was full; written under sending */
-    pthread_mutex_t lock;
-    /* Guarded by lock. */
-    struct nc_call *pending, **pending_end;
-    struct nc_call *flying, **flying_end;
-    bool leading;
-    int broken; /* why nothing can be sent; 0: it can */
-    pthread_cond_t idle; /* nobody leads */
-    pthread_mutex_t delivering;
-    /* Leader only. */
-    struct nc_call *current; /* the head of the flying, once a part of its reply has come */
+    struct nc_call *_Atomic stack;
+    _Atomic uint32_t sending;
+    _Atomic uint32_t unsent;   /* the socket was full; written by the sender */
+    _Atomic uint32_t held;     /* calls in the backlog; written by the sender */
+    _Atomic uint32_t leading;  /* futex of nc_mux_down only: 2 says that it waits */
+    _Atomic uint32_t sleepers; /* threads in nc_mux_wait that do not lead */
+    _Atomic uint32_t left;     /* calls whose owner has left */
+    _Atomic uint32_t watched;  /* the link's thread polls it for them */
+    _Atomic uint32_t broken;   /* the stream is lost; reset by the link's thread */
+    uint32_t batch_bytes;      /* replies under way are kept below this; 0: no limit */
+    uint32_t eager;
+    /* The sender's. */
+    struct nc_call *backlog, **backlog_end;
+    _Atomic uint64_t tail __attribute__((aligned(64)));
+    /* The leader's. */
+    _Atomic uint64_t head __attribute__((aligned(64)));
+    struct nc_call *receiving; /* parts of its reply stand in the buffer being read */
+    bool delivering;           /* its delivery is BUSY: it was not abandoned */
+    bool unasked;              /* a reply came to no call */
     struct nc_call *finished, **finished_end;
+    uint64_t read_ns;
+    uint64_t reply_bytes; /* of the call at the head, so far */
+    _Atomic uint64_t usual_reply_bytes;
+    struct nc_conn conn;
+    void (*on_orphans)(void *arg); /* calls are under way that nobody reads for */
+    void (*on_reply)(void *arg);   /* Redis answered something */
+    void (*on_error)(void *arg, const char *text, size_t bytes); /* Redis answered an error */
+    void *arg;
+    struct nc_call *ring[NC_MUX_RING];
 };
 
-void nc_mux_init(struct nc_mux *mux, struct nc_link_stats *stats);
+/* `batch_bytes`: see there. */
+void nc_mux_init(struct nc_mux *mux, struct nc_link_stats *stats, uint32_t batch_bytes);
 void nc_mux_deinit(struct nc_mux *mux);
 
 /* The connection is open: calls may come. */
@@ -67,20 +114,41 @@ void nc_mux_up(struct nc_mux *mux);
 /* Ends all calls with NEARCACHE_EOFFLINK, waits until nobody leads, closes the connection. */
 void nc_mux_down(struct nc_mux *mux);
 
-/* Takes the call or ends it at once. */
-void nc_mux_submit(struct nc_mux *mux, struct nc_call *call);
+/* Takes the call or ends it at once. `flush` false: leave the sending to a later call of
+ * nc_mux_flush on the same thread, where several are submitted in a row. */
+void nc_mux_submit(struct nc_mux *mux, struct nc_call *call, bool flush);
+void nc_mux_flush(struct nc_mux *mux);
 /* 0: it ended, see its status. NEARCACHE_ETIMEOUT. */
 int nc_mux_wait(struct nc_call *call, uint64_t deadline_ns);
-/* Reads once without waiting, if nobody leads. False: the connection is lost. */
-bool nc_mux_serve(struct nc_mux *mux);
-/* A descriptor and events to poll for those whom nobody serves, -1: somebody leads or nothing is
- * under way. */
-int nc_mux_orphan_fd(struct nc_mux *mux, short *events);
-bool nc_mux_is_broken(struct nc_mux *mux);
-/* Open, and nothing is under way: a guess that may be old at once. */
-bool nc_mux_is_free(struct nc_mux *mux);
+/* Nobody waits for the call (any more): somebody has to read for it. */
+void nc_mux_leave(struct nc_call *call);
 
-/* Ends a call that was never submitted. */
+/* What the link's thread must poll for: 0 when others do all that is to do. */
+short nc_mux_watch(struct nc_mux *mux);
+void nc_mux_unwatch(struct nc_mux *mux);
+/* Sends and reads what is possible without waiting, unless somebody leads. */
+void nc_mux_serve(struct nc_mux *mux);
+
+/* Calls under way. */
+static inline uint64_t nc_mux_flying(struct nc_mux *mux)
+{
+    return atomic_load(&mux->tail) - atomic_load(&mux->head);
+}
+/* A hint: nobody uses it right now. */
+static inline bool nc_mux_is_free(struct nc_mux *mux)
+{
+    return atomic_load_explicit(&mux->leading, memory_order_relaxed) == 0 &&
+           atomic_load_explicit(&mux->stack, memory_order_relaxed) == NULL &&
+           nc_mux_flying(mux) == 0;
+}
+static inline bool nc_mux_is_broken(struct nc_mux *mux) { return atomic_load(&mux->broken) != 0; }
+
+/* Lets a reference go that was not the owner's. */
+void nc_call_drop(struct nc_call *call);
+/* Ends a call; the reference of the connection goes with it. */
 void nc_call_end(struct nc_call *call, int status);
+/* Brackets of handing parts to the sink. False: it was abandoned. */
+bool nc_call_begin_delivery(struct nc_call *call);
+void nc_call_end_delivery(struct nc_call *call);
 
 #endif

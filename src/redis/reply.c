@@ -79,10 +79,7 @@ static void *on_nil(const redisReadTask *task)
     return deliver(task, &part);
 }
 
-static void on_free(void *object)
-{
-    (void)object;
-}
+static void on_free(void *object) { (void)object; }
 
 static redisReplyObjectFunctions functions = {
     .createString = on_string,
@@ -126,7 +123,7 @@ int nc_reader_feed(struct nc_reader *reader, const char *bytes, size_t count)
         object = NULL;
         if (redisReaderGetReply(reader->reader, &object) != REDIS_OK)
             return reader->reader->err == REDIS_ERR_OOM && !reader->hostile ? NEARCACHE_ENOMEM
-                                                                           : NEARCACHE_EPROTOCOL;
+                                                                            : NEARCACHE_EPROTOCOL;
         if (!object)
             return 0;
         reader->events.on_end(reader->events.arg);

@@ -43,7 +43,9 @@ static void put(struct parse *p, char **field, const char *value)
 
 static int hex_digit(char c)
 {
-    return c >= '0' && c <= '9' ? c - '0' : (c | 32) >= 'a' && (c | 32) <= 'f' ? (c | 32) - 'a' + 10 : -1;
+    return c >= '0' && c <= '9'                 ? c - '0'
+           : (c | 32) >= 'a' && (c | 32) <= 'f' ? (c | 32) - 'a' + 10
+                                                : -1;
 }
 
 /* A percent-decoded part of the URL. */
@@ -129,8 +131,8 @@ static void parse_authority(struct parse *p, const char *at, const char *end)
     }
     if (host_end > at)
         put_decoded(p, &p->settings->host, at, (size_t)(host_end - at));
-    if (port && (!number(port, (size_t)(end - port), 65535, &p->settings->port) ||
-                 p->settings->port == 0))
+    if (port &&
+        (!number(port, (size_t)(end - port), 65535, &p->settings->port) || p->settings->port == 0))
         p->why = "the URL's port is not a number from 1 to 65535";
 }
 

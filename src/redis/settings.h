@@ -9,7 +9,7 @@
 #include "nearcache.h"
 
 struct nc_redis_settings {
-    char *host;      /* NULL: a unix socket */
+    char *host; /* NULL: a unix socket */
     char *unix_path;
     char *username, *password; /* NULL: none */
     char *client_name;

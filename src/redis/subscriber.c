@@ -40,10 +40,7 @@ static void on_part(void *arg, const struct nc_reply_part *part)
     }
 }
 
-static void on_end(void *arg)
-{
-    (void)arg;
-}
+static void on_end(void *arg) { (void)arg; }
 
 void nc_subscriber_init(struct nc_subscriber *subscriber, struct nc_link_stats *stats,
                         nc_message_fn on_message, void *arg)
@@ -87,8 +84,8 @@ static int subscribe(struct nc_subscriber *s, const char *const *channels, unsig
     s->conn.events = (struct nc_reader_events){on_part, on_end, s};
     s->acks = 0;
     s->refused = false;
-    int outcome = command.failed ? NEARCACHE_ENOMEM
-                                 : nc_conn_queue(&s->conn, command.bytes, command.used);
+    int outcome =
+        command.failed ? NEARCACHE_ENOMEM : nc_conn_queue(&s->conn, command.bytes, command.used);
     nc_command_deinit(&command);
     while (outcome == 0 && s->acks < count && !s->refused) {
         struct pollfd fds[2] = {{s->conn.fd, POLLIN, 0}, {stop_fd, POLLIN, 0}};
