@@ -1,31 +1,52 @@
-# Tests. A Criterion test is one line in a list here: tests/unit/test_x is made of tests/unit/test_x.c
-# and linked with what LDADD names. build-aux/run-test runs each of them.
+# Tests: make check. Each list holds programs of one kind; tests/unit/test_x is made of
+# tests/unit/test_x.c alone and linked with $(LDADD) below, so a new test is one line in its list.
+# build-aux/run-test runs every one of them.
 
 LOG_DRIVER = $(SHELL) $(top_srcdir)/build-aux/run-test
 SH_LOG_DRIVER = $(LOG_DRIVER)
 TEST_EXTENSIONS = .sh
 AM_TESTS_ENVIRONMENT = CC='$(CC)'; export CC;
 
-# The library with every internal function, and the parts of the command.
-LDADD = libnearcache_cli.la libnearcache_core.la $(CRITERION_LIBS) \
-	$(HIREDIS_LIBS) $(XXHASH_LIBS) $(ZLIB_LIBS) -lm
-
-# One for each module.
+# Criterion programs, one for each source file.
 unit_tests = \
+	tests/unit/test_alloc_fail \
 	tests/unit/test_config_file \
 	tests/unit/test_cron \
+	tests/unit/test_fake_clock \
 	tests/unit/test_ids \
 	tests/unit/test_json \
 	tests/unit/test_json_writer \
 	tests/unit/test_latency \
 	tests/unit/test_npy \
 	tests/unit/test_options \
+	tests/unit/test_proc \
 	tests/unit/test_publish \
+	tests/unit/test_redis_server \
 	tests/unit/test_resume \
 	tests/unit/test_target \
 	tests/unit/test_text \
 	tests/unit/test_trace \
+	tests/unit/test_wait_until \
 	tests/unit/test_zone
+
+# Criterion programs: random operations against a simple model.
+model_tests =
+
+# Criterion programs with a redis-server of their own (tests/lib/redis_server.h).
+redis_tests =
+
+# Criterion programs in which allocations, sockets or disks fail. Where allocations fail, one more
+# line: tests_fault_test_x_LDFLAGS = $(AM_LDFLAGS) $(wrap_alloc)
+fault_tests =
+
+# Plain programs with main(threads, seconds), made for ThreadSanitizer.
+stress_tests =
+
+# LLVMFuzzerTestOneInput; without --enable-fuzzing run over tests/fuzz/NAME_corpus. A new one is a
+# line here and tests_fuzz_NAME_fuzzer_LDADD = $(fuzz_ldadd).
+fuzzers = \
+	tests/fuzz/npy_fuzzer
+tests_fuzz_npy_fuzzer_LDADD = $(fuzz_ldadd)
 
 # Scripts that drive the command and the examples.
 script_tests = \
@@ -37,16 +58,62 @@ script_tests = \
 	tests/cli/usage.sh \
 	tests/examples/test_product_service.sh
 
-# Criterion's runner does not start under ThreadSanitizer.
-if !SANITIZE_THREAD
-if HAVE_CRITERION
-check_PROGRAMS += $(unit_tests)
-TESTS += $(unit_tests)
+# Programs that scripts drive; linked with the installed library.
+test_helpers = \
+	tests/interop/queue_peer
+tests_interop_queue_peer_LDADD = libnearcache.la
+
+# ---- what tests are linked with ------------------------------------------------------------------
+
+check_LIBRARIES += tests/libtest.a tests/libfuzzmain.a
+tests_libtest_a_SOURCES = \
+	tests/lib/alloc_fail.c tests/lib/alloc_fail.h \
+	tests/lib/child.c tests/lib/child.h \
+	tests/lib/fake_clock.c tests/lib/fake_clock.h \
+	tests/lib/proc.c tests/lib/proc.h \
+	tests/lib/redis_server.c tests/lib/redis_server.h \
+	tests/lib/wait_until.h
+tests_libfuzzmain_a_SOURCES = tests/lib/fuzz_main.c
+
+# The parts of the command, and the library with every internal function.
+core_ldadd = libnearcache_cli.la libnearcache_core.la \
+	$(HIREDIS_LIBS) $(XXHASH_LIBS) $(ZLIB_LIBS) $(OPENSSL_LIBS) -lm
+LDADD = tests/libtest.a $(core_ldadd) $(CRITERION_LIBS)
+
+wrap_alloc = -Wl,--wrap=malloc,--wrap=calloc,--wrap=realloc,--wrap=aligned_alloc \
+	-Wl,--wrap=posix_memalign,--wrap=strdup,--wrap=strndup,--wrap=mmap,--wrap=mmap64
+tests_unit_test_alloc_fail_LDFLAGS = $(AM_LDFLAGS) $(wrap_alloc)
+
+if FUZZING
+fuzz_ldadd = $(core_ldadd) $(NC_FUZZER_LDFLAGS)
 else
-check-local:
-	@echo 'make check: Criterion is missing; on Debian: apt-get install libcriterion-dev' >&2; exit 1
+fuzz_ldadd = tests/libfuzzmain.a $(core_ldadd)
 endif
-TESTS += $(script_tests)
+
+# ---- which of them run ---------------------------------------------------------------------------
+
+# Criterion's runner does not start under ThreadSanitizer: there only plain programs run.
+plain_tests = $(stress_tests) $(fuzzers)
+criterion_tests = $(unit_tests) $(model_tests) $(redis_tests) $(fault_tests)
+
+if SANITIZE_THREAD
+check_PROGRAMS += $(stress_tests)
+TESTS += $(stress_tests)
+else
+check_PROGRAMS += $(plain_tests) $(test_helpers)
+TESTS += $(plain_tests) $(script_tests)
+if HAVE_CRITERION
+check_PROGRAMS += $(criterion_tests)
+TESTS += $(criterion_tests)
+else
+EXTRA_PROGRAMS += $(criterion_tests)
+check-local:
+	@echo 'make check: Criterion is missing; on Debian: apt-get install libcriterion-dev' >&2; \
+	exit 1
+endif
+endif
+if SANITIZE_THREAD
+EXTRA_PROGRAMS += $(criterion_tests) $(fuzzers) $(test_helpers)
 endif
 
 EXTRA_DIST += \
@@ -55,4 +122,6 @@ EXTRA_DIST += \
 	tests/data/cron_vectors.txt \
 	tests/data/make_cron_vectors.mjs \
 	tests/examples/service_mix.lua \
-	tests/examples/wrk_outage.sh
+	tests/examples/wrk_outage.sh \
+	tests/fuzz/npy_corpus \
+	tests/interop/interop.mjs
