@@ -217,7 +217,7 @@ static bool may_track(struct cli_check *check)
     cli_reply_free(&answer);
     answer = cli_raw_ask(check->raw, "CLIENT TRACKING OFF");
     cli_reply_free(&answer);
-    return fine;
+    return fine && may_subscribe(check, "__redis__:invalidate");
 }
 
 static void add_word(char *list, size_t capacity, const char *word)
@@ -229,13 +229,13 @@ static void add_word(char *list, size_t capacity, const char *word)
 
 static void report_rights(struct cli_check *check, const char *missing, const char *optional)
 {
+    const char *tracked = check->may_track ? "" : " &__redis__:invalidate";
     char advice[768];
 
-    snprintf(advice, sizeof advice,
-             "ACL SETUSER %s ~%.128s* ~%.64s:* &%.64s:* &__redis__:invalidate %s%s%s",
+    snprintf(advice, sizeof advice, "ACL SETUSER %s ~%.128s* ~%.64s:* &%.64s:*%s %s%s%s",
              check->target.username ? check->target.username : "default", check->prefix,
-             check->name_space, check->name_space, missing, *missing && *optional ? " " : "",
-             optional);
+             check->name_space, check->name_space, tracked, missing,
+             *missing && *optional ? " " : "", optional);
     if (*missing)
         cli_check_report(check, "rights", CLI_CHECK_FAIL, advice, "denied: %s", missing);
     else if (*optional)
@@ -256,7 +256,7 @@ void cli_check_rights(struct cli_check *check)
             add_word(rights[i].essential ? missing : optional,
                      rights[i].essential ? sizeof missing : sizeof optional, rights[i].what);
     snprintf(channel, sizeof channel, "%.128s:%u:check", check->name_space, check->target.database);
-    if (!may_subscribe(check, channel) || !may_subscribe(check, "__redis__:invalidate"))
+    if (!may_subscribe(check, channel))
         add_word(missing, sizeof missing, "subscribe");
     check->may_track = may_track(check);
     if (!check->may_track)
