@@ -49,7 +49,7 @@ int nearcache_get_many(struct nearcache_tier *tier, const struct nearcache_name 
         struct nc_want *want = &wants[wanted];
         statuses[i] = nc_cache_key(tier, names[i].data, names[i].bytes, &want->key);
         if (statuses[i] != 0 ||
-            (!options.refresh && nc_call_read_hit(&call, &want->key, &results[i], &statuses[i])))
+            (!options.refresh && nc_call_read_hit(&call, &want->key, false, &results[i], &statuses[i])))
             continue;
         want->result = &results[i];
         want->read_s = 0;

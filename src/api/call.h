@@ -72,9 +72,10 @@ static inline bool nc_call_refresh_is_due(const struct nearcache_tier *tier,
     return result->ttl_ms * 100 < whole_ms * tier->eager_refresh_percent;
 }
 
-/* The local copy if it is fresh; false: the way to Redis is due. */
+/* The local copy if it is fresh; false: the way to Redis is due. `loads`: the call brings a loader,
+ * which only an absence that a loader vouched for keeps from running. */
 static inline bool nc_call_read_hit(struct nc_call_context *call, const struct nc_key *key,
-                     struct nearcache_result *result, int *outcome)
+                                    bool loads, struct nearcache_result *result, int *outcome)
 {
     switch (nc_cache_find(call->self, key, false, 0, result)) {
     case NC_FOUND_FRESH:
@@ -85,6 +86,10 @@ static inline bool nc_call_read_hit(struct nc_call_context *call, const struct n
             nc_fetch_refresh(&call->cache->sync, key);
         return true;
     case NC_FOUND_FRESH_ABSENCE:
+        if (loads)
+            return false;
+        __attribute__((fallthrough));
+    case NC_FOUND_FRESH_VOUCHED:
         result->source = NEARCACHE_SOURCE_NEGATIVE;
         *outcome = NEARCACHE_MISS;
         return true;

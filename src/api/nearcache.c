@@ -141,7 +141,8 @@ static int read_local_only(struct nc_call_context *call, const struct nc_key *ke
     switch (nc_cache_find(call->self, key, stale, max_stale_ns, result)) {
     case NC_FOUND_FRESH: result->source = NEARCACHE_SOURCE_LOCAL; return 0;
     case NC_FOUND_OLD: result->source = NEARCACHE_SOURCE_STALE; return 0;
-    case NC_FOUND_FRESH_ABSENCE: result->source = NEARCACHE_SOURCE_NEGATIVE; return NEARCACHE_MISS;
+    case NC_FOUND_FRESH_ABSENCE:
+    case NC_FOUND_FRESH_VOUCHED: result->source = NEARCACHE_SOURCE_NEGATIVE; return NEARCACHE_MISS;
     default: result->source = NEARCACHE_SOURCE_MISS; return NEARCACHE_MISS;
     }
 }
@@ -167,7 +168,7 @@ int nearcache_get(struct nearcache_tier *tier, const void *name, size_t name_byt
     int outcome = nc_call_begin(&call, tier, name, name_bytes, result, &key);
     if (outcome != 0)
         return outcome;
-    if ((!how || how->refresh == 0) && nc_call_read_hit(&call, &key, result, &outcome))
+    if ((!how || how->refresh == 0) && nc_call_read_hit(&call, &key, false, result, &outcome))
         return nc_call_count_read(&call, tier, outcome, result);
     outcome = nc_config_read(tier, call.cache->config.deadline_us, how, &options);
     if (outcome != 0)
@@ -187,7 +188,7 @@ int nearcache_peek(struct nearcache_tier *tier, const void *name, size_t name_by
     int outcome = nc_call_begin(&call, tier, name, name_bytes, result, &key);
     if (outcome != 0)
         return outcome;
-    if (!nc_call_read_hit(&call, &key, result, &outcome)) {
+    if (!nc_call_read_hit(&call, &key, false, result, &outcome)) {
         if (call.cache->link)
             outcome = nc_fetch_stale(&call.cache->sync, call.self, &key, tier->max_stale_ns, true,
                                      NEARCACHE_MISS, result);
@@ -221,7 +222,7 @@ int nearcache_exists(struct nearcache_tier *tier, const void *name, size_t name_
         outcome = nc_config_read(tier, call.cache->config.deadline_us, how, &options);
     if (outcome != 0)
         return outcome;
-    if (!options.refresh && nc_call_read_hit(&call, &key, &result, &outcome)) {
+    if (!options.refresh && nc_call_read_hit(&call, &key, false, &result, &outcome)) {
         nc_cache_release(&result);
         return outcome;
     }
@@ -249,7 +250,7 @@ int nearcache_get_or_load(struct nearcache_tier *tier, const void *name, size_t 
         return outcome;
     if (!load)
         return NEARCACHE_EINVAL;
-    if ((!how || how->refresh == 0) && nc_call_read_hit(&call, &key, result, &outcome))
+    if ((!how || how->refresh == 0) && nc_call_read_hit(&call, &key, true, result, &outcome))
         return nc_call_count_read(&call, tier, outcome, result);
     outcome = nc_config_read(tier, call.cache->config.deadline_us, how, &options);
     if (outcome != 0)
@@ -258,7 +259,9 @@ int nearcache_get_or_load(struct nearcache_tier *tier, const void *name, size_t 
         outcome = read_remote(&call, &key, &options, result, &read_s);
     else
         outcome = NEARCACHE_MISS;
-    bool pending = outcome == NEARCACHE_MISS && result->source == NEARCACHE_SOURCE_STALE;
+    /* A delete that waits for Redis is an answer; an old absence is none: the loader may know. */
+    bool pending = outcome == NEARCACHE_MISS && result->source == NEARCACHE_SOURCE_STALE &&
+                   nc_fetch_is_pending(&call.cache->sync, &key);
     if ((outcome == NEARCACHE_MISS && !pending) || outcome == NEARCACHE_EOFFLINK ||
         outcome == NEARCACHE_ETIMEOUT) {
         struct nc_fetch_options fetch = nc_call_fetch_options(&options);

@@ -1,5 +1,6 @@
 /* api/vectors: rows of a matrix in bulk; see the public header. */
 #include "api/call.h"
+#include "sync/load.h"
 #include "sync/write.h"
 
 #include <stdlib.h>
@@ -13,7 +14,16 @@ struct rows {
     int *statuses;
     enum nearcache_source *sources; /* NULL: not wanted */
     const struct nc_read_options *options;
+    nearcache_load_vectors_fn load; /* NULL: none */
+    void *load_arg;
 };
+
+/* What a loader may still make is counted once it has tried. */
+static bool is_for_the_loader(const struct rows *rows, int status)
+{
+    return rows->load && (status == NEARCACHE_MISS || status == NEARCACHE_EOFFLINK ||
+                          status == NEARCACHE_ETIMEOUT);
+}
 
 static void take_row(struct rows *rows, size_t i, struct nearcache_result *result)
 {
@@ -37,7 +47,8 @@ static size_t read_local(struct rows *rows, size_t *left)
         if (rows->statuses[i] != 0) {
             take_row(rows, i, &result);
         } else if (!rows->options->refresh &&
-                   nc_call_read_hit(rows->call, &key, &result, &rows->statuses[i])) {
+                   nc_call_read_hit(rows->call, &key, rows->load != NULL, &result,
+                                    &rows->statuses[i])) {
             take_row(rows, i, &result);
         } else {
             rows->statuses[i] = NEARCACHE_MISS;
@@ -73,7 +84,8 @@ static int read_remote(struct rows *rows, const size_t *left, size_t count, uint
         for (size_t i = 0; i < n; i++) {
             rows->statuses[left[at + i]] = wants[i].outcome;
             read_s[at + i] = wants[i].read_s;
-            take_row(rows, left[at + i], &results[i]);
+            if (!is_for_the_loader(rows, wants[i].outcome))
+                take_row(rows, left[at + i], &results[i]);
         }
     }
     free(wants);
@@ -81,43 +93,35 @@ static int read_remote(struct rows *rows, const size_t *left, size_t count, uint
     return outcome;
 }
 
-/* One loader call for up to 32 rows, written through. */
-static void load_chunk(struct rows *rows, const size_t *missing, size_t count, char *block,
-                       nearcache_load_vectors_fn load, void *arg)
-{
-    struct nearcache_name names[NEARCACHE_DEFAULT_LOADER_CHUNK];
-    struct nc_write_item items[NEARCACHE_DEFAULT_LOADER_CHUNK];
+/* Up to 32 rows that Redis lacks. */
+struct missing {
+    size_t count;
+    size_t rows[NEARCACHE_DEFAULT_LOADER_CHUNK];
+    uint64_t read_s[NEARCACHE_DEFAULT_LOADER_CHUNK];
+    struct nc_key keys[NEARCACHE_DEFAULT_LOADER_CHUNK];
+    struct nc_ticket tickets[NEARCACHE_DEFAULT_LOADER_CHUNK];
     int statuses[NEARCACHE_DEFAULT_LOADER_CHUNK];
+};
+
+/* The caller has its rows whatever becomes of the writes; policies and counters tell. */
+static void write_rows(struct rows *rows, const struct missing *missing, const char *block)
+{
+    struct nc_write_item items[NEARCACHE_DEFAULT_LOADER_CHUNK];
+    struct nearcache *cache = rows->call->cache;
     size_t made = 0, row_bytes = rows->tier->row_bytes;
-    for (size_t i = 0; i < count; i++) {
-        names[i] = rows->names[missing[i]];
-        statuses[i] = NEARCACHE_MISS;
-    }
-    nc_cache_count(rows->call->self, rows->tier, NC_COUNT_loads, 1);
-    int outcome = load(arg, names, count, block, row_bytes, statuses);
-    if (outcome < 0)
-        nc_cache_count(rows->call->self, rows->tier, NC_COUNT_load_errors, 1);
-    for (size_t i = 0; i < count; i++) {
-        int status = outcome < 0 || statuses[i] < 0 ? NEARCACHE_ELOADER : statuses[i];
-        rows->statuses[missing[i]] = status;
-        if (status != 0)
+    for (size_t i = 0; i < missing->count; i++) {
+        if (missing->statuses[i] != 0)
             continue;
-        memcpy(rows->matrix + missing[i] * rows->stride, block + i * row_bytes, row_bytes);
-        if (rows->sources)
-            rows->sources[missing[i]] = NEARCACHE_SOURCE_LOADED;
-        nc_cache_count(rows->call->self, rows->tier, NC_COUNT_hits_loaded, 1);
         struct nc_write_item *item = &items[made++];
         memset(item, 0, sizeof *item);
-        nc_cache_key(rows->tier, names[i].data, names[i].bytes, &item->key);
+        item->key = missing->keys[i];
         item->op = NC_WRITE_SET;
         item->value = block + i * row_bytes;
         item->value_bytes = row_bytes;
         item->ttl_ms = rows->tier->redis_ttl_ms;
     }
-    /* The caller has its rows whatever becomes of the writes; policies and counters tell. */
-    if (rows->call->cache->link)
-        nc_write(&rows->call->cache->sync, rows->call->self, items, made,
-                 nc_call_deadline(rows->call->cache, 0));
+    if (cache->link && made > 0)
+        nc_write(&cache->sync, rows->call->self, items, made, nc_call_deadline(cache, 0));
     else
         for (size_t i = 0; i < made; i++)
             nc_write_local(rows->call->self, &items[i]);
@@ -125,25 +129,59 @@ static void load_chunk(struct rows *rows, const size_t *missing, size_t count, c
         nc_call_count_write(rows->call, rows->tier, items[i].outcome, false);
 }
 
-static bool may_load(int status)
+/* One loader call; its rows are written through, its absences remembered. */
+static void load_chunk(struct rows *rows, struct missing *missing, char *block)
 {
-    return status == NEARCACHE_MISS || status == NEARCACHE_EOFFLINK || status == NEARCACHE_ETIMEOUT;
+    struct nearcache_name names[NEARCACHE_DEFAULT_LOADER_CHUNK];
+    struct nc_cache_thread *self = rows->call->self;
+    struct nearcache *cache = rows->call->cache;
+    size_t row_bytes = rows->tier->row_bytes;
+    for (size_t i = 0; i < missing->count; i++) {
+        names[i] = rows->names[missing->rows[i]];
+        nc_cache_key(rows->tier, names[i].data, names[i].bytes, &missing->keys[i]);
+        missing->tickets[i] = nc_cache_ticket(&missing->keys[i]);
+        missing->statuses[i] = NEARCACHE_MISS;
+    }
+    nc_cache_count(self, rows->tier, NC_COUNT_loads, 1);
+    int outcome =
+        rows->load(rows->load_arg, names, missing->count, block, row_bytes, missing->statuses);
+    if (outcome < 0)
+        nc_cache_count(self, rows->tier, NC_COUNT_load_errors, 1);
+    for (size_t i = 0; i < missing->count; i++) {
+        struct nearcache_result result = {0};
+        size_t row = missing->rows[i];
+        if (outcome < 0 || missing->statuses[i] < 0)
+            missing->statuses[i] = NEARCACHE_ELOADER;
+        rows->statuses[row] = missing->statuses[i];
+        result.source = missing->statuses[i] == 0 ? NEARCACHE_SOURCE_LOADED : NEARCACHE_SOURCE_MISS;
+        if (missing->statuses[i] == 0)
+            memcpy(rows->matrix + row * rows->stride, block + i * row_bytes, row_bytes);
+        else if (missing->statuses[i] == NEARCACHE_MISS)
+            nc_load_absence(cache->link ? &cache->sync : NULL, self, &missing->keys[i],
+                            missing->read_s[i], &missing->tickets[i]);
+        if (rows->sources)
+            rows->sources[row] = result.source;
+        nc_call_count_read(rows->call, rows->tier, missing->statuses[i], &result);
+    }
+    write_rows(rows, missing, block);
 }
 
-static int load_missing(struct rows *rows, const size_t *left, size_t count,
-                        nearcache_load_vectors_fn load, void *arg)
+static int load_missing(struct rows *rows, const size_t *left, const uint64_t *read_s, size_t count)
 {
-    size_t missing[NEARCACHE_DEFAULT_LOADER_CHUNK], n = 0;
+    struct missing missing = {0};
     char *block = aligned_alloc(64, ((size_t)NEARCACHE_DEFAULT_LOADER_CHUNK * rows->tier->row_bytes +
                                      63) / 64 * 64);
     if (!block)
         return NEARCACHE_ENOMEM;
     for (size_t i = 0; i < count; i++) {
-        if (may_load(rows->statuses[left[i]]))
-            missing[n++] = left[i];
-        if (n == NEARCACHE_DEFAULT_LOADER_CHUNK || (n > 0 && i + 1 == count)) {
-            load_chunk(rows, missing, n, block, load, arg);
-            n = 0;
+        if (is_for_the_loader(rows, rows->statuses[left[i]])) {
+            missing.rows[missing.count] = left[i];
+            missing.read_s[missing.count++] = read_s[i];
+        }
+        if (missing.count == NEARCACHE_DEFAULT_LOADER_CHUNK ||
+            (missing.count > 0 && i + 1 == count)) {
+            load_chunk(rows, &missing, block);
+            missing.count = 0;
         }
     }
     free(block);
@@ -173,12 +211,12 @@ int nearcache_get_vectors(struct nearcache_tier *tier, const struct nearcache_na
     if (outcome == 0) {
         struct rows rows = {&call, tier, names, count,
                             row_stride_bytes ? row_stride_bytes : tier->row_bytes,
-                            matrix, statuses, sources, &options};
+                            matrix, statuses, sources, &options, load, arg};
         size_t n = read_local(&rows, left);
         if (n > 0)
             outcome = read_remote(&rows, left, n, read_s);
         if (outcome == 0 && n > 0 && load)
-            outcome = load_missing(&rows, left, n, load, arg);
+            outcome = load_missing(&rows, left, read_s, n);
     }
     free(left);
     free(read_s);

@@ -300,7 +300,9 @@ enum nc_found nc_cache_find(struct nc_cache_thread *self, const struct nc_key *k
         if (!fresh && stale)
             stale = nc_cache_stale_age_ns(tier, entry, now_ns) <= max_stale_ns;
         if (fresh)
-            found = absent ? NC_FOUND_FRESH_ABSENCE : NC_FOUND_FRESH;
+            found = !absent                                 ? NC_FOUND_FRESH
+                    : nc_entry_is(entry, NC_ENTRY_VOUCHED) ? NC_FOUND_FRESH_VOUCHED
+                                                           : NC_FOUND_FRESH_ABSENCE;
         else if (stale)
             found = absent ? NC_FOUND_OLD_ABSENCE : NC_FOUND_OLD;
         if (found != NC_FOUND_NOTHING) {

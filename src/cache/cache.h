@@ -96,7 +96,8 @@ struct nc_ticket {
 enum nc_found {
     NC_FOUND_NOTHING,
     NC_FOUND_FRESH,         /* pinned in the result */
-    NC_FOUND_FRESH_ABSENCE, /* known to be absent */
+    NC_FOUND_FRESH_ABSENCE, /* known to be absent; a loader may still make it */
+    NC_FOUND_FRESH_VOUCHED, /* the same, and a loader has said that there is no such thing */
     NC_FOUND_OLD,           /* not fresh, within max_stale: pinned in the result */
     NC_FOUND_OLD_ABSENCE
 };

@@ -17,7 +17,8 @@ enum {
     NC_ENTRY_EXPIRES = 2, /* expiry_tick means something */
     NC_ENTRY_ALIGNED = 4,
     NC_ENTRY_LINKED = 8,
-    NC_ENTRY_OLD = 16 /* expired by hand: not fresh, but may stand in */
+    NC_ENTRY_OLD = 16,    /* expired by hand: not fresh, but may stand in */
+    NC_ENTRY_VOUCHED = 32 /* an absence that a loader told: asking it again is of no use */
 };
 
 struct nc_entry {

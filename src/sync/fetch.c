@@ -313,9 +313,18 @@ int nc_fetch_stale(struct nc_sync *sync, struct nc_cache_thread *self, const str
     case NC_FOUND_FRESH:
     case NC_FOUND_OLD: result->source = NEARCACHE_SOURCE_STALE; return 0;
     case NC_FOUND_FRESH_ABSENCE:
+    case NC_FOUND_FRESH_VOUCHED:
     case NC_FOUND_OLD_ABSENCE: result->source = NEARCACHE_SOURCE_STALE; return NEARCACHE_MISS;
     default: return otherwise;
     }
+}
+
+bool nc_fetch_is_pending(struct nc_sync *sync, const struct nc_key *key)
+{
+    struct nc_intent *intent = nc_journal_find(&sync->journal, key);
+    if (intent)
+        nc_journal_release(&sync->journal, intent);
+    return intent != NULL;
 }
 
 /* A key with a pending write: Redis first learns of that, else the write itself is the answer. */

@@ -45,6 +45,9 @@ int nc_fetch_stale(struct nc_sync *sync, struct nc_cache_thread *self, const str
                    uint64_t max_stale_ns, bool policy, int otherwise,
                    struct nearcache_result *result);
 
+/* Whether a write of the key waits for Redis. */
+bool nc_fetch_is_pending(struct nc_sync *sync, const struct nc_key *key);
+
 /* Whether the key exists in Redis: 0, NEARCACHE_MISS or an error. */
 int nc_fetch_exists(struct nc_sync *sync, const struct nc_key *key, uint64_t deadline_ns);
 

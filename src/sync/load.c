@@ -37,19 +37,20 @@ static int hold_value(struct loading *l, const struct nearcache_loaded *loaded, 
     return 0;
 }
 
-/* An absence that the loader vouches for; without Redis's word it lasts only here. */
-static void remember_absence(struct loading *l, const struct nc_ticket *ticket)
+void nc_load_absence(struct nc_sync *sync, struct nc_cache_thread *self, const struct nc_key *key,
+                     uint64_t read_s, const struct nc_ticket *ticket)
 {
-    struct nearcache_tier *tier = l->key->tier;
-    if (tier->negative_ttl_ns == NEARCACHE_NONE || (l->sync && l->read_s == 0))
+    struct nearcache_tier *tier = key->tier;
+    if (tier->negative_ttl_ns == NEARCACHE_NONE || (sync && read_s == 0))
         return;
-    struct nc_entry *entry = nc_cache_entry_create(l->self, l->key, 0, true);
+    struct nc_entry *entry = nc_cache_entry_create(self, key, 0, true);
     if (!entry)
         return;
-    entry->version = l->read_s;
-    nc_cache_entry_times(l->self, l->key, entry, nc_clock_now_ns(&tier->cache->clock),
+    entry->version = read_s;
+    atomic_fetch_or_explicit(&entry->flags, NC_ENTRY_VOUCHED, memory_order_relaxed);
+    nc_cache_entry_times(self, key, entry, nc_clock_now_ns(&tier->cache->clock),
                          tier->negative_ttl_ns);
-    nc_cache_fill(l->self, l->key, ticket, entry);
+    nc_cache_fill(self, key, ticket, entry);
 }
 
 /* The value goes to Redis, or by the tier's outage policy into the journal; the caller gets it in
@@ -101,7 +102,7 @@ static int run(struct loading *l, nearcache_load_fn load, void *arg, struct near
         if (outcome == NEARCACHE_MISS)
             outcome = NC_OUTCOME_AGAIN;
     } else if (outcome == NEARCACHE_MISS) {
-        remember_absence(l, &ticket);
+        nc_load_absence(l->sync, l->self, l->key, l->read_s, &ticket);
     } else {
         nc_cache_count(l->self, tier, NC_COUNT_load_errors, 1);
         outcome = NEARCACHE_ELOADER;

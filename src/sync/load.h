@@ -17,4 +17,11 @@ int nc_load(struct nc_sync *sync, struct nc_flights *loads, struct nc_cache_thre
             const struct nc_fetch_options *options,
             struct nearcache_result *result);
 
+/*
+ * Remembers an absence that a loader vouched for. `read_s` is of the read that found nothing (0:
+ * Redis was not asked, and nothing is remembered), the ticket from before the loader ran.
+ */
+void nc_load_absence(struct nc_sync *sync, struct nc_cache_thread *self, const struct nc_key *key,
+                     uint64_t read_s, const struct nc_ticket *ticket);
+
 #endif
