@@ -187,16 +187,24 @@ libnearcache_cli_la_SOURCES = \
 	src/cli/cmd_check.c \
 	src/cli/cmd_export.c \
 	src/cli/cmd_load.c \
+	src/cli/cmd_queue.c \
+	src/cli/cmd_queue_add.c \
+	src/cli/cmd_queue_look.c \
+	src/cli/cmd_queue_order.c \
+	src/cli/cmd_queue_work.c \
 	src/cli/cmd_replay.c \
 	src/cli/cmd_shell.c \
 	src/cli/cmd_stats.c \
 	src/cli/config_file.c src/cli/config_file.h \
 	src/cli/ids.c src/cli/ids.h \
+	src/cli/job_line.c src/cli/job_line.h \
+	src/cli/job_process.c src/cli/job_process.h \
 	src/cli/json.c src/cli/json.h \
 	src/cli/latency.c src/cli/latency.h \
 	src/cli/npy.c src/cli/npy.h \
 	src/cli/options.c src/cli/options.h \
 	src/cli/progress.c src/cli/progress.h \
+	src/cli/queue.h \
 	src/cli/raw.c src/cli/raw.h \
 	src/cli/replay.c src/cli/replay.h \
 	src/cli/replay_job.h \

@@ -53,6 +53,7 @@ extern const struct cli_command cli_cmd_check;
 extern const struct cli_command cli_cmd_export;
 extern const struct cli_command cli_cmd_load;
 extern const struct cli_command cli_cmd_metrics;
+extern const struct cli_command cli_cmd_queue;
 extern const struct cli_command cli_cmd_replay;
 extern const struct cli_command cli_cmd_shell;
 extern const struct cli_command cli_cmd_stats;

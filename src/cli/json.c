@@ -164,6 +164,14 @@ void cli_json_bool(struct cli_json *json, const char *name, bool yes)
     fputs(yes ? "true" : "false", json->out);
 }
 
+void cli_json_raw(struct cli_json *json, const char *name, const char *text, size_t bytes)
+{
+    if (!json->out)
+        return;
+    begin_value(json, name);
+    fwrite(text, 1, bytes, json->out);
+}
+
 void cli_json_null(struct cli_json *json, const char *name)
 {
     if (!json->out)

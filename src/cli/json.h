@@ -36,6 +36,8 @@ void cli_json_signed(struct cli_json *json, const char *name, int64_t number);
 /* With as many digits after the point as said. */
 void cli_json_real(struct cli_json *json, const char *name, double number, int digits);
 void cli_json_bool(struct cli_json *json, const char *name, bool yes);
+/* A value that is JSON already. */
+void cli_json_raw(struct cli_json *json, const char *name, const char *text, size_t bytes);
 void cli_json_null(struct cli_json *json, const char *name);
 
 #endif

@@ -1,0 +1,121 @@
+#!/bin/bash
+# nearcache queue: every subcommand against a redis-server of its own.
+. "$(dirname "$0")/lib.sh"
+need redis-server redis-cli
+start_redis
+
+queue() { run queue "$@" --redis "$redis_url"; }
+# prints TEXT: the program's output is exactly this.
+prints() { [ "$(cat "$work/out")" = "$1" ]; }
+q() {
+    local text=$1 want=$2
+    shift 2
+    queue "$@"
+    finding "$text" [ "$status" -eq "$want" ]
+}
+
+q "add" 0 add mail welcome --data '{"to":"a@b.c"}' --attempts 3 --backoff exponential:20
+finding "prints the id" prints 1
+q "a custom id" 0 add mail welcome --job-id mine --priority 2
+q "a custom id again" 0 add mail welcome --job-id mine
+finding "is said" complains "mine exists already"
+finding "and only one is there" [ "$(redis zcard bull:mail:prioritized)" = 1 ]
+q "data from standard input is refused when empty" 2 add mail welcome --data -
+q "data that is not JSON" 2 add mail welcome --data '{oops'
+finding "is explained" complains "the data is not JSON, at byte 1"
+q "an integer as an id" 2 add mail welcome --job-id 17
+finding "is explained" complains "an integer"
+q "a negative delay" 2 add mail welcome --delay -5
+q "a back-off without a delay" 2 add mail welcome --backoff fixed
+q "retention that is no JSON" 2 add mail welcome --remove-on-complete maybe
+q "a delayed job" 0 add mail late --delay 100000 --remove-on-complete '{"count":5}'
+q "stats" 0 stats mail --json
+finding "counts" says '"delayed": 1'
+q "list" 0 list mail --state prioritized
+finding "shows the job" says '^mine	welcome	'
+q "job" 0 job mail mine --json
+finding "shows its data" says '"data": {}'
+q "a job that is not there" 1 job mail nothing
+
+printf '%s\n' '{"name":"a","data":{"x": 1.0,"y":"\u00e9"},"opts":{"lifo":true}}' '' \
+    '{ "name" : "b\"c" , "data" : [1, 2] }' '{"opts":{"attempts":2},"name":"c"}' >"$work/jobs.jsonl"
+q "add --bulk" 0 add bulk --bulk "$work/jobs.jsonl"
+finding "says how many" says '^3 added'
+finding "keeps the data byte for byte" [ "$(redis hget bull:bulk:1 data)" = '{"x": 1.0,"y":"\u00e9"}' ]
+finding "decodes the name" [ "$(redis hget bull:bulk:2 name)" = 'b"c' ]
+for ((i = 0; i < 3000; i++)); do printf '{"name":"n","data":{"i":%d}}\n' $i; done >"$work/many.jsonl"
+calls_before=$(redis info commandstats | sed -n 's/^cmdstat_evalsha:calls=\([0-9]*\).*/\1/p')
+q "3000 lines" 0 add many --bulk "$work/many.jsonl"
+calls=$(redis info commandstats | sed -n 's/^cmdstat_evalsha:calls=\([0-9]*\).*/\1/p')
+finding "take few script calls" [ $((calls - calls_before)) -le 12 ]
+finding "and all arrive in order" [ "$(redis lindex bull:many:wait -1)$(redis llen bull:many:wait)" = 13000 ]
+printf '%s\n' '{"name":"a"}' '{"name":"b","data":{oops}}' >"$work/bad.jsonl"
+q "a bad line" 1 add bad --bulk "$work/bad.jsonl"
+finding "is named" complains "line 2:"
+printf '%s\n' '{"name":"a","jobs":1}' >"$work/bad.jsonl"
+q "an unknown member" 1 add bad --bulk "$work/bad.jsonl"
+
+q "work" 0 work bulk --exec 'cat' --until-drained --concurrency 2
+finding "ends when drained" says '^3 completed, 0 failed'
+finding "the result is the output" [ "$(redis hget bull:bulk:1 returnvalue)" = '{"x": 1.0,"y":"\u00e9"}' ]
+q "add" 0 add env show --data 7
+q "work" 0 work env --until-drained \
+    --exec 'printf "[\"%s\",\"%s\",%s,\"%s\"]" "$NEARCACHE_JOB_ID" "$NEARCACHE_JOB_NAME" "$NEARCACHE_ATTEMPTS_MADE" "$NEARCACHE_QUEUE"'
+finding "has its variables" [ "$(redis hget bull:env:1 returnvalue)" = '["1","show",0,"env"]' ]
+q "add" 0 add fails x --attempts 2
+q "work with a command that fails" 0 work fails --exec 'echo one >&2; echo two >&2; exit 3' --until-drained --json
+finding "counts a retry" says '"retried": 1'
+finding "keeps the last line" [ "$(redis hget bull:fails:1 failedReason)" = two ]
+q "retry" 0 retry fails 1
+q "no output is null, two queues at once" 0 work fails env --exec true --until-drained
+finding "null" [ "$(redis hget bull:fails:1 returnvalue)" = null ]
+q "add" 0 add odd x
+q "output that is not JSON" 0 work odd --exec 'echo not json' --until-drained
+finding "fails the job" [ "$(redis zcard bull:odd:failed)" = 1 ]
+q "a command ended by a signal" 0 add odd y
+q "work" 0 work odd --exec 'kill -9 $$' --until-drained
+finding "fails the job" [ "$(redis hget bull:odd:2 failedReason)" = 'the command was ended by signal 9' ]
+
+q "promote" 0 promote mail "$(redis zrange bull:mail:delayed 0 0)"
+q "promote once more" 1 promote mail mine
+q "pause" 0 pause mail
+finding "is seen" [ "$(redis hget bull:mail:meta paused)" = 1 ]
+q "a paused queue counts as drained" 0 work mail --exec cat --until-drained
+finding "and kept its jobs" [ "$(redis zcard bull:mail:prioritized)" = 1 ]
+q "resume" 0 resume mail
+q "remove" 0 remove mail mine
+q "remove once more" 1 remove mail mine
+q "drain" 0 drain mail
+finding "nothing waits" [ "$(redis llen bull:mail:wait)" = 0 ]
+q "clean" 0 clean bulk completed --grace 0 --limit 2
+finding "says how many" prints '2 removed'
+q "clean with a wrong type" 2 clean bulk everything
+
+q "schedule" 0 schedule daily report --cron '0 2 * * *' --tz UTC --name report --data '{"a":1}' --limit 5
+q "schedules" 0 schedules daily --json
+finding "lists it" says '"cron": "0 2 \* \* \*"'
+q "an iteration of a schedule does not keep a worker from ending" 0 work daily --exec cat --until-drained
+q "a wrong pattern" 2 schedule daily bad --cron '0 2 * *' --name x
+finding "is explained" complains "five fields"
+q "a schedule that is over" 1 schedule daily over --every 1000 --end 1000 --name x
+q "unschedule" 0 unschedule daily report
+q "unschedule once more" 1 unschedule daily report
+finding "no job is left" [ "$(redis zcard bull:daily:delayed)" = 0 ]
+run queue cron '30 2 * * *' --tz UTC --from 0 -n 2
+finding "cron prints the next times" prints $'9000000\n95400000'
+run queue cron '61 * * * *'
+finding "cron refuses nonsense" [ "$status" -eq 2 ]
+
+q "events" 0 events fails --after 0 --no-wait
+finding "tells the story" says ' failed 1 failedReason=two prev=active$'
+run queue stats mail --redis "unix://$work/none.sock"
+finding "Redis that is not there" [ "$status" -eq 3 ]
+run queue frobnicate
+finding "an unknown subcommand" [ "$status" -eq 2 ]
+redis config set maxmemory-policy allkeys-lru >/dev/null
+q "a Redis that evicts" 0 stats mail
+finding "is warned about" complains "may evict"
+redis config set maxmemory-policy noeviction maxmemory 1 >/dev/null
+q "a Redis that is full" 1 add mail x
+finding "is told" complains "OOM"
+exit
