@@ -14,6 +14,8 @@ unit_tests = \
 	tests/unit/test_cron \
 	tests/unit/test_fake_clock \
 	tests/unit/test_ids \
+	tests/unit/test_job_line \
+	tests/unit/test_job_options \
 	tests/unit/test_json \
 	tests/unit/test_json_writer \
 	tests/unit/test_latency \
@@ -26,6 +28,7 @@ unit_tests = \
 	tests/unit/test_target \
 	tests/unit/test_text \
 	tests/unit/test_trace \
+	tests/unit/test_value \
 	tests/unit/test_wait_until \
 	tests/unit/test_zone
 
@@ -52,10 +55,12 @@ tests_fuzz_npy_fuzzer_LDADD = $(fuzz_ldadd)
 script_tests = \
 	tests/cli/check.sh \
 	tests/cli/npy.sh \
+	tests/cli/queue.sh \
 	tests/cli/replay.sh \
 	tests/cli/shell.sh \
 	tests/cli/stats.sh \
 	tests/cli/usage.sh \
+	tests/interop/queue.sh \
 	tests/examples/test_product_service.sh
 
 # Programs that scripts drive; linked with the installed library.
