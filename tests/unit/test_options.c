@@ -43,7 +43,7 @@ static char **rest;
 /* The words live on: what is parsed points into them. */
 static char *given[16];
 
-static int parse(char **words)
+static int parse(const char *const *words)
 {
     static const char *const choices[] = {"one", "two", NULL};
     static const struct cli_command command = {.name = "test", .arguments = "FILE", .summary = "x"};
@@ -63,7 +63,7 @@ static int parse(char **words)
     given[count] = NULL;
     return cli_options_parse(&command, options, 6, count, given, 1, 2, &rest);
 }
-#define PARSE(...) parse((char *[]){"test", __VA_ARGS__, NULL})
+#define PARSE(...) parse((const char *[]){"test", __VA_ARGS__, NULL})
 
 Test(options, each_kind_of_value_is_taken)
 {

@@ -1,6 +1,7 @@
 #include "queue/value.h"
 
 #include <criterion/criterion.h>
+#include <stdio.h>
 #include <string.h>
 
 static struct nc_value_builder builder;
