@@ -57,7 +57,7 @@ kill_redis() {
 start_service() {
     "$(tool product_service)" --port 0 "$@" >"$work/service.txt" 2>"$work/service.log" &
     service_pid=$!
-    wait_until 10 grep -q 'listening on' "$work/service.txt" || fail "the service does not start"
+    wait_until 10 grep -qs "listening on" "$work/service.txt" || fail "the service does not start"
     port=$(sed -n 's/^listening on [0-9.]*:\([0-9]*\) .*/\1/p' "$work/service.txt")
 }
 stop_service() {

@@ -61,6 +61,10 @@ script_tests = \
 	tests/cli/stats.sh \
 	tests/cli/usage.sh \
 	tests/interop/queue.sh \
+	tests/lint/docs.sh \
+	tests/lint/headers.sh \
+	tests/lint/layers.sh \
+	tests/lint/text.sh \
 	tests/examples/test_product_service.sh
 
 # Programs that scripts drive; linked with the installed library.
