@@ -60,7 +60,8 @@ script_tests = \
 	tests/cli/shell.sh \
 	tests/cli/stats.sh \
 	tests/cli/usage.sh \
-	tests/interop/queue.sh \
+	tests/interop/bullmq_v5.sh \
+	tests/interop/bullmq_v6.sh \
 	tests/lint/docs.sh \
 	tests/lint/headers.sh \
 	tests/lint/layers.sh \
@@ -133,4 +134,11 @@ EXTRA_DIST += \
 	tests/examples/service_mix.lua \
 	tests/examples/wrk_outage.sh \
 	tests/fuzz/npy_corpus \
-	tests/interop/interop.mjs
+	tests/interop/interop.mjs \
+	tests/interop/lib.sh
+
+# The queue against BullMQ with ten times the jobs.
+.PHONY: interop-long
+interop-long: tests/interop/queue_peer
+	NC_INTEROP_JOBS=10000 NC_TEST_TIMEOUT=3600 $(MAKE) $(AM_MAKEFLAGS) check \
+		TESTS='tests/interop/bullmq_v5.sh tests/interop/bullmq_v6.sh'

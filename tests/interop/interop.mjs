@@ -7,7 +7,7 @@ import assert from 'node:assert/strict';
 
 const [folder, program, socket, jobsText = '1000'] = process.argv.slice(2);
 const require = createRequire(folder + '/package.json');
-const {Queue, Worker, QueueEvents} = require('bullmq');
+const {Queue, Worker, QueueEvents, FlowProducer, UnrecoverableError} = require('bullmq');
 const Redis = require('ioredis');
 const version = require('bullmq/package.json').version;
 const jobs = Number(jobsText);
@@ -51,7 +51,9 @@ async function until(what, condition, ms = 60000) {
 async function run(job) {
     const how = job.data.do;
     if (how === 'hang') await new Promise(resolve => setTimeout(resolve, 1e9));
-    if (how === 'fail' || how === 'final' || (how === 'failonce' && job.attemptsMade === 0))
+    if (how === 'nap') await new Promise(resolve => setTimeout(resolve, 20));
+    if (how === 'final') throw new UnrecoverableError('told to fail');
+    if (how === 'fail' || (how === 'failonce' && job.attemptsMade === 0))
         throw new Error('told to fail');
     return job.data;
 }
@@ -65,16 +67,26 @@ const kinds = {
     again: [{do: 'failonce'}, {attempts: 3}],
     later: [{do: 'failonce'}, {attempts: 2, backoff: {type: 'exponential', delay: 20}}],
     failing: [{do: 'fail'}, {attempts: 2, backoff: {type: 'fixed', delay: 10}}],
+    final: [{do: 'final'}, {attempts: 3}],
+    custom: [{do: 'ok'}, {}], // each with an id of its own, and added twice
 };
-const failing = 1, total = Object.keys(kinds).length;
+const failing = 2, total = Object.keys(kinds).length;
+// How often one job of each kind starts and makes another try.
+const retried = ['again', 'later', 'failing'].length;
 
 async function addAll(queue, peer) {
     for (const [name, [data, options]] of Object.entries(kinds)) {
-        if (peer) {
+        const ids = name === 'custom';
+        if (peer && ids) {
+            for (let turn = 0; turn < 2; turn++) await peer.must('custom', queue.name, name, JSON.stringify(data), jobs);
+        } else if (peer) {
             const format = JSON.stringify({...data, n: 0}).replace('"n":0', '"n":%zu');
             await peer.must('many', queue.name, name, format, JSON.stringify(options), jobs);
         } else {
-            await queue.addBulk(Array.from({length: jobs}, (_, n) => ({name, data: {...data, n}, opts: options})));
+            const all = Array.from({length: jobs}, (_, n) =>
+                ({name, data: {...data, n}, opts: ids ? {...options, jobId: `own-${n}`} : options}));
+            await queue.addBulk(all);
+            if (ids) await queue.addBulk(all);
         }
     }
 }
@@ -119,20 +131,29 @@ async function noOrphans(queue) {
 }
 
 async function watch(name) {
-    const events = new QueueEvents(name, {connection});
+    const events = new QueueEvents(name, {connection, lastEventId: '0-0'});
     await events.waitUntilReady();
-    const seen = {completed: 0, failed: 0};
-    events.on('completed', () => seen.completed++);
-    events.on('failed', () => seen.failed++);
+    const seen = {added: 0, duplicated: 0, completed: 0, failed: 0, 'retries-exhausted': 0, stalled: 0, active: 0};
+    for (const event of Object.keys(seen)) events.on(event, () => seen[event]++);
     return {events, seen};
 }
 
+// Jobs from both ends of some states.
+async function sameSome(queue, peer, states) {
+    for (const state of states)
+        for (const job of [...await queue.getJobs([state], 0, 10, true), ...await queue.getJobs([state], 0, 10, false)])
+            await sameJob(queue, peer, job.id);
+}
+
 async function everyKind(name, {producer, workers}) {
-    const queue = new Queue(name, {connection}), peer = new Peer();
+    // The stream has room for all: a reader that falls behind on a busy machine must not miss any.
+    const queue = new Queue(name, {connection, streams: {events: {maxLen: total * jobs * 12}}}), peer = new Peer();
+    await queue.waitUntilReady();
     const {events, seen} = await watch(name);
     await addAll(queue, producer === 'c' ? peer : null);
     const before = await sameCounts(queue, peer);
     assert.equal(before.wait + before.delayed + before.prioritized, total * jobs);
+    await sameSome(queue, peer, ['wait', 'prioritized', 'delayed']);
     const nodes = [];
     for (const [kind, concurrency] of workers)
         if (kind === 'c') await peer.work(name, concurrency);
@@ -141,8 +162,9 @@ async function everyKind(name, {producer, workers}) {
     const after = await sameCounts(queue, peer);
     assert.deepEqual([after.completed, after.failed], [(total - failing) * jobs, failing * jobs]);
     await until('all events seen', () => seen.completed === (total - failing) * jobs && seen.failed === failing * jobs);
-    for (const job of [...await queue.getCompleted(0, 20), ...await queue.getFailed(0, 5)])
-        await sameJob(queue, peer, job.id);
+    assert.deepEqual(seen, {added: total * jobs, duplicated: jobs, completed: (total - failing) * jobs,
+        failed: failing * jobs, 'retries-exhausted': jobs, stalled: 0, active: (total + retried) * jobs}, 'events');
+    await sameSome(queue, peer, ['completed', 'failed']);
     for (const node of nodes) await node.close();
     if (workers.some(([kind]) => kind === 'c')) await peer.must('stop');
     assert.equal(await redis.llen(`bull:${name}:active`), 0);
@@ -228,7 +250,7 @@ async function pausing(name) {
 }
 
 async function scheduling(name) {
-    for (const [maker, worker] of [['c', 'node'], ['node', 'c'], ['c', 'c']]) {
+    for (const [maker, worker] of [['c', 'node'], ['node', 'c'], ['c', 'c'], ['c', 'both'], ['node', 'both']]) {
         const queue = new Queue(`${name}-${maker}-${worker}`, {connection}), peer = new Peer();
         await queue.waitUntilReady();
         const options = [['e', 'every', 200], ['p', 'cron', '* * * * * *']];
@@ -238,10 +260,11 @@ async function scheduling(name) {
                 {name: id, data: {do: 'ok'}});
         assert.equal((await queue.getJobSchedulers()).length, 2);
         let node;
-        if (worker === 'c') await peer.work(queue.name, 2);
-        else node = new Worker(queue.name, run, {connection, concurrency: 2});
+        if (worker !== 'node') await peer.work(queue.name, 2);
+        if (worker !== 'c') node = new Worker(queue.name, run, {connection, concurrency: 2});
         await until(`${maker} schedules, ${worker} runs`, async () => (await queue.getJobCounts('completed')).completed >= 6, 15000);
-        if (node) await node.close(); else await peer.must('stop');
+        if (node) await node.close();
+        if (worker !== 'node') await peer.must('stop');
         assert.equal((await queue.getJobCounts('completed')).completed, 6, 'limits of three');
         for (const [id, kind, value] of options) {
             const scheduler = await queue.getJobScheduler(id);
@@ -326,6 +349,58 @@ async function details(name) {
     await peer.end();
 }
 
+// Limits that Node sets for the whole queue hold for C workers, and the reverse.
+async function limits(name) {
+    for (const worker of ['c', 'node']) {
+        const queue = new Queue(`${name}-${worker}`, {connection}), peer = new Peer();
+        await queue.waitUntilReady();
+        if (worker === 'c') await queue.setGlobalConcurrency(2); else await peer.must('concurrency', queue.name, 2);
+        await queue.addBulk(Array.from({length: 40}, (_, n) => ({name: 'x', data: {do: 'nap', n}})));
+        let most = 0, node;
+        if (worker === 'c') await peer.work(queue.name, 8);
+        else node = new Worker(queue.name, run, {connection, concurrency: 8});
+        await until('all jobs done', async () => {
+            most = Math.max(most, (await queue.getJobCounts('active')).active);
+            return drained(queue);
+        });
+        assert(most <= 2, `${most} active at a time`);
+        // 5 starts in 200 ms: 20 jobs take at least 3 more windows.
+        if (worker === 'c') await redis.hset(`bull:${queue.name}:meta`, {max: 5, duration: 200});
+        else await peer.must('rate', queue.name, 5, 200);
+        await queue.removeGlobalConcurrency?.();
+        const begin = Date.now();
+        await queue.addBulk(Array.from({length: 20}, (_, n) => ({name: 'x', data: {do: 'ok', n}})));
+        await until('all jobs done', () => drained(queue));
+        assert(Date.now() - begin >= 400, `20 jobs at 5 per 200 ms took ${Date.now() - begin} ms`);
+        if (node) await node.close(); else await peer.must('stop');
+        await queue.obliterate({force: true});
+        await until('only what expires was left', async () => (await redis.keys(`bull:${queue.name}:*`)).length === 0);
+        await queue.close();
+        await peer.end();
+    }
+}
+
+// A child of a flow that a C worker takes fails with a reason, and its parent is not lost.
+async function flows(name) {
+    const queue = new Queue(name, {connection}), peer = new Peer(), flow = new FlowProducer({connection});
+    const tree = await flow.add({name: 'parent', queueName: name, data: {do: 'ok'},
+        children: [{name: 'child', queueName: name, data: {do: 'ok'}, opts: {attempts: 3}}]});
+    const child = tree.children[0].job;
+    await peer.work(name, 1);
+    await until('the child has failed', async () => await child.getState() === 'failed');
+    assert.match((await queue.getJob(child.id)).failedReason, /does not run children of a flow/);
+    assert.equal(await tree.job.getState(), 'waiting-children');
+    await peer.must('stop');
+    await child.retry();
+    const node = new Worker(name, run, {connection});
+    await until('Node ends both', async () => await tree.job.getState() === 'completed');
+    await node.close();
+    await flow.close();
+    await queue.obliterate({force: true});
+    await queue.close();
+    await peer.end();
+}
+
 const plan = [
     ['Node produces, C works, concurrency 1', () => everyKind('i1', {producer: 'node', workers: [['c', 1]]})],
     ['Node produces, C works, concurrency 8', () => everyKind('i2', {producer: 'node', workers: [['c', 8]]})],
@@ -338,6 +413,8 @@ const plan = [
     ['schedules of either run by the other', () => scheduling('i9')],
     ['stalled jobs change sides', () => stalling('i10')],
     ['details', () => details('i11')],
+    ['limits of the whole queue', () => limits('i12')],
+    ['children of flows', () => flows('i13')],
 ];
 let failed = 0;
 for (const [what, test] of plan) {

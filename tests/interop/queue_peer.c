@@ -45,6 +45,8 @@ static int run(void *arg, struct nearcache_job *job)
     if (strstr(info->data, "\"hang\""))
         while (!nearcache_job_cancelled(job))
             nanosleep(&(struct timespec){0, 5000000}, NULL);
+    if (strstr(info->data, "\"nap\""))
+        nanosleep(&(struct timespec){0, 20000000}, NULL);
     if (strstr(info->data, "\"fail\"") ||
         (strstr(info->data, "\"failonce\"") && info->attempts_made == 0))
         return nearcache_job_fail(job, "told to fail", 0);
@@ -93,6 +95,26 @@ static int add_many(char **field)
     return outcome;
 }
 
+/* Ids own-0, own-1, ... */
+static int add_custom(char **field)
+{
+    size_t count = (size_t)atol(field[4]);
+    struct nearcache_job_spec *jobs = calloc(count, sizeof *jobs);
+    struct nearcache_job_options *how = calloc(count, sizeof *how);
+    char(*ids)[32] = calloc(count, sizeof *ids);
+    for (size_t i = 0; i < count; i++) {
+        snprintf(ids[i], sizeof ids[i], "own-%zu", i);
+        how[i] = (struct nearcache_job_options)NEARCACHE_JOB_OPTIONS_INIT;
+        how[i].job_id = ids[i];
+        jobs[i] = (struct nearcache_job_spec){field[2], field[3], strlen(field[3]), &how[i]};
+    }
+    int outcome = nearcache_queue_add_many(queue_of(field[1]), jobs, count, NULL, NULL);
+    free(ids);
+    free(how);
+    free(jobs);
+    return outcome;
+}
+
 static int start(char **field)
 {
     struct nearcache_worker_config config = NEARCACHE_WORKER_CONFIG_INIT;
@@ -118,10 +140,10 @@ static void stats(char **field)
         exit(2);
     printf("{\"waiting\":%llu,\"active\":%llu,\"completed\":%llu,\"failed\":%llu,\"delayed\":%llu,"
            "\"prioritized\":%llu,\"waiting-children\":%llu,\"paused\":%llu,\"isPaused\":%u}\n",
-           (unsigned long long)s.waiting, (unsigned long long)s.active, (unsigned long long)s.completed,
-           (unsigned long long)s.failed, (unsigned long long)s.delayed,
-           (unsigned long long)s.prioritized, (unsigned long long)s.waiting_children,
-           (unsigned long long)s.paused, s.is_paused);
+           (unsigned long long)s.waiting, (unsigned long long)s.active,
+           (unsigned long long)s.completed, (unsigned long long)s.failed,
+           (unsigned long long)s.delayed, (unsigned long long)s.prioritized,
+           (unsigned long long)s.waiting_children, (unsigned long long)s.paused, s.is_paused);
 }
 
 static void show(char **field)
@@ -172,6 +194,13 @@ static int obey(char **field)
     const char *what = field[0];
     if (strcmp(what, "many") == 0)
         return add_many(field);
+    if (strcmp(what, "custom") == 0)
+        return add_custom(field);
+    if (strcmp(what, "concurrency") == 0)
+        return nearcache_queue_set_concurrency(queue_of(field[1]), (uint64_t)atol(field[2]));
+    if (strcmp(what, "rate") == 0)
+        return nearcache_queue_set_rate(queue_of(field[1]), (uint64_t)atol(field[2]),
+                                        (uint64_t)atol(field[3]));
     if (strcmp(what, "work") == 0)
         return start(field);
     if (strcmp(what, "stop") == 0)
@@ -229,7 +258,8 @@ int main(int argc, char **argv)
             field[count++] = strsep(&rest, "\t");
         handle(field, count);
     }
-    nearcache_worker_close(worker, 0);
+    if (nearcache_worker_close(worker, 1000000)) /* a job that hangs */
+        nearcache_worker_abandon(worker);
     for (int i = 0; i < MAX_QUEUES && queues[i]; i++)
         nearcache_queue_close(queues[i], 0);
     return 0;
