@@ -39,6 +39,10 @@ libnearcache_core_la_SOURCES += \
 # store: shards: find, insert, evict, expire.
 libnearcache_core_la_SOURCES += \
 	src/store/index.c src/store/index.h \
+	src/store/lru.c src/store/lru.h \
+	src/store/partition.c src/store/partition.h \
+	src/store/queue.h \
+	src/store/segment.c src/store/segment.h \
 	src/store/store.c src/store/store.h
 
 # cache: tiers and keys; a cache that knows no network.

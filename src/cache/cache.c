@@ -141,6 +141,11 @@ static const char *conflict_locked(struct nc_cache *cache, const struct nearcach
     return NULL;
 }
 
+static enum nearcache_policy policy_of(const struct nearcache_tier *tier)
+{
+    return tier->policy == NEARCACHE_POLICY_DEFAULT ? NEARCACHE_POLICY_LRU : tier->policy;
+}
+
 int nc_cache_tier_open(struct nc_cache *cache, const struct nearcache_tier_config *config,
                        void *owner, bool linked, struct nearcache_tier **out, const char **why)
 {
@@ -163,6 +168,11 @@ int nc_cache_tier_open(struct nc_cache *cache, const struct nearcache_tier_confi
         *why = conflict ? conflict : "256 tiers are open";
         free(tier);
         outcome = NEARCACHE_ECONFIG;
+    } else if (!(tier->partition = nc_store_tier_open(
+                     &cache->store, count, policy_of(tier),
+                     (uint32_t)tier->budget_share_percent))) {
+        free(tier);
+        outcome = NEARCACHE_ENOMEM;
     } else {
         tier->id = count;
         /* Release pairs with the acquire in nc_cache_tier_at. */
@@ -309,7 +319,7 @@ enum nc_found nc_cache_find(struct nc_cache_thread *self, const struct nc_key *k
             put_times(result, entry, now_ns);
             if (!absent)
                 put_result(result, nc_epoch_pin(&self->reader, entry));
-            nc_shard_hit(shard, entry);
+            nc_partition_hit(tier->partition, entry);
         }
     }
     nc_epoch_leave(&self->reader);

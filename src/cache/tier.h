@@ -14,6 +14,7 @@
 #include <stdbool.h>
 
 struct nc_cache;
+struct nc_partition;
 
 /* Thread-safe: constant after nc_tier_init, but for the atomics. */
 struct nearcache_tier {
@@ -23,6 +24,7 @@ struct nearcache_tier {
     _Atomic bool deaf; /* its changes cannot be heard: nothing is fresh */
     const _Atomic uint32_t *alive; /* the cache's life page, see cache/life */
     struct nc_cache *cache;
+    const struct nc_partition *partition; /* where its entries compete */
     uint64_t local_ttl_ns;    /* NEARCACHE_NONE: none */
     uint64_t negative_ttl_ns; /* NEARCACHE_NONE: absences are not remembered */
     uint64_t max_stale_ns;

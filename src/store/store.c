@@ -8,7 +8,6 @@
 #define SHARD_BYTES_LEAST ((uint64_t)1 << 20)
 #define SHARD_ENTRIES_LEAST 128
 #define FIRST_BUCKETS 16
-/* Absences have a share of their own, so that a flood of misses cannot evict hits. */
 #define ABSENT_SHARE 16
 /* The bookkeeping of the allocator for one block, as glibc has it. */
 #define BLOCK_BYTES 16
@@ -38,6 +37,7 @@ static int init_shard(struct nc_store *store, struct nc_shard *shard, uint32_t n
     memset(shard, 0, sizeof *shard);
     pthread_mutex_init(&shard->lock, NULL);
     shard->store = store;
+    shard->number = number;
     shard->entries_most = UINT32_MAX;
     if (entries && entries / count < UINT32_MAX)
         shard->entries_most = (uint32_t)(entries / count + (number < entries % count));
@@ -65,6 +65,7 @@ int nc_store_init(struct nc_store *store, const struct nc_store_config *config,
     }
     pthread_mutex_init(&store->tables_lock, NULL);
     nc_epoch_init(&store->epoch, threads);
+    nc_partitions_init(&store->partitions, store->shard_bits);
     nc_budget_charge(store, NC_BYTES_FIXED, count * sizeof *store->shards + sizeof *store);
     return 0;
 }
@@ -103,8 +104,19 @@ bool nc_store_deinit(struct nc_store *store)
         pthread_mutex_destroy(&store->shards[i].lock);
     }
     pthread_mutex_destroy(&store->tables_lock);
+    nc_partitions_deinit(&store->partitions);
     free(store->shards);
     return true;
+}
+
+const struct nc_partition *nc_store_tier_open(struct nc_store *store, uint32_t tier,
+                                              enum nearcache_policy policy, uint32_t share_percent)
+{
+    uint64_t bytes;
+    const struct nc_partition *partition =
+        nc_partitions_add(&store->partitions, tier, policy, share_percent, &bytes);
+    nc_budget_charge(store, NC_BYTES_FIXED, bytes);
+    return partition;
 }
 
 void nc_budget_charge(struct nc_store *store, enum nc_bytes kind, uint64_t bytes)
@@ -147,37 +159,6 @@ void nc_entry_destroy(struct nc_entry *entry)
     free(entry);
 }
 
-/* ---- queues ---- */
-
-static struct nc_queue *queue_of(struct nc_shard *shard, const struct nc_entry *entry)
-{
-    return nc_entry_is(entry, NC_ENTRY_NEGATIVE) ? &shard->absences
-                                                 : &shard->values[entry->queue % NC_GENERATIONS];
-}
-
-static void push(struct nc_queue *queue, struct nc_entry *entry)
-{
-    entry->newer = NULL;
-    entry->older = queue->head;
-    if (queue->head)
-        queue->head->newer = entry;
-    else
-        queue->tail = entry;
-    queue->head = entry;
-}
-
-static void pull(struct nc_queue *queue, struct nc_entry *entry)
-{
-    if (entry->newer)
-        entry->newer->older = entry->older;
-    else
-        queue->head = entry->older;
-    if (entry->older)
-        entry->older->newer = entry->newer;
-    else
-        queue->tail = entry->newer;
-}
-
 /* ---- writers ---- */
 
 struct nc_entry *nc_shard_find_locked(struct nc_shard *shard, uint64_t hash, uint32_t tier,
@@ -186,13 +167,39 @@ struct nc_entry *nc_shard_find_locked(struct nc_shard *shard, uint64_t hash, uin
     return nc_index_find(&shard->index, hash, tier, name, name_bytes);
 }
 
+static struct nc_segment *segment_of(const struct nc_shard *shard, const struct nc_entry *entry)
+{
+    return &shard->store->partitions.of_tier[entry->tier]->segments[shard->number];
+}
+
+static void link_entry(struct nc_shard *shard, struct nc_entry *entry)
+{
+    shard->bytes += entry->charge;
+    shard->entries++;
+    if (nc_entry_is(entry, NC_ENTRY_NEGATIVE)) {
+        shard->absent++;
+        nc_queue_push(&shard->absences, entry);
+    } else {
+        nc_segment_insert(segment_of(shard, entry), entry);
+    }
+}
+
+static void unlink_entry(struct nc_shard *shard, struct nc_entry *entry)
+{
+    shard->bytes -= entry->charge;
+    shard->entries--;
+    if (nc_entry_is(entry, NC_ENTRY_NEGATIVE)) {
+        shard->absent--;
+        nc_queue_pull(&shard->absences, entry);
+    } else {
+        nc_segment_remove(segment_of(shard, entry), entry);
+    }
+}
+
 static void account_out(struct nc_shard *shard, struct nc_entry *entry, enum nearcache_cause cause,
                         struct nc_removed *removed)
 {
-    pull(queue_of(shard, entry), entry);
-    shard->bytes -= entry->charge;
-    shard->entries--;
-    shard->absent -= nc_entry_is(entry, NC_ENTRY_NEGATIVE);
+    unlink_entry(shard, entry);
     entry->retired_at = (uint64_t)cause; /* until it is settled */
     entry->newer = NULL;
     if (removed->last)
@@ -219,87 +226,33 @@ static uint64_t bytes_most(const struct nc_shard *shard)
     return (budget > other ? budget - other : 0) >> store->shard_bits;
 }
 
-/* A queue's entries become the oldest of the next one. */
-static void merge_oldest(struct nc_shard *shard)
+/* Absences have a share of their own, so that a flood of misses cannot evict values. */
+static void make_room_for_absence(struct nc_shard *shard, uint64_t most, struct nc_removed *removed)
 {
-    struct nc_queue *from = &shard->values[shard->oldest % NC_GENERATIONS];
-    struct nc_queue *to = &shard->values[(uint8_t)(shard->oldest + 1) % NC_GENERATIONS];
-    for (struct nc_entry *entry = from->head; entry; entry = entry->older)
-        entry->queue = (uint8_t)(shard->oldest + 1);
-    if (from->head) {
-        if (to->tail) {
-            to->tail->older = from->head;
-            from->head->newer = to->tail;
-        } else {
-            to->head = from->head;
-        }
-        to->tail = from->tail;
-    }
-    from->head = from->tail = NULL;
-    shard->oldest++;
-}
-
-/* A sixteenth of the entries is one generation. */
-static void count_insertion(struct nc_shard *shard)
-{
-    if (++shard->inserted * 16 < shard->entries)
-        return;
-    uint8_t now = atomic_load_explicit(&shard->generation, memory_order_relaxed);
-    shard->inserted = 0;
-    if ((uint8_t)(now - shard->oldest) == NC_GENERATIONS - 1)
-        merge_oldest(shard);
-    atomic_store_explicit(&shard->generation, (uint8_t)(now + 1), memory_order_relaxed);
-}
-
-static struct nc_queue *oldest_queue(struct nc_shard *shard)
-{
-    uint8_t now = atomic_load_explicit(&shard->generation, memory_order_relaxed);
-    while (!shard->values[shard->oldest % NC_GENERATIONS].tail && shard->oldest != now)
-        shard->oldest++;
-    return &shard->values[shard->oldest % NC_GENERATIONS];
-}
-
-/* How many generations ago; a stamp older than the queue it stands in counts as none. */
-static bool was_hit_since(const struct nc_shard *shard, const struct nc_entry *entry, uint8_t mark)
-{
-    return (uint8_t)(mark - shard->oldest) < NC_GENERATIONS &&
-           (uint8_t)(mark - shard->oldest) > (uint8_t)(entry->queue - shard->oldest);
-}
-
-static bool has_values(struct nc_shard *shard)
-{
-    return oldest_queue(shard)->tail != NULL;
-}
-
-static void evict_value(struct nc_shard *shard, struct nc_removed *removed)
-{
-    for (;;) {
-        struct nc_entry *entry = oldest_queue(shard)->tail;
-        uint8_t mark = atomic_load_explicit(&entry->mark, memory_order_relaxed);
-        if (!was_hit_since(shard, entry, mark)) {
-            nc_shard_remove_locked(shard, entry, NEARCACHE_CAUSE_EVICTED, removed);
-            return;
-        }
-        pull(queue_of(shard, entry), entry);
-        entry->queue = mark;
-        push(queue_of(shard, entry), entry);
-    }
+    uint32_t absent_most = shard->entries_most / ABSENT_SHARE;
+    if (shard->entries_most == UINT32_MAX)
+        absent_most = (uint32_t)(most / ABSENT_SHARE / 256);
+    while (shard->absent > 0 && shard->absent >= absent_most)
+        nc_shard_remove_locked(shard, nc_queue_oldest(&shard->absences), NEARCACHE_CAUSE_EVICTED,
+                               removed);
 }
 
 static void make_room(struct nc_shard *shard, const struct nc_entry *entry, uint64_t most,
                       struct nc_removed *removed)
 {
-    uint32_t absent_most = shard->entries_most / ABSENT_SHARE;
-    if (shard->entries_most == UINT32_MAX)
-        absent_most = (uint32_t)(most / ABSENT_SHARE / 256);
-    if (nc_entry_is(entry, NC_ENTRY_NEGATIVE))
-        while (shard->absences.tail && shard->absent >= (absent_most ? absent_most : 1))
-            nc_shard_remove_locked(shard, shard->absences.tail, NEARCACHE_CAUSE_EVICTED, removed);
-    while (shard->bytes + entry->charge > most || shard->entries >= shard->entries_most)
-        if (has_values(shard))
-            evict_value(shard, removed);
-        else
-            nc_shard_remove_locked(shard, shard->absences.tail, NEARCACHE_CAUSE_EVICTED, removed);
+    bool absent = nc_entry_is(entry, NC_ENTRY_NEGATIVE);
+    bool count_entries = shard->entries_most != UINT32_MAX;
+    if (absent)
+        make_room_for_absence(shard, most, removed);
+    while (shard->bytes + entry->charge > most || shard->entries >= shard->entries_most) {
+        struct nc_segment *payer = nc_partitions_payer(
+            &shard->store->partitions, shard->number, absent ? NULL : segment_of(shard, entry),
+            count_entries ? 1 : entry->charge, count_entries ? shard->entries_most : most,
+            count_entries);
+        nc_shard_remove_locked(shard,
+                               payer ? nc_segment_victim(payer) : nc_queue_oldest(&shard->absences),
+                               NEARCACHE_CAUSE_EVICTED, removed);
+    }
 }
 
 /* Makes a place in the index: a larger table, or without memory for it somebody's place. */
@@ -343,13 +296,7 @@ bool nc_shard_insert_locked(struct nc_shard *shard, struct nc_entry *entry,
         make_room(shard, entry, most, removed);
         place(shard, entry, removed);
     }
-    entry->queue = atomic_load_explicit(&shard->generation, memory_order_relaxed);
-    atomic_store_explicit(&entry->mark, entry->queue, memory_order_relaxed);
-    push(queue_of(shard, entry), entry);
-    shard->bytes += entry->charge;
-    shard->entries++;
-    shard->absent += nc_entry_is(entry, NC_ENTRY_NEGATIVE);
-    count_insertion(shard);
+    link_entry(shard, entry);
     return true;
 }
 

@@ -6,12 +6,8 @@
  * they must and unlock; what they removed is settled afterwards: the removal hook runs under no
  * lock, then the entry is retired.
  *
- * Eviction is lazy LRU by generations. Time in a shard is counted in generations of a sixteenth of
- * its entries; each has a queue in the order of insertion. A hit stamps the entry with the present
- * generation, a store only when the stamp differs, and moves nothing. At eviction time the tail of
- * the oldest queue goes, unless its stamp is newer: then it moves to the queue of its stamp. One
- * mark bit instead of a stamp forgets in which order the marked ones were hit, which cost 2 % of the
- * miss ratio on traces with strong recency.
+ * Who goes when bytes or entries run short: the partition furthest above its guarantee pays
+ * (store/partition), and its policy picks the entry (store/segment).
  */
 #ifndef NC_STORE_STORE_H
 #define NC_STORE_STORE_H
@@ -19,6 +15,7 @@
 #include "memory/epoch.h"
 #include "nearcache.h"
 #include "store/index.h"
+#include "store/partition.h"
 
 struct nc_store;
 
@@ -34,27 +31,17 @@ struct nc_store_config {
     void *arg;
 };
 
-struct nc_queue {
-    struct nc_entry *head, *tail;
-};
-
-/* A power of two; more than a stamp can be apart from the oldest queue in use. */
-#define NC_GENERATIONS 32
-
 /* Guarded by its lock, but for the index's reading side. */
 struct nc_shard {
     _Alignas(64) pthread_mutex_t lock;
     struct nc_index index;
-    struct nc_queue values[NC_GENERATIONS]; /* of generation g at g % NC_GENERATIONS */
     struct nc_queue absences;
-    uint8_t oldest;        /* generation of the oldest queue */
-    uint32_t inserted;     /* in this generation */
     uint64_t bytes;
     uint32_t entries, absent;
     uint32_t entries_most;
     uint32_t sweep_at;
+    uint32_t number;
     struct nc_store *store;
-    _Alignas(64) _Atomic uint8_t generation; /* read by every hit, written a few times a round */
 };
 
 enum nc_bytes { NC_BYTES_JOURNAL, NC_BYTES_FIXED, NC_BYTES_KINDS };
@@ -64,6 +51,7 @@ struct nc_store {
     struct nc_epoch epoch;
     unsigned shard_bits;
     struct nc_shard *shards;
+    struct nc_partitions partitions;
     _Atomic uint64_t other_bytes[NC_BYTES_KINDS];
     _Atomic uint64_t index_bytes;
     pthread_mutex_t tables_lock;
@@ -80,6 +68,12 @@ int nc_store_init(struct nc_store *store, const struct nc_store_config *config,
 /* False: something is pinned. */
 bool nc_store_deinit(struct nc_store *store);
 
+/* Before the first entry of a tier: where its entries compete. Under the caller's lock of tiers.
+ * NULL: out of memory. */
+const struct nc_partition *nc_store_tier_open(struct nc_store *store, uint32_t tier,
+                                              enum nearcache_policy policy,
+                                              uint32_t share_percent);
+
 static inline struct nc_shard *nc_store_shard(const struct nc_store *store, uint64_t hash)
 {
     return &store->shards[nc_hash_shard(hash, store->shard_bits)];
@@ -87,15 +81,6 @@ static inline struct nc_shard *nc_store_shard(const struct nc_store *store, uint
 
 void nc_budget_charge(struct nc_store *store, enum nc_bytes kind, uint64_t bytes);
 void nc_budget_uncharge(struct nc_store *store, enum nc_bytes kind, uint64_t bytes);
-
-/* Inside an epoch: the entry was hit. Relaxed: a stamp is a hint and orders nothing; it is written
- * only when it changes, so the line of a hot entry stays shared among its readers. */
-static inline void nc_shard_hit(struct nc_shard *shard, struct nc_entry *entry)
-{
-    uint8_t now = atomic_load_explicit(&shard->generation, memory_order_relaxed);
-    if (atomic_load_explicit(&entry->mark, memory_order_relaxed) != now)
-        atomic_store_explicit(&entry->mark, now, memory_order_relaxed);
-}
 
 /* Private until inserted. NULL: out of memory. */
 struct nc_entry *nc_entry_create(uint64_t hash, uint32_t tier, const void *name, size_t name_bytes,
