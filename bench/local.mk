@@ -23,7 +23,7 @@ EXTRA_PROGRAMS += $(BENCHES) $(bench_tools)
 EXTRA_LTLIBRARIES = bench/libbench.la bench/libstores.la
 EXTRA_DIST += bench/README.md bench/goals.txt bench/goals.awk bench/run bench/ioredis_get.cjs
 
-bench_cppflags = $(AM_CPPFLAGS) -I$(top_srcdir)/bench
+bench_cppflags = -I$(top_srcdir)/bench $(AM_CPPFLAGS)
 
 bench_libbench_la_CPPFLAGS = $(bench_cppflags)
 bench_libbench_la_SOURCES = \
