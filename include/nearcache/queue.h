@@ -293,7 +293,10 @@ enum nearcache_worker_event {
     NEARCACHE_WORKER_DRAINED = 4,   /* job NULL: nothing to do any more */
     NEARCACHE_WORKER_ERROR = 5      /* job NULL: Redis is in trouble; the worker tries again */
 };
-/* Runs on a thread of the worker; the job is valid during the call. */
+/*
+ * Runs on a thread of the worker; the job is valid during the call, and its failed_reason is that of
+ * the try that FAILED or RETRIED reports.
+ */
 typedef void (*nearcache_worker_event_fn)(void *arg, enum nearcache_worker_event event,
                                           const struct nearcache_job *job, int outcome);
 

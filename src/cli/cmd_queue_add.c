@@ -25,8 +25,9 @@ struct add {
 
 static bool is_type(const char *text, size_t bytes)
 {
-    return bytes > 0 && strspn(text, "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789"
-                                     "_-") >= bytes;
+    return bytes > 0 &&
+           strspn(text, "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789"
+                        "_-") >= bytes;
 }
 
 /* TYPE:MS */
@@ -43,7 +44,20 @@ static bool take_backoff(struct add *add, FILE *json)
     return true;
 }
 
-/* The library checks the JSON and says what is wrong with it. */
+/* A value must not bring further options with it; the library says what else is wrong with it. */
+static bool add_value(const struct add *add, const char *option, const char *name,
+                      const char *value, FILE *json)
+{
+    if (!value)
+        return true;
+    if (!cli_job_line_is_value(value)) {
+        cli_error(add->at.command, "--%s %s: must be one JSON value", option, value);
+        return false;
+    }
+    fprintf(json, "\"%s\":%s,", name, value);
+    return true;
+}
+
 static int take_options(struct add *add)
 {
     size_t bytes = 0;
@@ -58,10 +72,11 @@ static int take_options(struct add *add)
         fclose(json);
         return CLI_USAGE;
     }
-    if (add->remove_on_complete)
-        fprintf(json, "\"removeOnComplete\":%s,", add->remove_on_complete);
-    if (add->remove_on_fail)
-        fprintf(json, "\"removeOnFail\":%s,", add->remove_on_fail);
+    if (!add_value(add, "remove-on-complete", "removeOnComplete", add->remove_on_complete, json) ||
+        !add_value(add, "remove-on-fail", "removeOnFail", add->remove_on_fail, json)) {
+        fclose(json);
+        return CLI_USAGE;
+    }
     fprintf(json, "\"attempts\":%llu}", (unsigned long long)add->attempts);
     if (fclose(json))
         return CLI_WRONG;
@@ -184,8 +199,8 @@ static void batch_deinit(struct batch *batch)
 /* Adds what is in the batch: 0, or the first failure. */
 static int batch_send(struct add *add, struct batch *batch, struct totals *totals)
 {
-    int outcome = nearcache_queue_add_many(add->at.queue, batch->jobs, batch->count, NULL,
-                                           batch->statuses);
+    int outcome =
+        nearcache_queue_add_many(add->at.queue, batch->jobs, batch->count, NULL, batch->statuses);
 
     for (size_t i = 0; i < batch->count; i++) {
         int status = batch->statuses[i];
@@ -193,14 +208,16 @@ static int batch_send(struct add *add, struct batch *batch, struct totals *total
         totals->existing += status == NEARCACHE_MISS;
         totals->failed += status < 0;
         if (status < 0 && status != NEARCACHE_ECANCELED)
-            cli_error(add->at.command, "line %zu: %s", batch->numbers[i], nearcache_strerror(status));
+            cli_error(add->at.command, "line %zu: %s", batch->numbers[i],
+                      nearcache_strerror(status));
     }
     batch_clear(batch);
     return outcome;
 }
 
 /* Takes over the line. */
-static bool batch_take(struct add *add, struct batch *batch, char *line, size_t bytes, size_t number)
+static bool batch_take(struct add *add, struct batch *batch, char *line, size_t bytes,
+                       size_t number)
 {
     struct cli_job_line job;
     const char *why;
@@ -216,7 +233,8 @@ static bool batch_take(struct add *add, struct batch *batch, char *line, size_t 
     batch->how[i] = (struct nearcache_job_options)NEARCACHE_JOB_OPTIONS_INIT;
     batch->how[i].json = job.options;
     batch->how[i].json_bytes = job.options_bytes;
-    batch->jobs[i] = (struct nearcache_job_spec){job.name, job.data, job.data_bytes, &batch->how[i]};
+    batch->jobs[i] =
+        (struct nearcache_job_spec){job.name, job.data, job.data_bytes, &batch->how[i]};
     batch->count++;
     batch->bytes += bytes;
     return true;
@@ -257,7 +275,7 @@ static int add_lines(struct add *add, FILE *file, struct batch *batch, struct to
     if (outcome >= 0)
         return CLI_FINE;
     return outcome == NEARCACHE_EOFFLINK || outcome == NEARCACHE_ETIMEOUT ? CLI_UNREACHABLE
-                                                                         : CLI_WRONG;
+                                                                          : CLI_WRONG;
 }
 
 static int add_file(struct add *add)
@@ -293,21 +311,24 @@ static int run_add(const struct cli_command *self, int argc, char **argv)
 {
     struct add add = {.at = {.command = self}};
     const struct cli_option options[] = {
-        {"data", CLI_TEXT, "JSON", "the job's data; - reads standard input; default {}", &add.data, 0,
-         0, NULL},
-        {"bulk", CLI_TEXT, "FILE", "instead of NAME: one {\"name\":..,\"data\":..,\"opts\":{..}} a line",
-         &add.bulk, 0, 0, NULL},
-        {"job-id", CLI_TEXT, "ID", "of your own; a job that has it is not added again", &add.job_id, 0,
-         0, NULL},
-        {"priority", CLI_NUMBER, "N", "1 runs first; default 0: before all of those", &add.priority, 0,
-         NEARCACHE_JOB_MAX_PRIORITY, NULL},
+        {"data", CLI_TEXT, "JSON", "the job's data; - reads standard input; default {}", &add.data,
+         0, 0, NULL},
+        {"bulk", CLI_TEXT, "FILE",
+         "instead of NAME: one {\"name\":..,\"data\":..,\"opts\":{..}} a line", &add.bulk, 0, 0,
+         NULL},
+        {"job-id", CLI_TEXT, "ID", "of your own; a job that has it is not added again", &add.job_id,
+         0, 0, NULL},
+        {"priority", CLI_NUMBER, "N", "1 runs first; default 0: before all of those", &add.priority,
+         0, NEARCACHE_JOB_MAX_PRIORITY, NULL},
         {"delay", CLI_NUMBER, "MS", "not before", &add.delay_ms, 0, INT64_MAX / 8192, NULL},
-        {"attempts", CLI_NUMBER, "N", "tries in all; default 1", &add.attempts, 1, UINT32_MAX, NULL},
+        {"attempts", CLI_NUMBER, "N", "tries in all; default 1", &add.attempts, 1, UINT32_MAX,
+         NULL},
         {"backoff", CLI_TEXT, "TYPE:MS", "fixed:1000 or exponential:1000: wait before a retry",
          &add.backoff, 0, 0, NULL},
         {"lifo", CLI_FLAG, NULL, "runs next", &add.lifo, 0, 0, NULL},
-        {"remove-on-complete", CLI_TEXT, "JSON", "true, how many to keep, or {\"count\":..,\"age\":..}",
-         &add.remove_on_complete, 0, 0, NULL},
+        {"remove-on-complete", CLI_TEXT, "JSON",
+         "true, how many to keep, or {\"count\":..,\"age\":..}", &add.remove_on_complete, 0, 0,
+         NULL},
         {"remove-on-fail", CLI_TEXT, "JSON", "the same for failed jobs", &add.remove_on_fail, 0, 0,
          NULL},
         CLI_QUEUE_OPTIONS(&add.at)};
@@ -319,6 +340,12 @@ static int run_add(const struct cli_command *self, int argc, char **argv)
         return status;
     if (!add.bulk == !arguments[1]) {
         cli_error(self, "give either a NAME or --bulk FILE");
+        return CLI_USAGE;
+    }
+    if (add.bulk &&
+        (add.data || add.job_id || add.backoff || add.remove_on_complete || add.remove_on_fail ||
+         add.priority || add.delay_ms || add.attempts || add.lifo)) {
+        cli_error(self, "with --bulk the jobs' options stand in the file");
         return CLI_USAGE;
     }
     status = take_options(&add);

@@ -11,11 +11,10 @@
 
 /* Parses options and opens the queue that the first argument names. */
 static int begin(struct cli_queue *at, const struct cli_command *self,
-                 const struct cli_option *options, size_t count, int argc, char **argv, int arguments,
-                 char ***names)
+                 const struct cli_option *options, size_t count, int argc, char **argv,
+                 int arguments, char ***names)
 {
-    int status =
-        cli_options_parse(self, options, count, argc, argv, arguments, arguments, names);
+    int status = cli_options_parse(self, options, count, argc, argv, arguments, arguments, names);
 
     return status == CLI_GO_ON ? cli_queue_open(at, self, (*names)[0]) : status;
 }
@@ -38,10 +37,14 @@ static void print_stats(const struct cli_queue *at, const struct nearcache_queue
     const struct {
         const char *name;
         uint64_t value;
-    } rows[] = {{"waiting", stats->waiting},         {"active", stats->active},
-                {"completed", stats->completed},     {"failed", stats->failed},
-                {"delayed", stats->delayed},         {"prioritized", stats->prioritized},
-                {"waiting_children", stats->waiting_children}, {"paused", stats->paused},
+    } rows[] = {{"waiting", stats->waiting},
+                {"active", stats->active},
+                {"completed", stats->completed},
+                {"failed", stats->failed},
+                {"delayed", stats->delayed},
+                {"prioritized", stats->prioritized},
+                {"waiting_children", stats->waiting_children},
+                {"paused", stats->paused},
                 {"workers", workers}};
     struct cli_json json;
 
@@ -99,7 +102,8 @@ static void write_json(struct cli_json *json, const char *name, const char *text
         cli_json_raw(json, name, text, bytes);
 }
 
-static void write_job(struct cli_json *json, const struct nearcache_job_info *info, const char *state)
+static void write_job(struct cli_json *json, const struct nearcache_job_info *info,
+                      const char *state)
 {
     cli_json_begin_object(json, NULL);
     cli_json_text(json, "id", info->id);
@@ -200,9 +204,9 @@ const struct cli_command cli_queue_job = {
     .run = run_job,
 };
 
-static const char *const states[] = {"waiting",   "active", "delayed",          "prioritized",
-                                     "completed", "failed", "waiting-children", "paused",
-                                     NULL};
+static const char *const states[] = {"waiting",          "active",    "delayed",
+                                     "prioritized",      "completed", "failed",
+                                     "waiting-children", "paused",    NULL};
 
 static void print_list(const struct cli_queue *at, struct nearcache_job **jobs, size_t count,
                        const char *state)
@@ -269,7 +273,8 @@ static int show_schedule(void *arg, const struct nearcache_schedule_info *info)
     struct cli_json *json = arg;
 
     if (!json->out) {
-        printf("%s\t%s\t%" PRId64 "\t", info->id, info->job_name ? info->job_name : "", info->next_ms);
+        printf("%s\t%s\t%" PRId64 "\t", info->id, info->job_name ? info->job_name : "",
+               info->next_ms);
         if (info->cron)
             printf("%s\t%s\n", info->cron, info->tz ? info->tz : "");
         else

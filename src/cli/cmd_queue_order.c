@@ -48,14 +48,14 @@ static int run_order(const struct cli_command *self, int argc, char **argv, int 
     struct cli_queue at = {.command = self};
     const struct cli_option options[] = {CLI_QUEUE_OPTIONS(&at)};
     char **names;
-    int status = cli_options_parse(self, options, COUNT(options), argc, argv, arguments, arguments,
-                                   &names);
+    int status =
+        cli_options_parse(self, options, COUNT(options), argc, argv, arguments, arguments, &names);
 
     if (status == CLI_GO_ON)
         status = cli_queue_open(&at, self, names[0]);
     if (status == CLI_GO_ON)
-        status = say_done(&at, cli_queue_finish(&at, order(at.queue, names[1]),
-                                                names[arguments - 1]));
+        status =
+            say_done(&at, cli_queue_finish(&at, order(at.queue, names[1]), names[arguments - 1]));
     cli_queue_close(&at);
     return status;
 }
@@ -106,10 +106,8 @@ const struct cli_command cli_queue_pause = {.name = "queue pause",
                                             .arguments = "QUEUE",
                                             .summary = "workers take nothing more",
                                             .run = run_pause};
-const struct cli_command cli_queue_resume = {.name = "queue resume",
-                                             .arguments = "QUEUE",
-                                             .summary = "workers go on",
-                                             .run = run_resume};
+const struct cli_command cli_queue_resume = {
+    .name = "queue resume", .arguments = "QUEUE", .summary = "workers go on", .run = run_resume};
 const struct cli_command cli_queue_unschedule = {.name = "queue unschedule",
                                                  .arguments = "QUEUE ID",
                                                  .summary = "end a schedule",
@@ -182,14 +180,16 @@ static int run_drain(const struct cli_command *self, int argc, char **argv)
     struct cli_queue at = {.command = self};
     bool delayed = false;
     const struct cli_option options[] = {
-        {"delayed", CLI_FLAG, NULL, "delayed jobs too", &delayed, 0, 0, NULL}, CLI_QUEUE_OPTIONS(&at)};
+        {"delayed", CLI_FLAG, NULL, "delayed jobs too", &delayed, 0, 0, NULL},
+        CLI_QUEUE_OPTIONS(&at)};
     char **names;
     int status = cli_options_parse(self, options, COUNT(options), argc, argv, 1, 1, &names);
 
     if (status == CLI_GO_ON)
         status = cli_queue_open(&at, self, names[0]);
     if (status == CLI_GO_ON)
-        status = say_done(&at, cli_queue_finish(&at, nearcache_queue_drain(at.queue, delayed), names[0]));
+        status = say_done(
+            &at, cli_queue_finish(&at, nearcache_queue_drain(at.queue, delayed), names[0]));
     cli_queue_close(&at);
     return status;
 }
@@ -230,17 +230,18 @@ static int run_schedule(const struct cli_command *self, int argc, char **argv)
     const char *data = NULL;
     uint64_t start_ms = 0, end_ms = 0;
     const struct cli_option options[] = {
-        {"cron", CLI_TEXT, "PATTERN", "five fields, or six with seconds in front", &schedule.cron, 0, 0,
-         NULL},
-        {"every", CLI_NUMBER, "MS", "instead of a pattern", &schedule.every_ms, 1, UINT64_C(1) << 50,
-         NULL},
+        {"cron", CLI_TEXT, "PATTERN", "five fields, or six with seconds in front", &schedule.cron,
+         0, 0, NULL},
+        {"every", CLI_NUMBER, "MS", "instead of a pattern", &schedule.every_ms, 1,
+         UINT64_C(1) << 50, NULL},
         {"name", CLI_TEXT, "NAME", "of its jobs", &schedule.job_name, 0, 0, NULL},
         {"tz", CLI_TEXT, "ZONE", "of the pattern, as Europe/Berlin; default this machine's",
          &schedule.tz, 0, 0, NULL},
         {"limit", CLI_NUMBER, "N", "iterations in all", &schedule.limit, 1, INT64_MAX, NULL},
         {"start", CLI_NUMBER, "MS", "none before, in ms since 1970", &start_ms, 0, INT64_MAX / 8192,
          NULL},
-        {"end", CLI_NUMBER, "MS", "none after, in ms since 1970", &end_ms, 0, INT64_MAX / 8192, NULL},
+        {"end", CLI_NUMBER, "MS", "none after, in ms since 1970", &end_ms, 0, INT64_MAX / 8192,
+         NULL},
         {"data", CLI_TEXT, "JSON", "of its jobs; default {}", &data, 0, 0, NULL},
         CLI_QUEUE_OPTIONS(&at)};
     char **names;
@@ -308,8 +309,8 @@ static int run_cron(const struct cli_command *self, int argc, char **argv)
     struct cli_queue unused = {.command = self};
     const struct cli_option options[] = {
         {"tz", CLI_TEXT, "ZONE", "as Europe/Berlin; default this machine's", &tz, 0, 0, NULL},
-        {"from", CLI_NUMBER, "MS", "times after this one; default now", &from_ms, 0, INT64_MAX / 8192,
-         NULL},
+        {"from", CLI_NUMBER, "MS", "times after this one; default now", &from_ms, 0,
+         INT64_MAX / 8192, NULL},
         {"count", CLI_NUMBER, "N", "how many (also -n N); default 1", &count, 1, 100000, NULL},
         CLI_QUEUE_OPTIONS(&unused)};
     char **arguments;
@@ -326,5 +327,6 @@ static int run_cron(const struct cli_command *self, int argc, char **argv)
 
 const struct cli_command cli_queue_cron = {.name = "queue cron",
                                            .arguments = "PATTERN",
-                                           .summary = "the next times of a pattern, in ms since 1970",
+                                           .summary =
+                                               "the next times of a pattern, in ms since 1970",
                                            .run = run_cron};

@@ -39,7 +39,8 @@ static void report(void *arg, enum nearcache_worker_event event, const struct ne
         break;
     case NEARCACHE_WORKER_FAILED:
         work->failed++;
-        cli_error(work->at.command, "%s: job %s failed", info->queue, info->id);
+        cli_error(work->at.command, "%s: job %s failed: %s", info->queue, info->id,
+                  info->failed_reason ? info->failed_reason : "");
         break;
     case NEARCACHE_WORKER_RETRIED:
         work->retried++;
@@ -66,8 +67,7 @@ static int only_iterations(struct nearcache_queue *queue)
     size_t found = PAGE;
 
     for (uint64_t first = 0; found == PAGE; first += PAGE) {
-        int outcome =
-            nearcache_queue_list(queue, NEARCACHE_JOB_DELAYED, first, PAGE, jobs, &found);
+        int outcome = nearcache_queue_list(queue, NEARCACHE_JOB_DELAYED, first, PAGE, jobs, &found);
         if (outcome)
             return outcome;
         int only = 1;
@@ -170,11 +170,11 @@ static int run_work(const struct cli_command *self, int argc, char **argv)
     const struct cli_option options[] = {
         {"exec", CLI_TEXT, "CMD", "run by /bin/sh -c for each job, its data on standard input",
          &work.command, 0, 0, NULL},
-        {"concurrency", CLI_NUMBER, "N", "jobs of each queue at a time; default 1", &work.concurrency,
-         1, NEARCACHE_WORKER_MAX_CONCURRENCY, NULL},
+        {"concurrency", CLI_NUMBER, "N", "jobs of each queue at a time; default 1",
+         &work.concurrency, 1, NEARCACHE_WORKER_MAX_CONCURRENCY, NULL},
         {"name", CLI_TEXT, "W", "what the worker is called", &work.name, 0, 0, NULL},
-        {"until-drained", CLI_FLAG, NULL, "end when nothing is left to do", &work.until_drained, 0, 0,
-         NULL},
+        {"until-drained", CLI_FLAG, NULL, "end when nothing is left to do", &work.until_drained, 0,
+         0, NULL},
         CLI_QUEUE_OPTIONS(&work.at)};
     char **names;
     int status = cli_options_parse(self, options, sizeof options / sizeof options[0], argc, argv, 1,
@@ -204,7 +204,8 @@ static int run_work(const struct cli_command *self, int argc, char **argv)
     free(work.workers);
     if (!started)
         return status;
-    return cli_interrupted() ? CLI_INTERRUPTED : CLI_FINE;
+    /* A signal is how a worker ends that has no end of its own. */
+    return cli_interrupted() && work.until_drained ? CLI_INTERRUPTED : CLI_FINE;
 }
 
 const struct cli_command cli_queue_work = {
@@ -214,6 +215,7 @@ const struct cli_command cli_queue_work = {
     .details = "CMD finds NEARCACHE_JOB_ID, NEARCACHE_JOB_NAME, NEARCACHE_ATTEMPTS_MADE and\n"
                "NEARCACHE_QUEUE in its environment. When it exits with 0, what it wrote is the\n"
                "result (JSON; nothing is null). Else the job fails with the last line of its\n"
-               "standard error.\n",
+               "standard error. An interrupt or a termination signal lets the running jobs finish\n"
+               "(exit status 0, or 130 with --until-drained); a second one ends at once.\n",
     .run = run_work,
 };

@@ -217,3 +217,13 @@ bool cli_job_line_parse(char *line, size_t bytes, struct cli_job_line *job, cons
     job->name = decode(name_begin, name_end);
     return job->name != NULL;
 }
+
+bool cli_job_line_is_value(const char *text)
+{
+    char *begin = (char *)(uintptr_t)text; /* skipping changes nothing */
+    struct scanner s = {begin, begin + strlen(text)};
+    if (!skip_value(&s))
+        return false;
+    skip_blanks(&s);
+    return s.at == s.end;
+}

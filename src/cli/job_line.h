@@ -20,4 +20,7 @@ struct cli_job_line {
 /* False with a reason in *why (static) when the line is not such an object. */
 bool cli_job_line_parse(char *line, size_t bytes, struct cli_job_line *job, const char **why);
 
+/* One JSON value and nothing else, as far as its end goes: the library looks closer. */
+bool cli_job_line_is_value(const char *text);
+
 #endif

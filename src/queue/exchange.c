@@ -6,8 +6,8 @@
 #include "base/clock.h"
 #include "base/hash.h"
 
-#include <stdlib.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 /* ---- what is sent ---------------------------------------------------------------------------- */
@@ -172,6 +172,8 @@ static void settle(struct nearcache_worker *worker, struct nearcache_job *job, i
     } else if (strcmp(job->sent_as, "failed") == 0) {
         event = NEARCACHE_WORKER_FAILED;
     }
+    if (job->outcome == NC_OUTCOME_FAILED)
+        job->info.failed_reason = job->text.data;
     count_ended(worker, job, event);
     nc_worker_tell(worker, event, job, outcome);
     nc_worker_release(worker, job);
@@ -183,8 +185,8 @@ static struct nearcache_job *take_job(struct nearcache_worker *worker, const str
     if (!nc_value_is_array(row, 1) || !nc_value_is_text(row->element[0]))
         return NULL;
     const struct nc_value *id = row->element[0];
-    struct nearcache_job *job = nc_job_create(worker->queue, id->str, (size_t)id->len,
-                                              row->element + 1, row->elements - 1);
+    struct nearcache_job *job =
+        nc_job_create(worker->queue, id->str, (size_t)id->len, row->element + 1, row->elements - 1);
     if (!job) /* its lock ends unrenewed, and stalled recovery finds it */
         return NULL;
     job->worker = worker;
@@ -195,7 +197,8 @@ static struct nearcache_job *take_job(struct nearcache_worker *worker, const str
     return job;
 }
 
-static void take_jobs(struct nearcache_worker *worker, const struct nc_value *rows, const char *token)
+static void take_jobs(struct nearcache_worker *worker, const struct nc_value *rows,
+                      const char *token)
 {
     uint64_t now_ns = nc_clock_io_ns();
     struct job_list taken = {NULL, NULL, 0};
@@ -221,8 +224,8 @@ static void take_jobs(struct nearcache_worker *worker, const struct nc_value *ro
     pthread_mutex_unlock(&worker->lock);
 }
 
-static int take_answer(struct nearcache_worker *worker, const struct nc_value *answer, const char *token,
-                       struct job_list *ended, struct nc_exchange *found)
+static int take_answer(struct nearcache_worker *worker, const struct nc_value *answer,
+                       const char *token, struct job_list *ended, struct nc_exchange *found)
 {
     if (!nc_value_is_array(answer, 5) || !nc_value_is_array(answer->element[0], ended->count) ||
         !nc_value_is_array(answer->element[1], 0))
@@ -259,6 +262,7 @@ int nc_worker_exchange(struct nearcache_worker *worker, uint32_t want, struct nc
     pthread_mutex_lock(&worker->lock);
     ended = worker->ended;
     memset(&worker->ended, 0, sizeof worker->ended);
+    worker->reporting = (uint32_t)ended.count;
     snprintf(token, sizeof token, "%s:%llu", worker->uuid, (unsigned long long)worker->counter++);
     pthread_mutex_unlock(&worker->lock);
     if (ended.count == 0 && want == 0)
@@ -273,5 +277,8 @@ int nc_worker_exchange(struct nearcache_worker *worker, uint32_t want, struct nc
     }
     if (outcome)
         put_back(worker, &ended);
+    pthread_mutex_lock(&worker->lock);
+    worker->reporting = 0;
+    pthread_mutex_unlock(&worker->lock);
     return outcome;
 }

@@ -8,10 +8,7 @@
 #include <string.h>
 #include <unistd.h>
 
-uint64_t nc_queue_now_ms(void)
-{
-    return nc_clock_wall_us() / 1000;
-}
+uint64_t nc_queue_now_ms(void) { return nc_clock_wall_us() / 1000; }
 
 uint64_t nc_queue_deadline_ns(const struct nearcache_queue *queue)
 {
@@ -64,22 +61,22 @@ static void warn_of_eviction(struct nearcache_queue *queue)
         return;
     nc_args_add_string(&args, "INFO");
     nc_args_add_string(&args, "memory");
-    int outcome = args.text.failed
-                      ? NEARCACHE_ENOMEM
-                      : nc_remote_command(queue->remote, &args, nc_queue_deadline_ns(queue), &answer);
+    int outcome = args.text.failed ? NEARCACHE_ENOMEM
+                                   : nc_remote_command(queue->remote, &args,
+                                                       nc_queue_deadline_ns(queue), &answer);
     nc_args_deinit(&args);
     if (outcome)
         return;
     const char *policy = nc_value_is_text(answer) ? strstr(answer->str, "maxmemory_policy:") : NULL;
     if (policy && strncmp(policy, "maxmemory_policy:noeviction", 27) != 0)
         nc_log_write(&queue->log, NEARCACHE_LOG_WARNING,
-                     "queue %s: Redis may evict (%.*s): jobs can be lost; use noeviction", queue->name,
-                     (int)strcspn(policy, "\r\n"), policy);
+                     "queue %s: Redis may evict (%.*s): jobs can be lost; use noeviction",
+                     queue->name, (int)strcspn(policy, "\r\n"), policy);
     nc_value_free(answer);
 }
 
-int nc_queue_script(struct nearcache_queue *queue, enum nc_queue_script script, struct nc_args *args,
-                    struct nc_value **answer)
+int nc_queue_script(struct nearcache_queue *queue, enum nc_queue_script script,
+                    struct nc_args *args, struct nc_value **answer)
 {
     int outcome = NEARCACHE_ENOMEM;
     warn_of_eviction(queue);
@@ -90,8 +87,8 @@ int nc_queue_script(struct nearcache_queue *queue, enum nc_queue_script script, 
     return outcome;
 }
 
-int nc_queue_script_int(struct nearcache_queue *queue, enum nc_queue_script script, struct nc_args *args,
-                        int64_t *number)
+int nc_queue_script_int(struct nearcache_queue *queue, enum nc_queue_script script,
+                        struct nc_args *args, int64_t *number)
 {
     struct nc_value *answer;
     int outcome = nc_queue_script(queue, script, args, &answer);
@@ -198,12 +195,21 @@ int nearcache_queue_open(struct nearcache_queue **out, const struct nearcache_re
                          const char *name, const struct nearcache_queue_config *given)
 {
     struct nearcache_queue_config config = NEARCACHE_QUEUE_CONFIG_INIT;
-    if (!out || !redis || !is_name(name, NEARCACHE_QUEUE_NAME_BYTES))
+    struct nc_log log;
+    if (!out || !redis || (given && nc_struct_copy(&config, sizeof config, given, sizeof config)))
         return NEARCACHE_EINVAL;
-    if (given && nc_struct_copy(&config, sizeof config, given, sizeof config))
+    nc_log_init(&log, config.log, config.log_arg, config.log_level);
+    if (!is_name(name, NEARCACHE_QUEUE_NAME_BYTES)) {
+        nc_log_write(&log, NEARCACHE_LOG_ERROR,
+                     "the name of a queue has 1 to %u bytes and no colon",
+                     NEARCACHE_QUEUE_NAME_BYTES);
         return NEARCACHE_EINVAL;
-    if (config.prefix && (!*config.prefix || strlen(config.prefix) > NEARCACHE_QUEUE_NAME_BYTES))
+    }
+    if (config.prefix && (!*config.prefix || strlen(config.prefix) > NEARCACHE_QUEUE_NAME_BYTES)) {
+        nc_log_write(&log, NEARCACHE_LOG_ERROR, "the prefix of a queue has 1 to %u bytes",
+                     NEARCACHE_QUEUE_NAME_BYTES);
         return NEARCACHE_EINVAL;
+    }
     struct nearcache_queue *queue = calloc(1, sizeof *queue);
     if (!queue)
         return NEARCACHE_ENOMEM;
@@ -249,7 +255,4 @@ int nearcache_queue_wait(struct nearcache_queue *queue, uint64_t timeout_us)
     return outcome;
 }
 
-const char *nearcache_queue_name(const struct nearcache_queue *queue)
-{
-    return queue->name;
-}
+const char *nearcache_queue_name(const struct nearcache_queue *queue) { return queue->name; }

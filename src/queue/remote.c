@@ -13,6 +13,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#define LOOK_NS (20 * NC_NS_PER_MS)
+
 /* An error that says that the script has to be sent once more. */
 enum { NO_SCRIPT = -1000 };
 
@@ -23,7 +25,7 @@ struct nc_remote {
     struct nc_log log;
     char hash[NC_QUEUE_SCRIPTS][41];
     pthread_mutex_t lock;
-    pthread_cond_t changed; /* the link came up, or an attempt failed */
+    pthread_cond_t changed; /* the link came up */
     bool is_up;
 };
 
@@ -46,16 +48,6 @@ static void on_down(void *arg, uint64_t generation)
     pthread_mutex_lock(&remote->lock);
     remote->is_up = false;
     pthread_mutex_unlock(&remote->lock);
-}
-
-/* The credentials may have been refused: those who wait want to know. */
-static uint64_t on_tick(void *arg, uint64_t io_ns)
-{
-    struct nc_remote *remote = arg;
-    pthread_mutex_lock(&remote->lock);
-    pthread_cond_broadcast(&remote->changed);
-    pthread_mutex_unlock(&remote->lock);
-    return io_ns + 100 * NC_NS_PER_MS;
 }
 
 static void make_hashes(struct nc_remote *remote)
@@ -111,7 +103,6 @@ int nc_remote_open(struct nc_remote **out, const struct nearcache_redis *redis,
                                           .breaker_expiries = UINT64_MAX,
                                           .on_up = on_up,
                                           .on_down = on_down,
-                                          .on_tick = on_tick,
                                           .arg = remote};
     if (outcome == 0)
         outcome = nc_link_open(&remote->link, &config);
@@ -131,17 +122,25 @@ void nc_remote_close(struct nc_remote *remote)
         destroy(remote);
 }
 
-/* Waits until the link is up: 0, or why it is not at the deadline. */
+/*
+ * Waits until the link is up: 0, or why it is not at the deadline. The link tells nobody that its
+ * credentials were refused, so that is looked for now and then.
+ */
 static int wait_for_link(struct nc_remote *remote, uint64_t deadline_ns)
 {
-    struct timespec at = {(time_t)(deadline_ns / NC_NS_PER_S), (long)(deadline_ns % NC_NS_PER_S)};
     int outcome = 0;
     pthread_mutex_lock(&remote->lock);
     while (!remote->is_up && !outcome) {
+        uint64_t now_ns = nc_clock_io_ns(), look_ns = now_ns + LOOK_NS;
+        if (look_ns > deadline_ns)
+            look_ns = deadline_ns;
+        struct timespec at = {(time_t)(look_ns / NC_NS_PER_S), (long)(look_ns % NC_NS_PER_S)};
         if (nc_link_refused_auth(remote->link))
             outcome = NEARCACHE_EAUTH;
-        else if (pthread_cond_timedwait(&remote->changed, &remote->lock, &at) == ETIMEDOUT)
+        else if (now_ns >= deadline_ns)
             outcome = NEARCACHE_EOFFLINK;
+        else
+            pthread_cond_timedwait(&remote->changed, &remote->lock, &at);
     }
     pthread_mutex_unlock(&remote->lock);
     return outcome;
@@ -176,7 +175,8 @@ static void write_command(struct nc_command *command, const struct head *head,
 }
 
 /* An answer that is an error becomes an outcome. */
-static int judge(struct nc_remote *remote, struct nc_value_builder *builder, struct nc_value **answer)
+static int judge(struct nc_remote *remote, struct nc_value_builder *builder,
+                 struct nc_value **answer)
 {
     bool failed = builder->failed;
     struct nc_value *value = nc_value_builder_take(builder);
@@ -289,10 +289,7 @@ static void on_part(void *arg, const struct nc_reply_part *part)
     waiter->builder.sink.part(&waiter->builder.sink, part);
 }
 
-static void on_end(void *arg)
-{
-    ((struct nc_waiter *)arg)->has_answer = true;
-}
+static void on_end(void *arg) { ((struct nc_waiter *)arg)->has_answer = true; }
 
 int nc_waiter_open(struct nc_waiter **out, struct nc_remote *remote, const char *client_name)
 {
@@ -369,10 +366,7 @@ int nc_waiter_send(struct nc_waiter *waiter, const struct nc_args *args, uint64_
     return outcome ? lose(waiter, outcome) : 0;
 }
 
-int nc_waiter_fd(const struct nc_waiter *waiter)
-{
-    return waiter->conn.fd;
-}
+int nc_waiter_fd(const struct nc_waiter *waiter) { return waiter->conn.fd; }
 
 int nc_waiter_read(struct nc_waiter *waiter, uint64_t deadline_ns, struct nc_value **answer)
 {

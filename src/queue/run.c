@@ -55,8 +55,9 @@ static bool may_run(struct nearcache_worker *worker, struct nearcache_job *job)
         return false;
     }
     if (job->info.parent) {
-        (void)nearcache_job_fail(job, "nearcache does not run children of a flow: only a worker that "
-                                      "moves the parent can",
+        (void)nearcache_job_fail(job,
+                                 "nearcache does not run children of a flow: only a worker that "
+                                 "moves the parent can",
                                  NEARCACHE_JOB_UNRECOVERABLE);
         return false;
     }
@@ -160,7 +161,7 @@ void *nc_worker_handler(void *arg)
 /* One thread: the talker's own state. */
 struct talker {
     struct nearcache_worker *worker;
-    bool bell_sent;      /* a wait for the bell is outstanding */
+    bool bell_sent; /* a wait for the bell is outstanding */
     uint64_t bell_until_ns;
     uint64_t error_pause_ms;
     struct nearcache_job **jobs; /* with one handler thread: the group that runs here */
@@ -195,8 +196,8 @@ static int send_bell(struct talker *talker, uint64_t wait_ms)
     nc_args_deinit(&args);
     if (outcome == 0) {
         talker->bell_sent = true;
-        talker->bell_until_ns = nc_clock_io_ns() + wait_ms * NC_NS_PER_MS +
-                                worker->queue->timeout_us * NC_NS_PER_US;
+        talker->bell_until_ns =
+            nc_clock_io_ns() + wait_ms * NC_NS_PER_MS + worker->queue->timeout_us * NC_NS_PER_US;
     }
     return outcome;
 }
@@ -274,10 +275,11 @@ static bool plan(struct nearcache_worker *worker, uint32_t *want, bool *has_ende
     uint32_t in_hand = worker->in_hand - (uint32_t)worker->ended.count;
     bool stopping = worker->closing || worker->abandoned;
     *has_ended = worker->ended.count > 0 && !worker->abandoned && !worker->give_up;
-    *want = stopping || in_hand >= worker->config.concurrency ? 0
-                                                              : worker->config.concurrency - in_hand;
-    bool over = stopping && (worker->in_hand == 0 ||
-                             ((worker->abandoned || worker->give_up) && in_hand == 0));
+    *want = stopping || in_hand >= worker->config.concurrency
+                ? 0
+                : worker->config.concurrency - in_hand;
+    bool over = stopping &&
+                (worker->in_hand == 0 || ((worker->abandoned || worker->give_up) && in_hand == 0));
     pthread_mutex_unlock(&worker->lock);
     return !over;
 }
@@ -376,8 +378,8 @@ static bool collect_renewals(struct nearcache_worker *worker, struct nc_args *ar
     return any;
 }
 
-static void note_renewals(struct nearcache_worker *worker, const struct nc_value *lost, uint64_t now_ns,
-                          uint64_t old_ns)
+static void note_renewals(struct nearcache_worker *worker, const struct nc_value *lost,
+                          uint64_t now_ns, uint64_t old_ns)
 {
     pthread_mutex_lock(&worker->lock);
     for (struct nearcache_job *job = worker->all; job; job = job->all_next) {
@@ -449,7 +451,10 @@ void *nc_worker_keeper(void *arg)
             renew(worker);
             next_renew_ns = nc_clock_io_ns() + renew_ns / 2;
         }
-        if (now_ns >= next_stalled_ns) {
+        pthread_mutex_lock(&worker->lock);
+        bool stop = worker->stop_keeper; /* a call may have waited long for Redis */
+        pthread_mutex_unlock(&worker->lock);
+        if (now_ns >= next_stalled_ns && !stop) {
             look_for_stalled(worker);
             next_stalled_ns = nc_clock_io_ns() + stalled_ms * NC_NS_PER_MS;
         }

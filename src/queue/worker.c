@@ -20,7 +20,8 @@ static int check_config(struct nearcache_queue *queue, const struct nearcache_wo
         return nc_queue_refuse(queue, "batch is for run_batch");
     if (config->concurrency > NEARCACHE_WORKER_MAX_CONCURRENCY ||
         config->batch > NEARCACHE_WORKER_MAX_CONCURRENCY)
-        return nc_queue_refuse(queue, "concurrency is at most %u", NEARCACHE_WORKER_MAX_CONCURRENCY);
+        return nc_queue_refuse(queue, "concurrency is at most %u",
+                               NEARCACHE_WORKER_MAX_CONCURRENCY);
     if (config->limit_max && !config->limit_duration_ms)
         return nc_queue_refuse(queue, "limit_max needs limit_duration_ms");
     if (config->complete.mode > NEARCACHE_KEEP_SOME || config->fail.mode > NEARCACHE_KEEP_SOME)
@@ -47,9 +48,9 @@ static void fill_defaults(struct nearcache_worker_config *config)
 static void make_uuid(char uuid[40])
 {
     uint64_t a = nc_hash_random(), b = nc_hash_random();
-    snprintf(uuid, 40, "%08x-%04x-4%03x-%04x-%012llx", (unsigned)(a >> 32), (unsigned)(a >> 16 & 0xffff),
-             (unsigned)(a & 0xfff), (unsigned)(0x8000 | (b >> 48 & 0x3fff)),
-             (unsigned long long)(b & 0xffffffffffff));
+    snprintf(uuid, 40, "%08x-%04x-4%03x-%04x-%012llx", (unsigned)(a >> 32),
+             (unsigned)(a >> 16 & 0xffff), (unsigned)(a & 0xfff),
+             (unsigned)(0x8000 | (b >> 48 & 0x3fff)), (unsigned long long)(b & 0xffffffffffff));
 }
 
 /* "bull:<base64 of the name>", with ":w:<worker>" when it has a name: how BullMQ finds workers. */
@@ -207,7 +208,7 @@ static void finish_close(struct nearcache_worker *worker)
 /* Under the lock: true when no job is with a handler any more. */
 static bool all_ended_locked(const struct nearcache_worker *worker)
 {
-    return worker->in_hand == worker->ended.count;
+    return worker->in_hand <= worker->ended.count + worker->reporting;
 }
 
 static bool wait_state_locked(struct nearcache_worker *worker, uint64_t deadline_ns)
@@ -243,6 +244,9 @@ int nearcache_worker_close(struct nearcache_worker *worker, uint64_t timeout_us)
                              "queue %s: %u ended jobs could not be reported; they will run again",
                              worker->queue->name, worker->in_hand);
                 worker->give_up = true;
+                worker->stop_keeper =
+                    true; /* so that its last call and the talker's end together */
+                pthread_cond_broadcast(&worker->keeper_cond);
                 break;
             }
         }
@@ -277,7 +281,8 @@ int nearcache_worker_wait_idle(struct nearcache_worker *worker, uint64_t timeout
     int outcome = 0;
     if (!worker)
         return NEARCACHE_EINVAL;
-    uint64_t deadline_ns = nc_clock_deadline_ns(timeout_us ? timeout_us : worker->queue->timeout_us);
+    uint64_t deadline_ns =
+        nc_clock_deadline_ns(timeout_us ? timeout_us : worker->queue->timeout_us);
     pthread_mutex_lock(&worker->lock);
     while (!outcome && !(worker->drained && worker->in_hand == 0))
         if (!wait_state_locked(worker, deadline_ns) && nc_clock_io_ns() >= deadline_ns)

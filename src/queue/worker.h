@@ -38,6 +38,7 @@ struct nearcache_worker {
     struct job_list ready, ended;
     struct nearcache_job *all;
     uint32_t in_hand;        /* taken and not yet reported */
+    uint32_t reporting;      /* of these, out of `ended` and on their way to Redis */
     uint32_t handlers_free;
     bool talker_waits;
     bool closing, abandoned, give_up, stop_handlers, stop_keeper;

@@ -28,6 +28,21 @@ finding "is explained" complains "an integer"
 q "a negative delay" 2 add mail welcome --delay -5
 q "a back-off without a delay" 2 add mail welcome --backoff fixed
 q "retention that is no JSON" 2 add mail welcome --remove-on-complete maybe
+q "retention that brings an option with it" 2 add mail welcome --remove-on-complete '5,"lifo":true'
+finding "is explained" complains "must be one JSON value"
+q "an attempt less than one" 2 add mail welcome --attempts 0
+q "a priority out of range" 2 add mail welcome --priority 2097152
+for name in '' a:b; do
+    q "the queue's name '$name'" 2 add "$name" welcome
+    finding "is explained" complains "no colon"
+done
+q "an empty prefix" 2 add mail welcome --prefix ''
+q "an id with a colon" 2 add mail welcome --job-id a:b
+printf '"\377"' >"$work/latin"
+"$nearcache" queue add mail welcome --data - --redis "$redis_url" <"$work/latin" >"$work/out" 2>"$work/err"
+finding "bytes that are not UTF-8 are refused" [ $? -eq 2 ]
+q "another prefix" 0 add mail welcome --prefix '{mine}'
+finding "begins the keys" [ "$(redis llen '{mine}:mail:wait')" = 1 ]
 q "a delayed job" 0 add mail late --delay 100000 --remove-on-complete '{"count":5}'
 q "stats" 0 stats mail --json
 finding "counts" says '"delayed": 1'
@@ -55,6 +70,28 @@ finding "is named" complains "line 2:"
 printf '%s\n' '{"name":"a","jobs":1}' >"$work/bad.jsonl"
 q "an unknown member" 1 add bad --bulk "$work/bad.jsonl"
 
+bad_bulk() { # TEXT LINE
+    printf '%s\n' '{"name":"a"}' "$2" >"$work/bad.jsonl"
+    q "$1" 1 add bad --bulk "$work/bad.jsonl"
+    finding "is named by its line" complains "line 2:"
+}
+bad_bulk "an integer as an id in a file" '{"name":"a","opts":{"jobId":"7"}}'
+bad_bulk "a negative delay in a file" '{"name":"a","opts":{"delay":-5}}'
+bad_bulk "a repeat option" '{"name":"a","opts":{"repeat":{"every":5}}}'
+bad_bulk "a line that is no object" '[]'
+finding "nothing was added" [ "$(redis exists bull:bad:wait)" = 0 ]
+printf '{"name":"a","opts":{"jobId":"x","delay":1000000,"priority":3,"backoff":500}}\n{"name":"b","opts":{"jobId":"x"}}' \
+    >"$work/own.jsonl"
+q "ids of one's own, no line end" 0 add own --bulk "$work/own.jsonl" --json
+finding "the second is there already" says '"existing": 1'
+finding "delay wins over priority" [ "$(redis zcard bull:own:delayed)" = 1 ]
+finding "a plain number is a fixed back-off" \
+    grep -q '"backoff":{"type":"fixed","delay":500}' <<<"$(redis hget bull:own:x opts)"
+q "options beside a file" 2 add own --bulk "$work/own.jsonl" --priority 3
+q "a file that is not there" 2 add own --bulk "$work/none"
+q "a folder" 1 add own --bulk "$work"
+q "neither name nor file" 2 add own
+
 q "work" 0 work bulk --exec 'cat' --until-drained --concurrency 2
 finding "ends when drained" says '^3 completed, 0 failed'
 finding "the result is the output" [ "$(redis hget bull:bulk:1 returnvalue)" = '{"x": 1.0,"y":"\u00e9"}' ]
@@ -75,6 +112,54 @@ finding "fails the job" [ "$(redis zcard bull:odd:failed)" = 1 ]
 q "a command ended by a signal" 0 add odd y
 q "work" 0 work odd --exec 'kill -9 $$' --until-drained
 finding "fails the job" [ "$(redis hget bull:odd:2 failedReason)" = 'the command was ended by signal 9' ]
+
+# outcome FIELD COMMAND [DATA]: of a job that COMMAND ran.
+outcome() {
+    local id
+    queue add runs x --data "${3:-{\}}"
+    id=$(cat "$work/out")
+    queue work runs --exec "$2" --until-drained
+    redis hget "bull:runs:$id" "$1"
+}
+finding "binary output fails the job" [ "$(outcome failedReason 'printf "\001\377"')" = 'the result of the handler is not valid JSON' ]
+finding "bytes that are no UTF-8 are replaced in a reason" \
+    [ "$(outcome failedReason 'printf "a\377b" >&2; exit 1')" = $'a\xef\xbf\xbdb' ]
+finding "the last of many lines counts" [ "$(outcome failedReason 'yes abc | head -n 50000 >&2; echo last >&2; exit 2')" = last ]
+finding "without a line the status is the reason" [ "$(outcome failedReason 'exit 7')" = 'the command exited with 7' ]
+finding "a command that is not there" grep -q 'not found' <<<"$(outcome failedReason nonesuch_command)"
+perl -e 'print "\"", "x" x 3000000, "\""' >"$work/large"
+for command in 'exec <&-; echo 1' 'head -c 1 >/dev/null; echo 1' 'wc -c'; do
+    "$nearcache" queue add large x --data - --redis "$redis_url" <"$work/large" >"$work/out"
+    q "large data for: $command" 0 work large --exec "$command" --until-drained
+done
+finding "is read or left as the command likes" [ "$(redis zcard bull:large:completed)" = 3 ]
+finding "and arrives whole" [ "$(redis hget bull:large:3 returnvalue)" = 3000002 ]
+q "add" 0 add late x --delay 300
+q "a delayed job" 0 work late --exec cat --until-drained
+finding "is waited for" says '^1 completed'
+q "add" 0 add late x --attempts 3 --backoff fixed:100
+q "retries" 0 work late --exec '[ $NEARCACHE_ATTEMPTS_MADE = 2 ]' --until-drained --name w1 --concurrency 4
+finding "are waited for" says '1 completed, 0 failed, 2 tries'
+finding "the worker's name is noted" [ "$(redis hget bull:late:2 pb)" = w1 ]
+
+# A signal lets the running job finish.
+for signal in INT TERM; do
+    redis del ended >/dev/null
+    queue add slow x
+    "$nearcache" queue work slow --exec "echo >$work/begun; redis-cli -s $work/redis.sock blpop go 10 >/dev/null; echo 1" \
+        --redis "$redis_url" >"$work/out" 2>"$work/err" &
+    worker=$!
+    children+=("$worker")
+    finding "the command runs" until_true 10 [ -e "$work/begun" ]
+    rm -f "$work/begun"
+    kill -$signal "$worker"
+    finding "$signal does not end it while a job runs" kill -0 "$worker"
+    redis rpush go 1 >/dev/null
+    wait "$worker"
+    finding "then it ends well" [ $? -eq 0 ]
+    finding "and the job is done" says '^1 completed'
+done
+finding "nothing is active" [ "$(redis llen bull:slow:active)" = 0 ]
 
 q "promote" 0 promote mail "$(redis zrange bull:mail:delayed 0 0)"
 q "promote once more" 1 promote mail mine
@@ -106,10 +191,30 @@ finding "cron prints the next times" prints $'9000000\n95400000'
 run queue cron '61 * * * *'
 finding "cron refuses nonsense" [ "$status" -eq 2 ]
 
+for pattern in '' '* * * *' '* * * * * * *' '*/0 * * * *' '0 24 * * *' '0 0 * * 8' '0 0 30 2 *' '1,2, * * * *' 'H * * * *'; do
+    expect "cron refuses '$pattern'" 2 queue cron "$pattern"
+done
+run queue cron '0 2 * * *' --tz Mars/Base
+finding "and a zone that there is not" [ "$status" -eq 2 ]
+run queue cron '0 2 * * *' --tz UTC -n 2 --json
+finding "cron --json" is_json
+for words in 'stats late' 'list late --state completed' 'job late 1' 'retry late 1' 'remove late 1' 'pause late' \
+    'resume late' 'drain late' 'clean late completed' 'schedule late s --every 100000 --name n' 'schedules late' \
+    'unschedule late s' 'add late n' 'work late --exec true --until-drained' 'events late --after 0 --count 1'; do
+    q "$words --json" 0 $words --json
+    finding "is JSON" is_json
+done
+
 q "events" 0 events fails --after 0 --no-wait
 finding "tells the story" says ' failed 1 failedReason=two prev=active$'
 run queue stats mail --redis "unix://$work/none.sock"
 finding "Redis that is not there" [ "$status" -eq 3 ]
+run queue stats mail --redis nonsense
+finding "a URL that is none" [ "$status" -eq 2 ]
+redis config set requirepass secret >/dev/null
+q "Redis that wants a password" 3 stats mail
+finding "is told apart" complains "credentials"
+redis-cli -s "$work/redis.sock" -a secret --no-auth-warning config set requirepass '' >/dev/null 2>&1
 run queue frobnicate
 finding "an unknown subcommand" [ "$status" -eq 2 ]
 redis config set maxmemory-policy allkeys-lru >/dev/null
