@@ -7,9 +7,9 @@
 #define PATIENCE_US 5000000
 
 static const struct cli_command *const subcommands[] = {
-    &cli_queue_add,      &cli_queue_work,     &cli_queue_stats,       &cli_queue_list,
-    &cli_queue_job,      &cli_queue_retry,    &cli_queue_promote,     &cli_queue_remove,
-    &cli_queue_clean,    &cli_queue_pause,    &cli_queue_resume,      &cli_queue_drain,
+    &cli_queue_add,      &cli_queue_work,      &cli_queue_stats,      &cli_queue_list,
+    &cli_queue_job,      &cli_queue_retry,     &cli_queue_promote,    &cli_queue_remove,
+    &cli_queue_clean,    &cli_queue_pause,     &cli_queue_resume,     &cli_queue_drain,
     &cli_queue_schedule, &cli_queue_schedules, &cli_queue_unschedule, &cli_queue_events,
     &cli_queue_cron,
 };

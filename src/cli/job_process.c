@@ -150,7 +150,8 @@ static int start(struct process *process, const char *shell_command)
 static void feed(struct process *process)
 {
     const struct nearcache_job_info *info = nearcache_job_info(process->job);
-    ssize_t n = write(process->in, info->data + process->written, info->data_bytes - process->written);
+    ssize_t n =
+        write(process->in, info->data + process->written, info->data_bytes - process->written);
 
     if (n >= 0)
         process->written += (size_t)n;

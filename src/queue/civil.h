@@ -67,9 +67,6 @@ static inline struct nc_civil nc_civil_of(int64_t number)
 }
 
 /* 0 is Sunday. */
-static inline uint32_t nc_weekday(int64_t number)
-{
-    return (uint32_t)(((number + 4) % 7 + 7) % 7);
-}
+static inline uint32_t nc_weekday(int64_t number) { return (uint32_t)(((number + 4) % 7 + 7) % 7); }
 
 #endif

@@ -38,10 +38,7 @@ static bool refuse(struct parser *p, enum field field, const char *text, const c
     return false;
 }
 
-static char lower(char c)
-{
-    return c >= 'A' && c <= 'Z' ? (char)(c - 'A' + 'a') : c;
-}
+static char lower(char c) { return c >= 'A' && c <= 'Z' ? (char)(c - 'A' + 'a') : c; }
 
 /* A number of at most four digits or a name of three letters. */
 static bool parse_value(enum field field, const char **at, uint32_t *value)
@@ -168,10 +165,7 @@ static bool parse_field(struct parser *p, enum field field, const char *text, ui
     }
 }
 
-static bool is_star(const char *text)
-{
-    return (text[0] == '*' || text[0] == '?') && !text[1];
-}
+static bool is_star(const char *text) { return (text[0] == '*' || text[0] == '?') && !text[1]; }
 
 /* Some day of some month in the sets exists: 30 February is a mistake and no empty schedule. */
 static bool has_day(const struct nearcache_cron *cron)
@@ -211,9 +205,9 @@ static bool parse_fields(struct parser *p, char *fields[FIELDS])
 static const char *expand(const char *pattern)
 {
     static const char *const known[][2] = {
-        {"@yearly", "0 0 1 1 *"},       {"@annually", "0 0 1 1 *"},    {"@monthly", "0 0 1 * *"},
-        {"@weekly", "0 0 * * 0"},       {"@daily", "0 0 * * *"},       {"@hourly", "0 * * * *"},
-        {"@minutely", "* * * * *"},     {"@secondly", "* * * * * *"},  {"@weekdays", "0 0 * * 1-5"},
+        {"@yearly", "0 0 1 1 *"},     {"@annually", "0 0 1 1 *"},   {"@monthly", "0 0 1 * *"},
+        {"@weekly", "0 0 * * 0"},     {"@daily", "0 0 * * *"},      {"@hourly", "0 * * * *"},
+        {"@minutely", "* * * * *"},   {"@secondly", "* * * * * *"}, {"@weekdays", "0 0 * * 1-5"},
         {"@weekends", "0 0 * * 0,6"},
     };
     for (size_t i = 0; i < sizeof known / sizeof known[0]; i++)
@@ -291,8 +285,7 @@ void nearcache_cron_destroy(struct nearcache_cron *cron)
 static bool weekday_matches(const struct nearcache_cron *cron, int64_t day, struct nc_civil date)
 {
     uint32_t weekday = nc_weekday(day);
-    if (cron->last_weekdays >> weekday & 1 &&
-        date.day + 7 > nc_month_days(date.year, date.month))
+    if (cron->last_weekdays >> weekday & 1 && date.day + 7 > nc_month_days(date.year, date.month))
         return true;
     if (!(cron->weekdays >> weekday & 1))
         return false;
@@ -390,7 +383,8 @@ int nearcache_cron_next(const struct nearcache_cron *cron, int64_t from_ms, int6
         bool hit;
         if (before == after) {
             int64_t want = from + before - day * NC_DAY_S;
-            int32_t second = want >= NC_DAY_S ? -1 : first_second(cron, want < 0 ? 0 : (int32_t)want);
+            int32_t second =
+                want >= NC_DAY_S ? -1 : first_second(cron, want < 0 ? 0 : (int32_t)want);
             hit = second >= 0;
             time = day * NC_DAY_S + second - before;
         } else {

@@ -14,7 +14,7 @@
 struct nearcache_events {
     struct nearcache_queue *queue;
     struct nc_waiter *waiter;
-    char *last;       /* position of the last event handed out or read */
+    char *last;             /* position of the last event handed out or read */
     struct nc_value *batch; /* the entries of the last read; NULL: none left */
     size_t at;
     bool is_sent;
@@ -128,9 +128,9 @@ static int send_read(struct nearcache_events *events, uint64_t timeout_us)
     nc_args_add_string(&args, "STREAMS");
     nc_queue_add_key(events->queue, &args, "events");
     nc_args_add_string(&args, events->last);
-    int outcome = args.text.failed ? NEARCACHE_ENOMEM
-                                   : nc_waiter_send(events->waiter, &args,
-                                                    nc_queue_deadline_ns(events->queue));
+    int outcome = args.text.failed
+                      ? NEARCACHE_ENOMEM
+                      : nc_waiter_send(events->waiter, &args, nc_queue_deadline_ns(events->queue));
     nc_args_deinit(&args);
     return outcome;
 }
@@ -142,7 +142,8 @@ static int read_batch(struct nearcache_events *events, uint64_t deadline_ns)
         struct nc_value *answer;
         uint64_t now_ns = nc_clock_io_ns();
         if (!events->is_sent) {
-            int outcome = send_read(events, deadline_ns > now_ns ? (deadline_ns - now_ns) / 1000 : 0);
+            int outcome =
+                send_read(events, deadline_ns > now_ns ? (deadline_ns - now_ns) / 1000 : 0);
             if (outcome)
                 return outcome;
             events->is_sent = true;
@@ -189,7 +190,8 @@ static int take_entry(struct nearcache_events *events, const struct nc_value *en
     *event = (struct nearcache_event){entry->element[0]->str, "", "", list, 0};
     for (size_t i = 0; i + 1 < pairs->elements; i += 2) {
         const char *name = nc_value_is_text(pairs->element[i]) ? pairs->element[i]->str : "";
-        const char *value = nc_value_is_text(pairs->element[i + 1]) ? pairs->element[i + 1]->str : "";
+        const char *value =
+            nc_value_is_text(pairs->element[i + 1]) ? pairs->element[i + 1]->str : "";
         if (strcmp(name, "event") == 0) {
             event->event = value;
         } else if (strcmp(name, "jobId") == 0) {

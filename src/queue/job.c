@@ -53,7 +53,8 @@ static bool keep_text(struct nearcache_job *job, struct place *place, const char
     return false;
 }
 
-static void keep_number(struct nearcache_job_info *info, const char *name, const struct nc_value *value)
+static void keep_number(struct nearcache_job_info *info, const char *name,
+                        const struct nc_value *value)
 {
     if (strcmp(name, "timestamp") == 0)
         info->timestamp_ms = nc_value_int(value);
@@ -136,9 +137,9 @@ const struct nearcache_job_info *nearcache_job_info(const struct nearcache_job *
 
 const char *nearcache_job_state_name(enum nearcache_job_state state)
 {
-    static const char *const names[] = {"unknown",     "waiting",   "active", "delayed",
-                                        "prioritized", "completed", "failed", "waiting-children",
-                                        "paused"};
+    static const char *const names[] = {"unknown", "waiting",          "active",
+                                        "delayed", "prioritized",      "completed",
+                                        "failed",  "waiting-children", "paused"};
     return state <= NEARCACHE_JOB_PAUSED ? names[state] : names[0];
 }
 

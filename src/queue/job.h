@@ -29,12 +29,12 @@ struct nearcache_job {
 
     /* In a worker. */
     struct nearcache_worker *worker;
-    struct nearcache_job *next;      /* in the list of ready or of ended jobs */
+    struct nearcache_job *next;                /* in the list of ready or of ended jobs */
     struct nearcache_job *all_prev, *all_next; /* of all that the worker holds */
     char token[NC_TOKEN_BYTES];
     uint64_t renewed_ns;
-    bool is_running;  /* between taking and handing back; guarded by the worker's lock */
-    bool was_sent;    /* its end was sent once and the answer never came */
+    bool is_running; /* between taking and handing back; guarded by the worker's lock */
+    bool was_sent;   /* its end was sent once and the answer never came */
     atomic_bool cancelled;
     enum nc_outcome outcome;
     bool unrecoverable;

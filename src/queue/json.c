@@ -11,15 +11,9 @@ struct reader {
     size_t at;
 };
 
-static bool is_blank(unsigned char c)
-{
-    return c == ' ' || c == '\t' || c == '\n' || c == '\r';
-}
+static bool is_blank(unsigned char c) { return c == ' ' || c == '\t' || c == '\n' || c == '\r'; }
 
-static bool is_digit(unsigned char c)
-{
-    return c >= '0' && c <= '9';
-}
+static bool is_digit(unsigned char c) { return c >= '0' && c <= '9'; }
 
 static int hex_of(unsigned char c)
 {
@@ -57,8 +51,8 @@ size_t nc_json_utf8(const unsigned char *at, size_t bytes)
         if ((at[i] & 0xc0) != 0x80)
             return 0;
     /* Overlong forms, surrogates, and what lies above U+10FFFF. */
-    if ((c == 0xe0 && at[1] < 0xa0) || (c == 0xed && at[1] > 0x9f) ||
-        (c == 0xf0 && at[1] < 0x90) || (c == 0xf4 && at[1] > 0x8f))
+    if ((c == 0xe0 && at[1] < 0xa0) || (c == 0xed && at[1] > 0x9f) || (c == 0xf0 && at[1] < 0x90) ||
+        (c == 0xf4 && at[1] > 0x8f))
         return 0;
     return length;
 }
@@ -163,7 +157,8 @@ static bool check_scalar(struct reader *r)
     }
 }
 
-/* Which of the open brackets are objects, one bit each: no recursion, so no depth hurts the stack. */
+/* Which of the open brackets are objects, one bit each: no recursion, so no depth hurts the stack.
+ */
 struct nesting {
     uint64_t objects[NEARCACHE_JSON_DEPTH / 64];
     unsigned depth;
@@ -219,7 +214,8 @@ static bool check_after_value(struct reader *r, struct nesting *nesting, bool *e
     }
 }
 
-/* At a value. An opened bracket that does not close at once leaves the reader at its first value. */
+/* At a value. An opened bracket that does not close at once leaves the reader at its first value.
+ */
 static bool check_value(struct reader *r, struct nesting *nesting, bool *value_follows)
 {
     *value_follows = false;
@@ -327,8 +323,8 @@ static size_t value_bytes(const char *at, size_t bytes)
 
 static size_t skip(const struct nc_json *json, size_t at)
 {
-    while (at < json->bytes && (is_blank((unsigned char)json->at[at]) || json->at[at] == ',' ||
-                                json->at[at] == ':'))
+    while (at < json->bytes &&
+           (is_blank((unsigned char)json->at[at]) || json->at[at] == ',' || json->at[at] == ':'))
         at++;
     return at;
 }

@@ -12,9 +12,12 @@ static const struct place {
     const char *key;
     const char *order;
 } places[] = {
-    {NEARCACHE_JOB_WAITING, "wait", "list"},         {NEARCACHE_JOB_ACTIVE, "active", "list"},
-    {NEARCACHE_JOB_DELAYED, "delayed", "up"},        {NEARCACHE_JOB_PRIORITIZED, "prioritized", "up"},
-    {NEARCACHE_JOB_COMPLETED, "completed", "down"},  {NEARCACHE_JOB_FAILED, "failed", "down"},
+    {NEARCACHE_JOB_WAITING, "wait", "list"},
+    {NEARCACHE_JOB_ACTIVE, "active", "list"},
+    {NEARCACHE_JOB_DELAYED, "delayed", "up"},
+    {NEARCACHE_JOB_PRIORITIZED, "prioritized", "up"},
+    {NEARCACHE_JOB_COMPLETED, "completed", "down"},
+    {NEARCACHE_JOB_FAILED, "failed", "down"},
     {NEARCACHE_JOB_WAITING_CHILDREN, "waiting-children", "down"},
     {NEARCACHE_JOB_PAUSED, "paused", "list"},
 };
@@ -41,8 +44,9 @@ int nearcache_queue_stats(struct nearcache_queue *queue, struct nearcache_queue_
         uint64_t count[9];
         for (int i = 0; i < 9; i++)
             count[i] = (uint64_t)nc_value_int(answer->element[i]);
-        *stats = (struct nearcache_queue_stats){count[0], count[1], count[2], count[3], count[4],
-                                                count[5], count[6], count[7], (uint32_t)count[8]};
+        *stats = (struct nearcache_queue_stats){count[0], count[1], count[2],
+                                                count[3], count[4], count[5],
+                                                count[6], count[7], (uint32_t)count[8]};
     } else {
         outcome = NEARCACHE_EPROTOCOL;
     }
@@ -249,8 +253,8 @@ int nearcache_queue_workers(struct nearcache_queue *queue, nearcache_text_fn eac
     outcome = nc_queue_command(queue, &args, &answer);
     if (outcome)
         return outcome == NEARCACHE_EREMOTE ? NEARCACHE_ENOTSUP : outcome;
-    outcome = nc_value_is_text(answer) ? each_worker(queue, answer->str, each, arg)
-                                        : NEARCACHE_EPROTOCOL;
+    outcome =
+        nc_value_is_text(answer) ? each_worker(queue, answer->str, each, arg) : NEARCACHE_EPROTOCOL;
     nc_value_free(answer);
     return outcome;
 }

@@ -128,12 +128,11 @@ static bool read_backoff(struct nc_options *options, struct nc_json value)
 }
 
 /* Members that are read here; the others are kept as they are. */
-static const char *const known[] = {"attempts",        "backoff",      "delay",
-                                    "priority",        "lifo",         "jobId",
-                                    "removeOnComplete", "removeOnFail", "stackTraceLimit",
-                                    "keepLogs",        "kl",           "timestamp"};
-static const char *const not_spoken[] = {"parent", "deduplication", "debounce", "de", "repeat",
-                                         "repeatJobKey"};
+static const char *const known[] = {
+    "attempts",         "backoff",      "delay",           "priority", "lifo", "jobId",
+    "removeOnComplete", "removeOnFail", "stackTraceLimit", "keepLogs", "kl",   "timestamp"};
+static const char *const not_spoken[] = {"parent", "deduplication", "debounce",
+                                         "de",     "repeat",        "repeatJobKey"};
 
 static bool is_one_of(struct nc_json name, const char *const *names, size_t count)
 {
@@ -276,11 +275,13 @@ static bool apply_fields(struct nc_options *o, const struct nearcache_job_option
     if (how->attempts)
         o->attempts = how->attempts;
     if (how->stack_trace_limit)
-        o->stack_trace_limit = how->stack_trace_limit > MAX_SAFE_INT ? 0 : (int64_t)how->stack_trace_limit;
+        o->stack_trace_limit =
+            how->stack_trace_limit > MAX_SAFE_INT ? 0 : (int64_t)how->stack_trace_limit;
     if (how->keep_logs)
         o->keep_logs = how->keep_logs > MAX_SAFE_INT ? 0 : (int64_t)how->keep_logs;
     if (how->timestamp_ms)
-        o->timestamp_ms = how->timestamp_ms > MAX_SAFE_INT ? MAX_SAFE_INT : (int64_t)how->timestamp_ms;
+        o->timestamp_ms =
+            how->timestamp_ms > MAX_SAFE_INT ? MAX_SAFE_INT : (int64_t)how->timestamp_ms;
     return apply_backoff(o, how) && apply_keep(o, &how->complete, &o->complete) &&
            apply_keep(o, &how->fail, &o->fail);
 }
@@ -415,7 +416,7 @@ static void write_job(const struct nc_options *o, const struct nearcache_job_opt
     if (json->failed)
         return;
     json->data[--json->bytes] = 0; /* the closing brace */
-    if (!o->attempts) /* BullMQ writes it always */
+    if (!o->attempts)              /* BullMQ writes it always */
         add_number(json, "attempts", 0);
     if (o->delay_ms)
         add_number(json, "delay", o->delay_ms);

@@ -17,14 +17,14 @@ struct nc_options {
     uint32_t priority;
     bool lifo;
     int64_t delay_ms;
-    uint32_t attempts; /* 0: not said */
+    uint32_t attempts;      /* 0: not said */
     struct nc_text backoff; /* its type; empty: none */
     int64_t backoff_delay_ms;
     double backoff_jitter;
     struct nearcache_keep complete, fail;
-    int64_t stack_trace_limit; /* -1: not said */
-    int64_t keep_logs;         /* 0: all */
-    int64_t timestamp_ms;      /* 0: not said */
+    int64_t stack_trace_limit;      /* -1: not said */
+    int64_t keep_logs;              /* 0: all */
+    int64_t timestamp_ms;           /* 0: not said */
     char why[NC_OPTIONS_WHY_BYTES]; /* what is wrong, after a failure */
 };
 

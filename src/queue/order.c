@@ -3,7 +3,7 @@
 
 #include <string.h>
 
-#define CLEAN_STEP 500       /* jobs looked at by one script call */
+#define CLEAN_STEP 500 /* jobs looked at by one script call */
 #define OBLITERATE_STEP 1000
 
 /* A script on one job that answers 1, -1 for no such job, or another number for a refusal. */

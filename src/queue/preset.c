@@ -12,11 +12,12 @@ static const struct preset {
     uint32_t attempts;
     uint64_t backoff_ms, keep_completed, keep_failed;
 } presets[] = {
-    [NEARCACHE_QUEUE_PRODUCTS] = {"product-refresh", "refresh-products", "0 2 * * *", 3, 1000, 100, 500},
+    [NEARCACHE_QUEUE_PRODUCTS] = {"product-refresh", "refresh-products", "0 2 * * *", 3, 1000, 100,
+                                  500},
     [NEARCACHE_QUEUE_EMBEDDINGS] = {"embedding-computation", "compute-embedding", NULL, 2, 2000, 50,
                                     200},
-    [NEARCACHE_QUEUE_ANALYTICS] = {"analytics-processing", "process-analytics", "0 0 * * *", 1, 0, 20,
-                                   100},
+    [NEARCACHE_QUEUE_ANALYTICS] = {"analytics-processing", "process-analytics", "0 0 * * *", 1, 0,
+                                   20, 100},
 };
 
 int nearcache_queue_open_preset(struct nearcache_queue **queue, const struct nearcache_redis *redis,
@@ -76,8 +77,8 @@ int nearcache_queue_schedule_preset(struct nearcache_queue *queue, const char *t
     schedule.job_name = preset->job_name;
     schedule.data = is_analytics ? daily : all;
     schedule.data_bytes = is_analytics ? sizeof daily - 1 : sizeof all - 1;
-    return nearcache_queue_schedule(queue, is_analytics ? "daily-analytics" : "daily-refresh", &schedule,
-                                    next_ms);
+    return nearcache_queue_schedule(queue, is_analytics ? "daily-analytics" : "daily-refresh",
+                                    &schedule, next_ms);
 }
 
 /* ---- product-refresh ------------------------------------------------------------------------- */
@@ -158,7 +159,8 @@ int nearcache_queue_compute_embeddings(struct nearcache_queue *queue,
         if (data[i].failed)
             outcome = NEARCACHE_ENOMEM;
         else
-            jobs[i] = (struct nearcache_job_spec){preset->job_name, data[i].data, data[i].bytes, &how};
+            jobs[i] =
+                (struct nearcache_job_spec){preset->job_name, data[i].data, data[i].bytes, &how};
     }
     if (!outcome)
         outcome = nearcache_queue_add_many(queue, jobs, count, ids, NULL);
@@ -192,9 +194,9 @@ int nearcache_queue_process_analytics(struct nearcache_queue *queue, const char 
     if (metrics)
         nc_text_add_format(&json, ",\"metrics\":%s", metrics);
     nc_text_add_string(&json, "}");
-    int outcome = json.failed ? NEARCACHE_ENOMEM
-                              : nearcache_queue_add(queue, preset->job_name, json.data, json.bytes,
-                                                    NULL, id);
+    int outcome =
+        json.failed ? NEARCACHE_ENOMEM
+                    : nearcache_queue_add(queue, preset->job_name, json.data, json.bytes, NULL, id);
     nc_text_deinit(&json);
     return outcome;
 }
@@ -205,7 +207,8 @@ int nearcache_queue_clean_preset(struct nearcache_queue *queue, uint64_t *remove
     int outcome =
         nearcache_queue_clean(queue, NEARCACHE_JOB_COMPLETED, 7 * DAY_MS, CLEAN_LIMIT, &completed);
     if (outcome == 0)
-        outcome = nearcache_queue_clean(queue, NEARCACHE_JOB_FAILED, 30 * DAY_MS, CLEAN_LIMIT, &failed);
+        outcome =
+            nearcache_queue_clean(queue, NEARCACHE_JOB_FAILED, 30 * DAY_MS, CLEAN_LIMIT, &failed);
     if (removed)
         *removed = completed + failed;
     return outcome;

@@ -80,8 +80,8 @@ static int next_of_cron(struct nearcache_queue *queue, const struct repeat *repe
         return nc_queue_refuse(queue, "cron pattern: %s", why);
     if (outcome)
         return outcome;
-    outcome = nearcache_cron_next(cron, from_ms > repeat->start_ms ? from_ms : repeat->start_ms,
-                                  next_ms);
+    outcome =
+        nearcache_cron_next(cron, from_ms > repeat->start_ms ? from_ms : repeat->start_ms, next_ms);
     nearcache_cron_destroy(cron);
     return outcome;
 }
@@ -135,8 +135,8 @@ static void add_pairs(struct nc_args *args, const struct repeat *repeat)
 
 static int send_schedule(struct nearcache_queue *queue, const char *id,
                          const struct nearcache_schedule *schedule, const struct repeat *repeat,
-                         const struct nc_options *options, struct nc_text *template, int64_t first_ms,
-                         int64_t *next_ms)
+                         const struct nc_options *options, struct nc_text *template,
+                         int64_t first_ms, int64_t *next_ms)
 {
     struct nc_args args = {0};
     struct nc_text members = {0}, json = {0};
@@ -190,8 +190,8 @@ int nearcache_queue_schedule(struct nearcache_queue *queue, const char *id,
         return outcome;
     if (schedule.how && nc_struct_copy(&how, sizeof how, schedule.how, sizeof how))
         return NEARCACHE_EINVAL;
-    struct repeat repeat = {schedule.cron,  schedule.tz,       (int64_t)schedule.every_ms,
-                            (int64_t)schedule.limit, 1, schedule.start_ms,
+    struct repeat repeat = {schedule.cron,           schedule.tz, (int64_t)schedule.every_ms,
+                            (int64_t)schedule.limit, 1,           schedule.start_ms,
                             schedule.end_ms};
     if (repeat.cron)
         outcome = next_of_cron(queue, &repeat, now_ms, &first_ms);
@@ -209,7 +209,8 @@ int nearcache_queue_schedule(struct nearcache_queue *queue, const char *id,
         outcome = nc_queue_refuse(queue, "jobs of a schedule have no id and no delay of their own");
     if (outcome == 0) {
         nc_options_write_template(&options, defaults, own, &template);
-        outcome = send_schedule(queue, id, &schedule, &repeat, &options, &template, first_ms, next_ms);
+        outcome =
+            send_schedule(queue, id, &schedule, &repeat, &options, &template, first_ms, next_ms);
     }
     nc_options_deinit(&options);
     nc_text_deinit(&ignored);
@@ -234,8 +235,8 @@ int nearcache_queue_unschedule(struct nearcache_queue *queue, const char *id)
 /* Members of an iteration's options that are not its own, with a comma behind each. */
 static void copy_members(struct nc_text *members, struct nc_json options)
 {
-    static const char *const own[] = {"repeat", "repeatJobKey", "jobId", "delay", "timestamp",
-                                      "prevMillis"};
+    static const char *const own[] = {"repeat", "repeatJobKey", "jobId",
+                                      "delay",  "timestamp",    "prevMillis"};
     struct nc_json name, value;
     size_t cursor = 0;
     nc_text_add(members, "", 0);
@@ -302,8 +303,8 @@ int nc_schedule_iterate(struct nearcache_queue *queue, const struct nearcache_jo
     read_repeat(nc_json_member(options, "repeat"), &repeat, &cron, &tz);
     repeat.count++;
     (void)nc_json_int(nc_json_member(options, "prevMillis"), &prev_ms);
-    bool over = (repeat.limit && repeat.count > repeat.limit) ||
-                (repeat.end_ms && now_ms > repeat.end_ms);
+    bool over =
+        (repeat.limit && repeat.count > repeat.limit) || (repeat.end_ms && now_ms > repeat.end_ms);
     if (!over && repeat.cron)
         outcome = next_of_cron(queue, &repeat, prev_ms > now_ms ? prev_ms : now_ms, &next_ms);
     if (!over && outcome == 0 && (repeat.cron || repeat.every_ms) &&
@@ -383,7 +384,8 @@ int nearcache_queue_schedules(struct nearcache_queue *queue, nearcache_schedule_
         outcome = NEARCACHE_EPROTOCOL;
     for (size_t i = 0; !outcome && i + 1 < ids->elements; i += 2)
         if (nc_value_is_text(ids->element[i]))
-            outcome = tell(queue, ids->element[i]->str, nc_value_int(ids->element[i + 1]), each, arg);
+            outcome =
+                tell(queue, ids->element[i]->str, nc_value_int(ids->element[i + 1]), each, arg);
     nc_value_free(ids);
     return outcome;
 }

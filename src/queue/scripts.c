@@ -24,12 +24,10 @@ const char *const *nc_queue_script_parts(enum nc_queue_script script)
         [NC_QUEUE_SCRIPT_LIST] = {nc_lua_common_1, nc_lua_list_1},
         [NC_QUEUE_SCRIPT_PROGRESS] = {nc_lua_common_1, nc_lua_progress_1},
         [NC_QUEUE_SCRIPT_LOG] = {nc_lua_common_1, nc_lua_log_1},
-        [NC_QUEUE_SCRIPT_SCHEDULE] = {nc_lua_common_1, nc_lua_common_schedule_1,
-                                nc_lua_schedule_1},
-        [NC_QUEUE_SCRIPT_ITERATE] = {nc_lua_common_1, nc_lua_common_schedule_1,
-                               nc_lua_iterate_1},
+        [NC_QUEUE_SCRIPT_SCHEDULE] = {nc_lua_common_1, nc_lua_common_schedule_1, nc_lua_schedule_1},
+        [NC_QUEUE_SCRIPT_ITERATE] = {nc_lua_common_1, nc_lua_common_schedule_1, nc_lua_iterate_1},
         [NC_QUEUE_SCRIPT_UNSCHEDULE] = {nc_lua_common_1, nc_lua_common_schedule_1,
-                                  nc_lua_unschedule_1},
+                                        nc_lua_unschedule_1},
     };
     return parts[script];
 }

@@ -97,7 +97,8 @@ void nc_text_add_base64(struct nc_text *text, const void *data, size_t bytes)
         if (left > 2)
             group |= in[i + 2];
         char out[4] = {digits[group >> 18], digits[group >> 12 & 63],
-                       left > 1 ? digits[group >> 6 & 63] : '=', left > 2 ? digits[group & 63] : '='};
+                       left > 1 ? digits[group >> 6 & 63] : '=',
+                       left > 2 ? digits[group & 63] : '='};
         nc_text_add(text, out, sizeof out);
     }
 }

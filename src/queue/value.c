@@ -36,7 +36,8 @@ static void *take(struct nc_value_builder *builder, size_t bytes)
 }
 
 /* The place of a part: a slot of the array that it stands in, or the root. */
-static struct nc_value **place_of(struct nc_value_builder *builder, const struct nc_reply_part *part)
+static struct nc_value **place_of(struct nc_value_builder *builder,
+                                  const struct nc_reply_part *part)
 {
     if (part->depth == 0)
         return &builder->root;

@@ -37,13 +37,13 @@ struct nearcache_worker {
     pthread_cond_t keeper_cond;
     struct job_list ready, ended;
     struct nearcache_job *all;
-    uint32_t in_hand;        /* taken and not yet reported */
-    uint32_t reporting;      /* of these, out of `ended` and on their way to Redis */
+    uint32_t in_hand;   /* taken and not yet reported */
+    uint32_t reporting; /* of these, out of `ended` and on their way to Redis */
     uint32_t handlers_free;
     bool talker_waits;
     bool closing, abandoned, give_up, stop_handlers, stop_keeper;
-    bool drained;            /* the last take found nothing */
-    uint64_t counter;        /* of tokens */
+    bool drained;     /* the last take found nothing */
+    uint64_t counter; /* of tokens */
     uint64_t random;
     struct nearcache_worker_stats stats;
 

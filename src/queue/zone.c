@@ -27,7 +27,7 @@ struct rule {
 
 struct nc_zone {
     size_t count;
-    int64_t *times;   /* ascending: from times[i] on offsets[i] holds */
+    int64_t *times; /* ascending: from times[i] on offsets[i] holds */
     int32_t *offsets;
     int32_t first_offset; /* before times[0] */
     struct rule rule;     /* from the last time on */
@@ -322,7 +322,7 @@ static bool is_name(const char *name)
 
 static bool is_utc(const char *name)
 {
-    static const char *const names[] = {"UTC",     "Etc/UTC",       "Etc/UCT", "UCT",  "GMT",
+    static const char *const names[] = {"UTC",     "Etc/UTC",       "Etc/UCT", "UCT",     "GMT",
                                         "Etc/GMT", "Etc/Universal", "Zulu",    "Etc/Zulu"};
     for (size_t i = 0; i < sizeof names / sizeof names[0]; i++)
         if (strcmp(names[i], name) == 0)
