@@ -233,10 +233,10 @@ static int run_lines(struct shell *shell)
 
 /* ---- start ----------------------------------------------------------------------------------- */
 
+/* Each set says its TTL, so keys may expire: the tier has one, for reads to ask what is left. */
 static void fill_tier(struct nearcache_tier_config *tier, const struct shell_options *options)
 {
     *tier = (struct nearcache_tier_config)NEARCACHE_TIER_INIT;
-    tier->redis_ttl_ms = NEARCACHE_NONE;
     tier->off_link = (enum nearcache_off_link)options->off_link;
     tier->coherence = (enum nearcache_coherence)options->coherence;
     tier->max_stale_ms = options->max_stale_ms;
