@@ -66,7 +66,8 @@ script_tests = \
 	tests/lint/headers.sh \
 	tests/lint/layers.sh \
 	tests/lint/text.sh \
-	tests/examples/test_product_service.sh
+	tests/examples/test_product_service.sh \
+	tests/fault/harness/check.sh
 
 # Programs that scripts drive; linked with the installed library.
 test_helpers = \
@@ -125,6 +126,35 @@ endif
 if SANITIZE_THREAD
 EXTRA_PROGRAMS += $(criterion_tests) $(fuzzers) $(test_helpers)
 endif
+
+# ---- the fault harness (python3 and redis-server) ------------------------------------------------
+
+# check-fault: what make check runs of it. fault: all faults, both modes, FAULT_SEEDS seeds each,
+# FAULT_JOBS at a time; FAULT_FLAGS reach tests/fault/harness/run.py.
+FAULT_SEEDS = 20
+FAULT_JOBS = 4
+FAULT_FLAGS =
+fault_harness = PYTHONDONTWRITEBYTECODE=1 python3 $(srcdir)/tests/fault/harness/run.py \
+	--program ./nearcache --jobs $(FAULT_JOBS)
+.PHONY: check-fault fault
+check-fault: nearcache$(EXEEXT)
+	srcdir=$(srcdir) $(srcdir)/tests/fault/harness/check.sh
+fault: nearcache$(EXEEXT)
+	$(fault_harness) --seeds $(FAULT_SEEDS) $(FAULT_FLAGS)
+
+EXTRA_DIST += \
+	tests/fault/harness/applied.py \
+	tests/fault/harness/checker.py \
+	tests/fault/harness/faults.py \
+	tests/fault/harness/history.py \
+	tests/fault/harness/noise.py \
+	tests/fault/harness/proxy.py \
+	tests/fault/harness/resp.py \
+	tests/fault/harness/run.py \
+	tests/fault/harness/scenario.py \
+	tests/fault/harness/server.py \
+	tests/fault/harness/shell.py \
+	tests/fault/harness/workload.py
 
 EXTRA_DIST += \
 	$(script_tests) \

@@ -1,0 +1,57 @@
+"""From the lines of MONITOR to `apply` records: which value each key had, in the server's order, and
+which process's call made it so."""
+
+WRITERS = {"set", "del", "pexpire", "unlink", "getdel"}
+
+
+class Applied:
+    """One server. Used by its monitor's thread."""
+
+    def __init__(self, history, port, prefix, origin_of):
+        self.history, self.port, self.prefix = history, port, prefix
+        self.origin_of = origin_of  # connection's port -> process number or None
+        self.script = None
+        self.on = True
+        self.order = 0
+
+    def line(self, at, db, source, words):
+        command = words[0].lower()
+        if command in ("evalsha", "eval"):
+            self.script = (source, words)
+            return
+        if command in ("flushall", "swapdb", "flushdb"):
+            if self.on:
+                self.history.put("wipe", at=at, what=command)
+            return
+        if db != 0 or command not in WRITERS or not self.on or len(words) < 2:
+            return
+        if source == "lua":
+            if self.script:
+                self.effect(at, command, words, *self.script)
+        elif words[1].startswith(self.prefix):
+            self.record(at, command, words, self.process(source), "plain", {})
+
+    def process(self, source):
+        return self.origin_of(self.port, int(source.rsplit(":", 1)[1])) if ":" in source else None
+
+    def effect(self, at, command, words, source, script):
+        if not words[1].startswith(self.prefix):
+            return
+        count = int(script[2])
+        keys, args = script[3:3 + count], script[3 + count:]
+        kind, more = "write", {}
+        if count == 3 and len(args) >= 7 and args[2] in "sd" and args[6] in "pt":
+            kind, more = "replay", {"stamp": int(args[5]), "deadline": int(args[4])}
+        elif len(args) >= 4 and words[1] in keys:
+            first = 4 * keys.index(words[1]) + (-6 if keys[0].endswith(":s") else 0)
+            if first + 3 < len(args) and args[first + 3].isdigit():
+                more = {"not_after": int(args[first + 3])}
+        self.record(at, command, words, self.process(source), kind, more)
+
+    def record(self, at, command, words, process, kind, more):
+        lower = [w.lower() for w in words]
+        ttl = int(words[lower.index("px") + 1]) if "px" in lower[3:] else 0
+        keys = words[1:] if command in ("del", "unlink") else words[1:2]
+        for key in keys:
+            self.history.put("apply", at=at, k=key, v=words[2] if command == "set" else None,
+                             ttl=ttl, p=process, kind=kind, **more)

@@ -1,0 +1,173 @@
+"""One run: servers, proxies, processes, work, one fault, recovery, quiet, and what is left."""
+import os
+import random
+import shutil
+import tempfile
+import threading
+import time
+
+from applied import Applied
+from faults import FAULTS
+from history import History
+from noise import Noise
+from resp import Monitor, Redis
+from server import Server, set_clock, wait_until
+from shell import ProxyProcess, Shell
+from workload import KEYS, PREFIX, PlainWriter, Worker
+
+PROCESSES = 3
+OP_TIMEOUT_MS, HEARTBEAT_MS, LEASE_MS = 150, 100, 1000
+RECOVER_S, X_S = 2.5, 0.1
+
+
+class Scenario:
+    """Owns everything that a run starts."""
+
+    def __init__(self, program, mode, fault, seed, history_path):
+        self.mode, self.fault_name, self.seed = mode, fault, seed
+        self.rng = random.Random("%s/%s/%s" % (fault, mode, seed))
+        self.folder = tempfile.mkdtemp(prefix="nearcache-fault.")
+        self.history = History(history_path)
+        self.program = program
+        self.ports = {}  # (server's port, connection's port) -> process
+        self.monitors, self.servers, self.shells, self.workers = [], [], [], []
+        self.applied = None
+        self.proxy = self.noise = self.plain = None
+        self.options = []
+        self.ended = threading.Event()
+
+    # ---- parts ----
+
+    def origin_of(self, server_port, port):
+        return self.ports.get((server_port, port))
+
+    def connected(self, server_port, port, client):
+        self.ports[(server_port, port)] = client
+
+    def add_server(self, name, clock_file=None, args=()):
+        server = Server(self.folder, name, clock_file)
+        server.args += list(args)
+        server.start()
+        self.servers.append(server)
+        return server
+
+    def watch(self, server):
+        """Its commands count from now on; those of the server before it do not any more."""
+        if self.applied:
+            self.applied.on = False
+        self.applied = Applied(self.history, server.port, PREFIX, self.origin_of)
+        self.monitors.append(Monitor(server.port, self.applied.line))
+        self.primary = server
+
+    def dump(self, server):
+        """What the keys are, where a monitor may have missed the last of a killed server."""
+        with Redis(server.port) as redis:
+            for key in KEYS:
+                self.history.put("found", at=time.monotonic_ns(), k=key, v=redis.call("GET", key),
+                                 pttl=redis.call("PTTL", key))
+
+    def begin(self):
+        clock = os.path.join(self.folder, "clock")
+        fault = FAULTS[self.fault_name]
+        self.clock = clock
+        if fault.clock:
+            set_clock(clock, 0)
+        self.primary = self.add_server("primary", clock if fault.clock == "server" else None)
+        self.watch(self.primary)
+        self.proxy = ProxyProcess(PROCESSES, self.primary.port, self.connected)
+        options = ["--coherence", self.mode, "--prefix", PREFIX, "--op-timeout",
+                   str(OP_TIMEOUT_MS), "--heartbeat", str(HEARTBEAT_MS), "--lease", str(LEASE_MS),
+                   "--off-link", self.rng.choice(["miss", "stale"])]
+        self.history.put("run", mode=self.mode, fault=self.fault_name, seed=self.seed,
+                         op_timeout_ms=OP_TIMEOUT_MS, lease_ms=LEASE_MS, heartbeat_ms=HEARTBEAT_MS,
+                         processes=PROCESSES, options=options)
+        for index in range(PROCESSES):
+            url = "redis://127.0.0.1:%d/0" % self.proxy.ports[index]
+            self.shells.append(Shell(self.program, url, options,
+                                     os.path.join(self.folder, "process%d.log" % index),
+                                     clock if fault.clock == "client" else None))
+        self.noise = Noise(self.history, self.pids)
+        for shell in self.shells:
+            wait_until(lambda s=shell: s.stats().get("link") == "live", 15, "a link is not live")
+
+    def pids(self):
+        processes = [s.process for s in self.servers + self.shells] + [self.proxy.process]
+        return [p.pid for p in processes if p] + [os.getpid()]
+
+    def work(self):
+        for index, shell in enumerate(self.shells):
+            self.workers.append(Worker(index, shell, self.history, self.seed, self.ended))
+        if self.mode == "tracking":
+            self.plain = PlainWriter(lambda: Redis(self.primary.port, 1.0), self.history,
+                                     self.seed, self.ended)
+            self.plain.start()
+        for worker in self.workers:
+            worker.start()
+
+    # ---- the course of a run ----
+
+    def run(self):
+        try:
+            self.begin()
+            self.work()
+            time.sleep(0.4 + 0.3 * self.rng.random())
+            begin = time.monotonic_ns()
+            concerns = FAULTS[self.fault_name].run(self, self.rng) or {}
+            self.history.put("fault", name=self.fault_name, b=begin, e=time.monotonic_ns(),
+                             **concerns)
+            time.sleep(RECOVER_S + 0.3)
+            self.ended.set()
+            for worker in self.workers:
+                worker.join(15)
+                if worker.is_alive():
+                    worker.failure = "process %d hangs" % worker.index
+            failures = [w.failure for w in self.workers + self.monitors if w.failure]
+            if failures:
+                raise RuntimeError("; ".join(failures))
+            self.look()
+        finally:
+            self.end()
+
+    def settled(self):
+        stats = [shell.stats() for shell in self.shells]
+        return all(s.get("link") == "live" and s.get("bytes_journal") == 0 for s in stats)
+
+    def look(self):
+        """All is quiet: what does everybody say?"""
+        begin = time.monotonic_ns()
+        try:
+            wait_until(self.settled, 10, "not settled")
+            self.history.put("settled", b=begin, e=time.monotonic_ns())
+        except TimeoutError:
+            self.history.put("settled", b=begin, e=None)
+        time.sleep(X_S)
+        for index, shell in enumerate(self.shells):
+            for key in KEYS:
+                for attempt in range(4):  # a busy machine lets a deadline pass now and then
+                    answer, b, e = shell.ask("get " + key)
+                    fresh = answer and (answer == "NIL" or answer.startswith("VAL "))
+                    self.history.put("op", p=index, g=self.workers[index].generation, b=b, e=e,
+                                     op="get", k=key, r=answer, last=fresh or attempt == 3)
+                    if fresh:
+                        break
+            self.history.put("end", p=index, g=self.workers[index].generation,
+                             calls=self.workers[index].calls, stats=shell.stats())
+        with Redis(self.primary.port) as redis:
+            for key in KEYS:
+                self.history.put("final", k=key, v=redis.call("GET", key), at=time.monotonic_ns())
+
+    def end(self):
+        self.ended.set()
+        for shell in self.shells:
+            shell.go_on()
+            shell.kill()
+        if self.noise:
+            self.noise.close()
+        if self.proxy:
+            self.proxy.close()
+        for server in self.servers:
+            server.kill()
+        for monitor in self.monitors:
+            monitor.close()
+        self.history.close()
+        shutil.rmtree(self.folder, ignore_errors=True)

@@ -1,0 +1,96 @@
+"""What each process does: a seeded mix of reads, writes and deletes on few keys, each written value
+used once, so that a value tells which write it is."""
+import random
+import threading
+import time
+
+PREFIX = "k:"
+LASTING = [PREFIX + "c%d" % i for i in range(6)]
+ENDING = [PREFIX + "t%d" % i for i in range(3)]  # with a TTL
+KEYS = LASTING + ENDING
+MEAN_S = 0.006
+
+
+def plan(rng, name):
+    """The endless list of operations of one process: (pause, line, fields)."""
+    count = 0
+    while True:
+        pause = rng.expovariate(1 / MEAN_S)
+        roll = rng.random()
+        key = rng.choice(KEYS)
+        if roll < 0.66:
+            yield pause, "get " + key, {"op": "get", "k": key}
+        elif roll < 0.92:
+            count += 1
+            value = "%s.%d" % (name, count)
+            ttl = rng.randrange(150, 1500) if key in ENDING else 0
+            yield (pause, "set %s %s %d" % (key, value, ttl),
+                   {"op": "set", "k": key, "v": value, "ttl": ttl})
+        else:
+            yield pause, "del " + key, {"op": "del", "k": key}
+
+
+class Worker(threading.Thread):
+    """Drives one process; starts it again when a fault has killed it."""
+
+    def __init__(self, index, shell, history, seed, ended):
+        super().__init__(daemon=True)
+        self.index, self.shell, self.history = index, shell, history
+        self.plan = plan(random.Random("%s/process %d" % (seed, index)), "p%d" % index)
+        self.ended = ended
+        self.restart = threading.Event()
+        self.failure = None
+        self.generation = 0
+        self.calls = {"get": 0, "set": 0, "del": 0}
+
+    def run(self):
+        try:
+            while not self.ended.is_set():
+                pause, line, fields = next(self.plan)
+                time.sleep(pause)
+                self.one(line, fields)
+        except Exception as error:  # the run as a whole fails
+            self.failure = "process %d: %s: %s" % (self.index, type(error).__name__, error)
+
+    def one(self, line, fields):
+        answer, begin, end = self.shell.ask(line)
+        self.history.put("op", p=self.index, g=self.generation, b=begin, e=end,
+                         r=answer if answer is not None else "GONE", **fields)
+        if answer is not None:
+            self.calls[fields["op"]] += 1
+        elif not self.ended.is_set():
+            if not self.restart.wait(10):
+                raise RuntimeError("the process has ended by itself")
+            self.restart.clear()
+            self.generation += 1
+            self.calls = {"get": 0, "set": 0, "del": 0}
+            self.shell.start()
+
+
+class PlainWriter(threading.Thread):
+    """A program that knows nothing of the library and SETs the same keys (tracking mode)."""
+
+    def __init__(self, redis, history, seed, ended):
+        super().__init__(daemon=True)
+        self.redis, self.history, self.ended = redis, history, ended  # redis: a function
+        self.rng = random.Random("%s/plain" % seed)
+        self.paused = threading.Event()
+
+    def run(self):
+        count, connection = 0, None
+        while not self.ended.is_set():
+            time.sleep(self.rng.expovariate(1 / 0.03))
+            if self.paused.is_set():
+                connection = None
+                continue
+            count += 1
+            key, value = self.rng.choice(LASTING), "f.%d" % count
+            begin = time.monotonic_ns()
+            try:
+                connection = connection or self.redis()
+                connection.call("SET", key, value)
+                answer = "OK"
+            except Exception:  # the server is away: neither done nor not done
+                connection, answer = None, "GONE"
+            self.history.put("op", p="f", g=0, b=begin, e=time.monotonic_ns(), op="set", k=key,
+                             v=value, ttl=0, r=answer)
