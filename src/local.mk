@@ -19,6 +19,7 @@ libnearcache_core_la_SOURCES += \
 	src/base/error.c src/base/error.h \
 	src/base/futex.c src/base/futex.h \
 	src/base/hash.c src/base/hash.h \
+	src/base/lock.c src/base/lock.h \
 	src/base/log.c src/base/log.h \
 	src/base/sha1.c src/base/sha1.h \
 	src/base/table.h \
@@ -33,8 +34,10 @@ libnearcache_core_la_SOURCES += \
 
 # memory: the bytes of entries, delayed free.
 libnearcache_core_la_SOURCES += \
+	src/memory/arena.c src/memory/arena.h \
 	src/memory/entry.h \
-	src/memory/epoch.c src/memory/epoch.h
+	src/memory/epoch.c src/memory/epoch.h \
+	src/memory/pages.c src/memory/pages.h
 
 # store: shards: find, insert, evict, expire.
 libnearcache_core_la_SOURCES += \
