@@ -37,7 +37,11 @@ unit_tests = \
 model_tests =
 
 # Criterion programs with a redis-server of their own (tests/lib/redis_server.h).
-redis_tests =
+redis_tests = \
+	tests/redis/test_queue \
+	tests/redis/test_queue_order \
+	tests/redis/test_queue_schedule \
+	tests/redis/test_queue_worker
 
 # Criterion programs in which allocations, sockets or disks fail. Where allocations fail, one more
 # line: tests_fault_test_x_LDFLAGS = $(AM_LDFLAGS) $(wrap_alloc)
@@ -166,7 +170,8 @@ EXTRA_DIST += \
 	tests/examples/wrk_outage.sh \
 	tests/fuzz/npy_corpus \
 	tests/interop/interop.mjs \
-	tests/interop/lib.sh
+	tests/interop/lib.sh \
+	tests/redis/queue_fixture.h
 
 # The queue against BullMQ with ten times the jobs.
 .PHONY: interop-long
