@@ -11,6 +11,9 @@ AM_TESTS_ENVIRONMENT = CC='$(CC)'; export CC;
 unit_tests = \
 	tests/unit/test_alloc_fail \
 	tests/unit/test_arena \
+	tests/unit/test_backoff \
+	tests/unit/test_breaker \
+	tests/unit/test_command \
 	tests/unit/test_config_file \
 	tests/unit/test_cron \
 	tests/unit/test_fake_clock \
@@ -25,7 +28,10 @@ unit_tests = \
 	tests/unit/test_proc \
 	tests/unit/test_publish \
 	tests/unit/test_redis_server \
+	tests/unit/test_reply \
+	tests/unit/test_resolve \
 	tests/unit/test_resume \
+	tests/unit/test_settings \
 	tests/unit/test_target \
 	tests/unit/test_text \
 	tests/unit/test_trace \
