@@ -41,11 +41,14 @@ libnearcache_core_la_SOURCES += \
 
 # store: shards: find, insert, evict, expire.
 libnearcache_core_la_SOURCES += \
+	src/store/as3.c src/store/as3.h \
+	src/store/ghost.c src/store/ghost.h \
 	src/store/index.c src/store/index.h \
 	src/store/lru.c src/store/lru.h \
 	src/store/partition.c src/store/partition.h \
 	src/store/queue.h \
 	src/store/segment.c src/store/segment.h \
+	src/store/sketch.c src/store/sketch.h \
 	src/store/store.c src/store/store.h
 
 # cache: tiers and keys; a cache that knows no network.

@@ -5,9 +5,10 @@
 
 #define WHOLE (UINT64_C(1) << 32)
 
-void nc_partitions_init(struct nc_partitions *partitions, unsigned shard_bits)
+void nc_partitions_init(struct nc_partitions *partitions, unsigned shard_bits, bool by_entries)
 {
     memset(partitions, 0, sizeof *partitions);
+    partitions->by_entries = by_entries;
     partitions->shard_bits = shard_bits;
 }
 
@@ -26,23 +27,24 @@ void nc_partitions_deinit(struct nc_partitions *partitions)
         destroy(partitions->all[i]);
 }
 
-static struct nc_partition *create(unsigned shard_bits, enum nearcache_policy policy,
-                                   uint32_t share_percent, uint64_t *bytes)
+static struct nc_partition *create(const struct nc_partitions *partitions,
+                                   enum nearcache_policy policy, uint32_t share_percent,
+                                   uint64_t *bytes)
 {
-    size_t count = (size_t)1 << shard_bits;
+    size_t count = (size_t)1 << partitions->shard_bits;
     struct nc_partition *partition = calloc(1, sizeof *partition);
     if (!partition)
         return NULL;
     partition->policy = policy;
     partition->share_percent = share_percent;
-    partition->shard_bits = shard_bits;
+    partition->shard_bits = partitions->shard_bits;
     partition->segments = aligned_alloc(64, count * sizeof *partition->segments);
     if (!partition->segments) {
         free(partition);
         return NULL;
     }
     for (size_t i = 0; i < count; i++)
-        nc_segment_init(&partition->segments[i], policy);
+        nc_segment_init(&partition->segments[i], policy, partitions->by_entries);
     *bytes = sizeof *partition + count * sizeof *partition->segments;
     return partition;
 }
@@ -77,7 +79,7 @@ struct nc_partition *nc_partitions_add(struct nc_partitions *partitions, uint32_
             if (partitions->all[i]->share_percent == 0 && partitions->all[i]->policy == policy)
                 break;
     if (i == count) {
-        partitions->all[i] = create(partitions->shard_bits, policy, share_percent, bytes);
+        partitions->all[i] = create(partitions, policy, share_percent, bytes);
         if (!partitions->all[i])
             return NULL;
     }
@@ -85,15 +87,21 @@ struct nc_partition *nc_partitions_add(struct nc_partitions *partitions, uint32_
     partitions->of_tier[tier] = partitions->all[i];
     count += i == count;
     share_out(partitions, count);
-    /* Release pairs with the acquire of nc_partitions_payer: a partition that is counted is
+    /* Release pairs with the acquire of count_of: a partition that is counted is
      * complete. */
     atomic_store_explicit(&partitions->count, count, memory_order_release);
     return partitions->all[i];
 }
 
+static uint32_t count_of(const struct nc_partitions *partitions)
+{
+    /* Acquire pairs with the release in nc_partitions_add. */
+    return atomic_load_explicit(&((struct nc_partitions *)partitions)->count, memory_order_acquire);
+}
+
 struct nc_segment *nc_partitions_payer(const struct nc_partitions *partitions, uint32_t shard,
                                        const struct nc_segment *own, uint64_t incoming,
-                                       uint64_t most, bool count_entries)
+                                       uint64_t most)
 {
     struct nc_segment *payer = NULL;
     int64_t furthest = INT64_MIN;
@@ -105,8 +113,8 @@ struct nc_segment *nc_partitions_payer(const struct nc_partitions *partitions, u
             continue;
         uint64_t guarantee =
             atomic_load_explicit(&partitions->all[i]->guarantee, memory_order_relaxed);
-        uint64_t holds =
-            (count_entries ? segment->entries : segment->bytes) + (segment == own ? incoming : 0);
+        uint64_t holds = (partitions->by_entries ? segment->entries : segment->bytes) +
+                         (segment == own ? incoming : 0);
         int64_t above =
             (int64_t)holds - (int64_t)((double)most * (double)guarantee / (double)WHOLE);
         if (above > furthest) {
@@ -115,4 +123,18 @@ struct nc_segment *nc_partitions_payer(const struct nc_partitions *partitions, u
         }
     }
     return payer;
+}
+
+void nc_partitions_fit(const struct nc_partitions *partitions, uint32_t shard)
+{
+    for (uint32_t i = 0, count = count_of(partitions); i < count; i++)
+        nc_segment_fit(&partitions->all[i]->segments[shard]);
+}
+
+uint64_t nc_partitions_bytes(const struct nc_partitions *partitions, uint32_t shard)
+{
+    uint64_t bytes = 0;
+    for (uint32_t i = 0, count = count_of(partitions); i < count; i++)
+        bytes += nc_segment_bytes(&partitions->all[i]->segments[shard]);
+    return bytes;
 }

@@ -25,12 +25,14 @@ struct nc_partition {
 
 struct nc_partitions {
     unsigned shard_bits;
+    bool by_entries;
     _Atomic uint32_t count;
     struct nc_partition *all[NEARCACHE_MAX_TIERS];
     struct nc_partition *of_tier[NEARCACHE_MAX_TIERS];
 };
 
-void nc_partitions_init(struct nc_partitions *partitions, unsigned shard_bits);
+/* `by_entries`: the capacity that they compete for is a number of entries, not of bytes. */
+void nc_partitions_init(struct nc_partitions *partitions, unsigned shard_bits, bool by_entries);
 void nc_partitions_deinit(struct nc_partitions *partitions);
 
 /* The partition of a new tier. *bytes: what it took in memory. NULL: out of memory. */
@@ -51,9 +53,13 @@ static inline void nc_partition_hit(const struct nc_partition *partition, struct
 }
 
 /* Where `shard` has somebody to evict: the segment furthest above its guarantee of `most`, when
- * `incoming` more come into `own`. Counts entries or bytes. NULL: there is nobody. */
+ * `incoming` more come into `own`. NULL: there is nobody. */
 struct nc_segment *nc_partitions_payer(const struct nc_partitions *partitions, uint32_t shard,
                                        const struct nc_segment *own, uint64_t incoming,
-                                       uint64_t most, bool count_entries);
+                                       uint64_t most);
+/* Gives back memory that the policies of a shard do not need any more. */
+void nc_partitions_fit(const struct nc_partitions *partitions, uint32_t shard);
+/* What the policies of a shard remember, in bytes beyond the segments. */
+uint64_t nc_partitions_bytes(const struct nc_partitions *partitions, uint32_t shard);
 
 #endif

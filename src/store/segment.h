@@ -10,27 +10,51 @@
 #define NC_STORE_SEGMENT_H
 
 #include "nearcache.h"
+#include "store/as3.h"
 #include "store/lru.h"
 
 struct nc_segment {
     enum nearcache_policy policy;
     uint32_t entries;
     uint64_t bytes;
-    struct nc_lru lru;
+    union {
+        struct nc_lru lru;
+        struct nc_as3 as3;
+    };
 };
 
-int nc_segment_init(struct nc_segment *segment, enum nearcache_policy policy);
+/* What an entry that arrives is to its policy. */
+struct nc_arrival {
+    bool instead, remembered;
+    uint8_t queue, hits; /* of the one in whose place it comes */
+};
+
+/* `by_entries`: the capacity is a number of entries, not of bytes. */
+void nc_segment_init(struct nc_segment *segment, enum nearcache_policy policy, bool by_entries);
 void nc_segment_deinit(struct nc_segment *segment);
+/* What its policy remembers takes so many bytes beyond the segment. */
+size_t nc_segment_bytes(const struct nc_segment *segment);
 
 /* Inside an epoch: the entry was hit. At most one relaxed store, into the entry. */
 static inline void nc_segment_hit(struct nc_segment *segment, struct nc_entry *entry)
 {
-    nc_lru_hit(&segment->lru, entry);
+    if (segment->policy == NEARCACHE_POLICY_AS3)
+        nc_as3_hit(entry);
+    else
+        nc_lru_hit(&segment->lru, entry);
 }
 
-void nc_segment_insert(struct nc_segment *segment, struct nc_entry *entry);
-void nc_segment_remove(struct nc_segment *segment, struct nc_entry *entry);
+/* Before room is made for `entry`; `old`, still linked, is the one that it replaces, or NULL. */
+struct nc_arrival nc_segment_arrive(struct nc_segment *segment, const struct nc_entry *entry,
+                                    const struct nc_entry *old);
+void nc_segment_insert(struct nc_segment *segment, struct nc_entry *entry,
+                       struct nc_arrival arrival);
+/* Of those that are evicted or expire the policy remembers what it needs. */
+void nc_segment_remove(struct nc_segment *segment, struct nc_entry *entry,
+                       enum nearcache_cause cause);
 /* Who goes next; still linked. There is at least one entry. */
 struct nc_entry *nc_segment_victim(struct nc_segment *segment);
+/* Gives back memory of the policy that fewer entries do not need. */
+void nc_segment_fit(struct nc_segment *segment);
 
 #endif

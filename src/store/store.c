@@ -65,7 +65,7 @@ int nc_store_init(struct nc_store *store, const struct nc_store_config *config,
     }
     pthread_mutex_init(&store->tables_lock, NULL);
     nc_epoch_init(&store->epoch, threads);
-    nc_partitions_init(&store->partitions, store->shard_bits);
+    nc_partitions_init(&store->partitions, store->shard_bits, config->capacity_entries != 0);
     nc_budget_charge(store, NC_BYTES_FIXED, count * sizeof *store->shards + sizeof *store);
     return 0;
 }
@@ -172,7 +172,7 @@ static struct nc_segment *segment_of(const struct nc_shard *shard, const struct 
     return &shard->store->partitions.of_tier[entry->tier]->segments[shard->number];
 }
 
-static void link_entry(struct nc_shard *shard, struct nc_entry *entry)
+static void link_entry(struct nc_shard *shard, struct nc_entry *entry, struct nc_arrival arrival)
 {
     shard->bytes += entry->charge;
     shard->entries++;
@@ -180,11 +180,12 @@ static void link_entry(struct nc_shard *shard, struct nc_entry *entry)
         shard->absent++;
         nc_queue_push(&shard->absences, entry);
     } else {
-        nc_segment_insert(segment_of(shard, entry), entry);
+        nc_segment_insert(segment_of(shard, entry), entry, arrival);
     }
 }
 
-static void unlink_entry(struct nc_shard *shard, struct nc_entry *entry)
+static void unlink_entry(struct nc_shard *shard, struct nc_entry *entry,
+                         enum nearcache_cause cause)
 {
     shard->bytes -= entry->charge;
     shard->entries--;
@@ -192,14 +193,14 @@ static void unlink_entry(struct nc_shard *shard, struct nc_entry *entry)
         shard->absent--;
         nc_queue_pull(&shard->absences, entry);
     } else {
-        nc_segment_remove(segment_of(shard, entry), entry);
+        nc_segment_remove(segment_of(shard, entry), entry, cause);
     }
 }
 
 static void account_out(struct nc_shard *shard, struct nc_entry *entry, enum nearcache_cause cause,
                         struct nc_removed *removed)
 {
-    unlink_entry(shard, entry);
+    unlink_entry(shard, entry, cause);
     entry->retired_at = (uint64_t)cause; /* until it is settled */
     entry->newer = NULL;
     if (removed->last)
@@ -241,14 +242,13 @@ static void make_room(struct nc_shard *shard, const struct nc_entry *entry, uint
                       struct nc_removed *removed)
 {
     bool absent = nc_entry_is(entry, NC_ENTRY_NEGATIVE);
-    bool count_entries = shard->entries_most != UINT32_MAX;
+    bool by_entries = shard->store->partitions.by_entries;
     if (absent)
         make_room_for_absence(shard, most, removed);
     while (shard->bytes + entry->charge > most || shard->entries >= shard->entries_most) {
         struct nc_segment *payer = nc_partitions_payer(
             &shard->store->partitions, shard->number, absent ? NULL : segment_of(shard, entry),
-            count_entries ? 1 : entry->charge, count_entries ? shard->entries_most : most,
-            count_entries);
+            by_entries ? 1 : entry->charge, by_entries ? shard->entries_most : most);
         nc_shard_remove_locked(shard,
                                payer ? nc_segment_victim(payer) : nc_queue_oldest(&shard->absences),
                                NEARCACHE_CAUSE_EVICTED, removed);
@@ -280,14 +280,35 @@ static void place(struct nc_shard *shard, struct nc_entry *entry, struct nc_remo
     }
 }
 
+/* What the policies remember grows and shrinks with the entries; it counts against the budget. */
+static void account_policies(struct nc_shard *shard)
+{
+    uint64_t bytes = nc_partitions_bytes(&shard->store->partitions, shard->number);
+    if (bytes == shard->policy_bytes)
+        return;
+    nc_budget_charge(shard->store, NC_BYTES_FIXED, bytes - shard->policy_bytes);
+    shard->policy_bytes = bytes;
+}
+
+static struct nc_arrival arrive(struct nc_shard *shard, const struct nc_entry *entry,
+                                const struct nc_entry *old)
+{
+    static const struct nc_arrival absence;
+    if (nc_entry_is(entry, NC_ENTRY_NEGATIVE))
+        return absence;
+    return nc_segment_arrive(segment_of(shard, entry), entry,
+                             old && !nc_entry_is(old, NC_ENTRY_NEGATIVE) ? old : NULL);
+}
+
 bool nc_shard_insert_locked(struct nc_shard *shard, struct nc_entry *entry,
                             struct nc_removed *removed)
 {
     uint64_t most = bytes_most(shard);
-    struct nc_entry *old = nc_shard_find_locked(shard, entry->hash, entry->tier, entry->name,
-                                                entry->name_bytes);
     if (entry->charge > most || shard->entries_most == 0)
         return false;
+    struct nc_entry *old =
+        nc_shard_find_locked(shard, entry->hash, entry->tier, entry->name, entry->name_bytes);
+    struct nc_arrival arrival = arrive(shard, entry, old);
     if (old) {
         nc_index_replace(&shard->index, old, entry);
         account_out(shard, old, NEARCACHE_CAUSE_REPLACED, removed);
@@ -296,7 +317,8 @@ bool nc_shard_insert_locked(struct nc_shard *shard, struct nc_entry *entry,
         make_room(shard, entry, most, removed);
         place(shard, entry, removed);
     }
-    link_entry(shard, entry);
+    link_entry(shard, entry, arrival);
+    account_policies(shard);
     return true;
 }
 
@@ -345,6 +367,8 @@ bool nc_store_sweep(struct nc_store *store, nc_tick now)
         struct nc_removed removed = {NULL, NULL};
         nc_shard_lock(&store->shards[i]);
         found += sweep_shard(&store->shards[i], now, &removed);
+        nc_partitions_fit(&store->partitions, (uint32_t)i);
+        account_policies(&store->shards[i]);
         nc_shard_unlock(&store->shards[i]);
         nc_store_settle(store, &removed);
     }

@@ -41,6 +41,7 @@ struct nc_shard {
     uint32_t entries_most;
     uint32_t sweep_at;
     uint32_t number;
+    uint64_t policy_bytes;
     struct nc_store *store;
 };
 
