@@ -1,9 +1,9 @@
 /*
  * store/as3: the policy `as3`: an adaptive S3-FIFO.
  *
- *     arrives ──> S (FIFO) ── hit meanwhile ──> M (CLOCK, counts to 3) ──> out, remembered in GM
- *                    └── not hit ──> out, remembered in GS
- *     arrives and is remembered ──> M, where the gate lets it
+ *     arrives --> S (FIFO) -- hit meanwhile --> M (CLOCK, counts to 3) --> out, remembered in GM
+ *                    `-- not hit --> out, remembered in GS
+ *     arrives and is remembered --> M, where the gate lets it
  *
  * S has a target, a share of what all entries weigh: a key that comes back soon after it left S
  * says that S is too small, one that left M says that M is. The gate stands scans and loops: when M
@@ -11,7 +11,7 @@
  * out.
  *
  * A hit adds one to the entry's count while that is below 3, a relaxed store of one byte. Guarded
- * by the lock of the shard, but for the hit. Docs/eviction.md has the measurements.
+ * by the lock of the shard, but for the hit. docs/eviction.md has the measurements.
  */
 #ifndef NC_STORE_AS3_H
 #define NC_STORE_AS3_H
