@@ -60,26 +60,28 @@ static void report(void *arg, enum nearcache_worker_event event, const struct ne
 
 /* ---- the end --------------------------------------------------------------------------------- */
 
-/* All delayed jobs are iterations of schedules: 1, 0, or an error. */
-static int only_iterations(struct nearcache_queue *queue)
+/*
+ * All of the `delayed` jobs that were counted are iterations of schedules: 1, 0, or an error. Fewer
+ * in the list than were counted: one has gone on meanwhile, and there is something to do.
+ */
+static int only_iterations(struct nearcache_queue *queue, uint64_t delayed)
 {
     struct nearcache_job *jobs[PAGE];
+    uint64_t iterations = 0;
     size_t found = PAGE;
 
     for (uint64_t first = 0; found == PAGE; first += PAGE) {
         int outcome = nearcache_queue_list(queue, NEARCACHE_JOB_DELAYED, first, PAGE, jobs, &found);
         if (outcome)
             return outcome;
-        int only = 1;
-
         for (size_t i = 0; i < found; i++) {
-            only = only && nearcache_job_info(jobs[i])->schedule_id != NULL;
+            iterations += nearcache_job_info(jobs[i])->schedule_id != NULL;
             nearcache_job_free(jobs[i]);
         }
-        if (!only)
+        if (iterations < first + found)
             return 0;
     }
-    return 1;
+    return iterations >= delayed;
 }
 
 /* 1, 0, or an error. What a paused queue keeps back does not count. */
@@ -96,7 +98,7 @@ static int is_drained(struct nearcache_queue *queue)
         return 1;
     if (stats.waiting || stats.prioritized)
         return 0;
-    return stats.delayed == 0 ? 1 : only_iterations(queue);
+    return stats.delayed == 0 ? 1 : only_iterations(queue, stats.delayed);
 }
 
 static bool all_drained(const struct work *work)
