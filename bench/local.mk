@@ -12,6 +12,7 @@ BENCHES = \
 	bench/bench_redis_batch \
 	bench/bench_redis_hit \
 	bench/bench_redis_churn \
+	bench/bench_coherence \
 	bench/soak_rss
 
 # Programs of any language that print GOAL and SKIP lines (see bench/README.md); called with the
@@ -105,6 +106,11 @@ bench_bench_redis_churn_SOURCES = bench/bench_redis_churn.c
 bench_bench_redis_churn_CPPFLAGS = $(bench_cppflags)
 bench_bench_redis_churn_LDFLAGS = $(bench_ldflags)
 bench_bench_redis_churn_LDADD = $(bench_ldadd) $(HIREDIS_LIBS)
+
+bench_bench_coherence_SOURCES = bench/bench_coherence.c
+bench_bench_coherence_CPPFLAGS = $(bench_cppflags)
+bench_bench_coherence_LDFLAGS = $(bench_ldflags)
+bench_bench_coherence_LDADD = $(bench_ldadd) $(HIREDIS_LIBS)
 
 bench_soak_rss_SOURCES = bench/soak_rss.c
 bench_soak_rss_CPPFLAGS = $(bench_cppflags)

@@ -75,6 +75,7 @@ libnearcache_core_la_SOURCES += \
 libnearcache_core_la_SOURCES += \
 	src/sync/chain.c src/sync/chain.h \
 	src/sync/clear.c src/sync/clear.h \
+	src/sync/commit.c src/sync/commit.h \
 	src/sync/fetch.c src/sync/fetch.h \
 	src/sync/flight.c src/sync/flight.h \
 	src/sync/invalidate.c src/sync/invalidate.h \

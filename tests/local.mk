@@ -44,6 +44,7 @@ model_tests =
 
 # Criterion programs with a redis-server of their own (tests/lib/redis_server.h).
 redis_tests = \
+	tests/redis/test_coherence_commit \
 	tests/redis/test_queue \
 	tests/redis/test_queue_order \
 	tests/redis/test_queue_schedule \
@@ -94,7 +95,8 @@ tests_libtest_a_SOURCES = \
 	tests/lib/fake_clock.c tests/lib/fake_clock.h \
 	tests/lib/proc.c tests/lib/proc.h \
 	tests/lib/redis_server.c tests/lib/redis_server.h \
-	tests/lib/wait_until.h
+	tests/lib/wait_until.h \
+	tests/redis/coherence.h
 tests_libfuzzmain_a_SOURCES = tests/lib/fuzz_main.c
 
 # The parts of the command, and the library with every internal function.

@@ -2,10 +2,7 @@
 
 #include <string.h>
 
-void nc_chain_init(struct nc_chain *chain)
-{
-    memset(chain, 0, sizeof *chain);
-}
+void nc_chain_init(struct nc_chain *chain) { memset(chain, 0, sizeof *chain); }
 
 void nc_chain_subscribe(struct nc_chain *chain)
 {

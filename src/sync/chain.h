@@ -27,9 +27,9 @@ struct nc_chain {
 };
 
 enum nc_chain_step {
-    NC_CHAIN_FINE,    /* nothing to do */
-    NC_CHAIN_PROVEN,  /* this heartbeat proves everything up to its sending */
-    NC_CHAIN_GAP      /* something was missed: RESUME */
+    NC_CHAIN_FINE,   /* nothing to do */
+    NC_CHAIN_PROVEN, /* this heartbeat proves everything up to its sending */
+    NC_CHAIN_GAP     /* something was missed: RESUME */
 };
 
 enum nc_chain_answer {

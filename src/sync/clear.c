@@ -81,8 +81,8 @@ static int scan_once(struct nc_sync *sync, struct scan *scan, const char *patter
 }
 
 /* The prefix as a glob pattern: what is special is escaped, then a star. */
-static char *make_pattern(const struct nearcache_tier *tier, const char *prefix, size_t prefix_bytes,
-                          size_t *bytes)
+static char *make_pattern(const struct nearcache_tier *tier, const char *prefix,
+                          size_t prefix_bytes, size_t *bytes)
 {
     char *pattern = malloc(2 * (tier->prefix_bytes + prefix_bytes) + 1), *at = pattern;
     if (!pattern)
@@ -105,54 +105,75 @@ static bool is_own_key(const struct nc_sync *sync, const char *key, size_t bytes
            (strlen(sync->key_w) == bytes && memcmp(sync->key_w, key, bytes) == 0);
 }
 
+/* At most one call's worth of the keys found, from *at on. */
+static unsigned take_keys(const struct nc_sync *sync, const struct scan *scan, size_t *at,
+                          struct nc_slice keys[NC_COMMIT_KEYS])
+{
+    unsigned count = 0;
+    while (*at < scan->used && count < NC_COMMIT_KEYS) {
+        size_t bytes;
+        memcpy(&bytes, scan->bytes + *at, sizeof bytes);
+        const char *key = scan->bytes + *at + sizeof bytes;
+        *at += sizeof bytes + bytes;
+        if (!is_own_key(sync, key, bytes))
+            keys[count++] = (struct nc_slice){key, bytes};
+    }
+    return count;
+}
+
+/* Deletes what was not written since the version of the CLEAR. */
+static int sweep_versioned(struct nc_sync *sync, const struct nc_slice *found, unsigned count,
+                           uint64_t version, uint64_t deadline_ns, struct nc_answer *answer,
+                           uint64_t *deleted)
+{
+    char number[24];
+    struct nc_slice keys[NC_COMMIT_KEYS + 2] = {{sync->key_s, strlen(sync->key_s)},
+                                                {sync->key_w, strlen(sync->key_w)}};
+    struct nc_slice arg = {number, (size_t)snprintf(number, sizeof number, "%" PRIu64, version)};
+    memcpy(keys + 2, found, count * sizeof found[0]);
+    int outcome = nc_script_call(&sync->scripts, NC_SCRIPT_SWEEP, keys, count + 2, &arg, 1,
+                                 deadline_ns, answer, NULL, NULL);
+    if (outcome == 0 && (answer->count != 2 || answer->number[0] < 0))
+        outcome = NEARCACHE_EPROTOCOL;
+    if (outcome == 0)
+        *deleted += (uint64_t)answer->number[0];
+    return outcome;
+}
+
+static int sweep_plain(struct nc_sync *sync, const struct nc_slice *found, unsigned count,
+                       uint64_t deadline_ns, struct nc_answer *answer, uint64_t *deleted)
+{
+    struct nc_commit_item items[NC_COMMIT_KEYS];
+    for (unsigned i = 0; i < count; i++)
+        items[i] = (struct nc_commit_item){.redis_key = found[i].data,
+                                           .redis_key_bytes = found[i].bytes,
+                                           .op = NC_COMMIT_DELETE,
+                                           .deadline_ns = deadline_ns};
+    int outcome = nc_commit(sync, NC_SCRIPT_PLAIN, items, count, answer);
+    for (unsigned i = 0; outcome == 0 && i < count; i++) {
+        if (answer->number[i + 2] == 0)
+            return NEARCACHE_ETIMEOUT;
+        ++*deleted;
+    }
+    return outcome;
+}
+
 static int sweep(struct nc_sync *sync, const struct scan *scan, bool versioned, uint64_t version,
                  uint64_t deadline_ns, uint64_t *deleted)
 {
-    char number[24], not_after[24];
-    int number_bytes = snprintf(number, sizeof number, "%" PRIu64, version);
-    int not_after_bytes = snprintf(not_after, sizeof not_after, "%" PRIu64,
-                                   nc_offset_not_after_us(&sync->offset, deadline_ns));
+    struct nc_slice found[NC_COMMIT_KEYS];
+    struct nc_answer answer;
     for (size_t at = 0; at < scan->used;) {
-        struct nc_slice keys[NC_WRITE_KEYS + 2] = {{sync->key_s, strlen(sync->key_s)},
-                                                   {sync->key_w, strlen(sync->key_w)}};
-        struct nc_slice args[4 * NC_WRITE_KEYS] = {{number, (size_t)number_bytes}};
-        unsigned first = versioned ? 2 : 0, k = first, a = versioned ? 1 : 0;
-        for (; at < scan->used && k < first + NC_WRITE_KEYS;) {
-            size_t bytes;
-            memcpy(&bytes, scan->bytes + at, sizeof bytes);
-            const char *key = scan->bytes + at + sizeof bytes;
-            at += sizeof bytes + bytes;
-            if (is_own_key(sync, key, bytes))
-                continue;
-            keys[k++] = (struct nc_slice){key, bytes};
-            if (!versioned) {
-                args[a++] = (struct nc_slice){"d", 1};
-                args[a++] = (struct nc_slice){"", 0};
-                args[a++] = (struct nc_slice){"0", 1};
-                args[a++] = (struct nc_slice){not_after, (size_t)not_after_bytes};
-            }
-        }
-        struct nc_answer answer;
-        if (k == first)
+        unsigned count = take_keys(sync, scan, &at, found);
+        if (count == 0)
             continue;
         int outcome =
-            nc_script_call(&sync->scripts, versioned ? NC_SCRIPT_SWEEP : NC_SCRIPT_PLAIN, keys, k,
-                           args, a, deadline_ns, &answer, NULL, NULL);
+            versioned ? sweep_versioned(sync, found, count, version, deadline_ns, &answer, deleted)
+                      : sweep_plain(sync, found, count, deadline_ns, &answer, deleted);
+        if (outcome == NEARCACHE_EREMOTE && answer.refusal == NC_REFUSAL_UNAVAILABLE)
+            return NEARCACHE_EOFFLINK;
         if (outcome != 0)
-            return outcome == NEARCACHE_EREMOTE && answer.refusal == NC_REFUSAL_UNAVAILABLE
-                       ? NEARCACHE_EOFFLINK
-                       : outcome;
-        if (answer.count < 2)
-            return NEARCACHE_EPROTOCOL;
-        if (versioned) {
-            *deleted += (uint64_t)answer.number[0];
-        } else {
-            for (unsigned i = 2; i < answer.count; i++) {
-                if (answer.number[i] == 0)
-                    return NEARCACHE_ETIMEOUT;
-                ++*deleted;
-            }
-        }
+            return outcome;
     }
     return 0;
 }
@@ -171,7 +192,8 @@ static int take_version(struct nc_sync *sync, const struct nearcache_tier *tier,
         memcpy(whole + tier->prefix_bytes, prefix, prefix_bytes);
     int not_after_bytes = snprintf(not_after, sizeof not_after, "%" PRIu64,
                                    nc_offset_not_after_us(&sync->offset, deadline_ns));
-    struct nc_slice keys[] = {{sync->key_s, strlen(sync->key_s)}, {sync->key_w, strlen(sync->key_w)}};
+    struct nc_slice keys[] = {{sync->key_s, strlen(sync->key_s)},
+                              {sync->key_w, strlen(sync->key_w)}};
     struct nc_slice args[] = {{sync->channel_inv, strlen(sync->channel_inv)},
                               {sync->origin_hex, 16},
                               {whole, tier->prefix_bytes + prefix_bytes},

@@ -18,10 +18,10 @@ struct chunk {
     struct nc_sync *sync;
     struct nc_call *call;
     uint32_t count;
-    uint32_t last_reply;  /* index of EXEC's reply, or of the only one */
+    uint32_t last_reply; /* index of EXEC's reply, or of the only one */
     bool unit, versioned, expires;
-    int outcome;          /* an error reply's meaning */
-    bool whole;           /* the reply was of the right shape so far */
+    int outcome; /* an error reply's meaning */
+    bool whole;  /* the reply was of the right shape so far */
     uint64_t version;
     struct nc_flight *flights[];
 };
@@ -311,11 +311,16 @@ int nc_fetch_stale(struct nc_sync *sync, struct nc_cache_thread *self, const str
         return otherwise;
     switch (nc_cache_find(self, key, true, max_stale_ns, result)) {
     case NC_FOUND_FRESH:
-    case NC_FOUND_OLD: result->source = NEARCACHE_SOURCE_STALE; return 0;
+    case NC_FOUND_OLD:
+        result->source = NEARCACHE_SOURCE_STALE;
+        return 0;
     case NC_FOUND_FRESH_ABSENCE:
     case NC_FOUND_FRESH_VOUCHED:
-    case NC_FOUND_OLD_ABSENCE: result->source = NEARCACHE_SOURCE_STALE; return NEARCACHE_MISS;
-    default: return otherwise;
+    case NC_FOUND_OLD_ABSENCE:
+        result->source = NEARCACHE_SOURCE_STALE;
+        return NEARCACHE_MISS;
+    default:
+        return otherwise;
     }
 }
 
@@ -434,9 +439,8 @@ void nc_fetch(struct nc_sync *sync, struct nc_cache_thread *self, struct nc_want
         arrive(sync, self, wants + at, n, until_ns, calls, call_count);
         for (size_t i = at; i < at + n; i++)
             if (redis_cannot_be_asked(wants[i].outcome))
-                wants[i].outcome =
-                    nc_fetch_stale(sync, self, &wants[i].key, options->max_stale_ns, !soft,
-                                   wants[i].outcome, wants[i].result);
+                wants[i].outcome = nc_fetch_stale(sync, self, &wants[i].key, options->max_stale_ns,
+                                                  !soft, wants[i].outcome, wants[i].result);
     }
 }
 

@@ -31,7 +31,7 @@ struct nc_flight {
     uint64_t sent_io_ns, sent_ns;
     int64_t pttl_ms;
 
-    struct nc_key key; /* its name points into identity */
+    struct nc_key key;        /* its name points into identity */
     unsigned char identity[]; /* tier id, then the name */
 };
 

@@ -17,16 +17,17 @@ static bool key_in_tier(struct nearcache_tier *tier, const char *redis_key, size
     struct nearcache_tier *tier;                                                                   \
     for (uint32_t tier##_i = 0; (tier = nc_cache_tier_at((sync)->cache, tier##_i)); tier##_i++)
 
-void nc_invalidate_observe(struct nc_sync *sync, struct nc_cache_thread *self, const char *redis_key,
-                           size_t bytes, uint64_t version, bool foreign)
+void nc_invalidate_observe(struct nc_sync *sync, struct nc_cache_thread *self,
+                           const char *redis_key, size_t bytes, uint64_t version, bool foreign)
 {
     struct nc_key key;
     EACH_TIER(sync, tier)
-        if (tier->coherence == NEARCACHE_COHERENCE_PUBSUB && key_in_tier(tier, redis_key, bytes, &key)) {
-            nc_cache_observe(self, &key, version);
-            if (foreign)
-                nc_cache_count(self, tier, NC_COUNT_invalidations, 1);
-        }
+    if (tier->coherence == NEARCACHE_COHERENCE_PUBSUB &&
+        key_in_tier(tier, redis_key, bytes, &key)) {
+        nc_cache_observe(self, &key, version);
+        if (foreign)
+            nc_cache_count(self, tier, NC_COUNT_invalidations, 1);
+    }
 }
 
 void nc_invalidate_prefix(struct nc_sync *sync, struct nc_cache_thread *self, const char *prefix,

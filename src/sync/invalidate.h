@@ -6,9 +6,10 @@
 
 #include "sync/sync.h"
 
-/* observe() for a Redis key, in every tier that it may belong to. `foreign`: another process did it. */
-void nc_invalidate_observe(struct nc_sync *sync, struct nc_cache_thread *self, const char *redis_key,
-                           size_t bytes, uint64_t version, bool foreign);
+/* observe() for a Redis key, in every tier that it may belong to. `foreign`: another process did
+ * it. */
+void nc_invalidate_observe(struct nc_sync *sync, struct nc_cache_thread *self,
+                           const char *redis_key, size_t bytes, uint64_t version, bool foreign);
 
 /* A prefix was cleared at a version: what may begin with it is forgotten. */
 void nc_invalidate_prefix(struct nc_sync *sync, struct nc_cache_thread *self, const char *prefix,

@@ -13,10 +13,7 @@ void nc_journal_init(struct nc_journal *journal, struct nc_store *store, uint64_
     journal->entries_most = entries_most;
 }
 
-static size_t identity_bytes(size_t name_bytes)
-{
-    return sizeof(uint32_t) + name_bytes;
-}
+static size_t identity_bytes(size_t name_bytes) { return sizeof(uint32_t) + name_bytes; }
 
 static size_t charge_of(const struct nc_intent *intent)
 {

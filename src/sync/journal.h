@@ -20,11 +20,11 @@ struct nc_intent {
     struct nearcache_tier *tier;
     enum nc_intent_op op;
     uint64_t hash;
-    uint64_t taken_ns;     /* machine's monotonic time of the write */
-    uint64_t ends_ns;      /* when its TTL is over, same clock; NEARCACHE_NONE: never */
+    uint64_t taken_ns;      /* machine's monotonic time of the write */
+    uint64_t ends_ns;       /* when its TTL is over, same clock; NEARCACHE_NONE: never */
     uint64_t not_before_ns; /* a request in doubt may still be applied until then */
-    uint64_t seen;         /* the largest version known here when it was made */
-    uint32_t references;   /* guarded by the journal's lock */
+    uint64_t seen;          /* the largest version known here when it was made */
+    uint32_t references;    /* guarded by the journal's lock */
     size_t name_bytes, value_bytes;
     unsigned char *value; /* behind the identity, in the same block */
     /* What the table is keyed by: the tier's id, then the name. */
@@ -59,7 +59,8 @@ int nc_journal_put(struct nc_journal *journal, const struct nc_key *key, enum nc
 
 /* The pending intent of a key, referenced, or NULL. */
 struct nc_intent *nc_journal_find(struct nc_journal *journal, const struct nc_key *key);
-/* The oldest intent that may be replayed at io_ns, referenced, or NULL; *due_ns: when the next may. */
+/* The oldest intent that may be replayed at io_ns, referenced, or NULL; *due_ns: when the next may.
+ */
 struct nc_intent *nc_journal_ready(struct nc_journal *journal, uint64_t io_ns, uint64_t *due_ns);
 void nc_journal_release(struct nc_journal *journal, struct nc_intent *intent);
 /* Removes the intent if it is still the newest of its key. True: it was. Keeps the reference. */

@@ -93,8 +93,8 @@ static int run(struct loading *l, nearcache_load_fn load, void *arg, struct near
     nc_cache_count(l->self, tier, NC_COUNT_loads, 1);
     struct nc_ticket ticket = nc_cache_ticket(l->key);
     int outcome = load(arg, l->key->name, l->key->name_bytes, &loaded);
-    if (outcome == 0 && (tier->row_bytes ? loaded.bytes != tier->row_bytes
-                                         : loaded.bytes > 0 && !loaded.data))
+    if (outcome == 0 &&
+        (tier->row_bytes ? loaded.bytes != tier->row_bytes : loaded.bytes > 0 && !loaded.data))
         outcome = NEARCACHE_ETYPE;
     if (outcome == 0) {
         l->ttl_ms = loaded.ttl_ms ? loaded.ttl_ms : tier->redis_ttl_ms;
@@ -114,8 +114,7 @@ static int run(struct loading *l, nearcache_load_fn load, void *arg, struct near
 
 int nc_load(struct nc_sync *sync, struct nc_flights *loads, struct nc_cache_thread *self,
             const struct nc_key *key, nearcache_load_fn load, void *arg, uint64_t read_s,
-            const struct nc_fetch_options *options,
-            struct nearcache_result *result)
+            const struct nc_fetch_options *options, struct nearcache_result *result)
 {
     struct loading loading = {sync, self, key, options, read_s, 0};
     bool leads;

@@ -14,8 +14,7 @@
  */
 int nc_load(struct nc_sync *sync, struct nc_flights *loads, struct nc_cache_thread *self,
             const struct nc_key *key, nearcache_load_fn load, void *arg, uint64_t read_s,
-            const struct nc_fetch_options *options,
-            struct nearcache_result *result);
+            const struct nc_fetch_options *options, struct nearcache_result *result);
 
 /*
  * Remembers an absence that a loader vouched for. `read_s` is of the read that found nothing (0:

@@ -10,10 +10,7 @@ void nc_offset_init(struct nc_offset *offset)
     nc_offset_reset(offset);
 }
 
-void nc_offset_deinit(struct nc_offset *offset)
-{
-    pthread_mutex_destroy(&offset->lock);
-}
+void nc_offset_deinit(struct nc_offset *offset) { pthread_mutex_destroy(&offset->lock); }
 
 void nc_offset_reset(struct nc_offset *offset)
 {
@@ -42,10 +39,7 @@ void nc_offset_sample(struct nc_offset *offset, uint64_t sent_ns, uint64_t recei
     pthread_mutex_unlock(&offset->lock);
 }
 
-bool nc_offset_known(const struct nc_offset *offset)
-{
-    return atomic_load(&offset->known);
-}
+bool nc_offset_known(const struct nc_offset *offset) { return atomic_load(&offset->known); }
 
 uint64_t nc_offset_not_after_us(const struct nc_offset *offset, uint64_t io_ns)
 {

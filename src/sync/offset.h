@@ -28,9 +28,9 @@ void nc_offset_deinit(struct nc_offset *offset);
 void nc_offset_reset(struct nc_offset *offset);
 
 /*
- * TIME and s of one reply. Stamps follow the larger of the two, because versions never run backwards
- * when Redis' clock does. `replace`: the old value has proven wrong (a write was called late that
- * was not).
+ * TIME and s of one reply. Stamps follow the larger of the two, because versions never run
+ * backwards when Redis' clock does. `replace`: the old value has proven wrong (a write was called
+ * late that was not).
  */
 void nc_offset_sample(struct nc_offset *offset, uint64_t sent_ns, uint64_t received_ns,
                       uint64_t time_us, uint64_t version, bool replace);

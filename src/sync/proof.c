@@ -35,7 +35,8 @@ void nc_proof_set_state(struct nc_sync *sync, enum nearcache_link state)
     if (old == state)
         return;
     wake_waiters(sync);
-    nc_log_write(sync->log, state == NEARCACHE_LINK_LIVE ? NEARCACHE_LOG_INFO : NEARCACHE_LOG_WARNING,
+    nc_log_write(sync->log,
+                 state == NEARCACHE_LINK_LIVE ? NEARCACHE_LOG_INFO : NEARCACHE_LOG_WARNING,
                  "link %s (was %s)", nearcache_link_name(state), nearcache_link_name(old));
     if (sync->config.on_link)
         sync->config.on_link(sync->config.on_link_arg, state);
@@ -125,6 +126,7 @@ void nc_proof_up(struct nc_sync *sync, uint64_t generation)
         nc_link_fail(sync->link, "subscribing failed");
     else
         forget_tracked(sync, self);
+    nc_scripts_load(&sync->scripts, nc_clock_io_ns() + CALL_NS);
 }
 
 void nc_proof_down(struct nc_sync *sync)
@@ -143,8 +145,10 @@ static void beat(struct nc_sync *sync, uint64_t io_ns)
     char token[24];
     uint64_t sequence = ++proof->beat_sequence;
     int token_bytes = snprintf(token, sizeof token, "%" PRIu64, sequence);
-    struct nc_slice keys[] = {{sync->key_s, strlen(sync->key_s)}, {sync->key_w, strlen(sync->key_w)}};
-    struct nc_slice args[] = {{sync->channel_hb, strlen(sync->channel_hb)}, {token, (size_t)token_bytes}};
+    struct nc_slice keys[] = {{sync->key_s, strlen(sync->key_s)},
+                              {sync->key_w, strlen(sync->key_w)}};
+    struct nc_slice args[] = {{sync->channel_hb, strlen(sync->channel_hb)},
+                              {token, (size_t)token_bytes}};
 
     unsigned slot = sequence % NC_HEARTBEATS;
     proof->beats[slot].sequence = sequence;
@@ -237,10 +241,10 @@ static void judge(struct nc_sync *sync, struct changes *changes, const struct nc
 {
     struct nc_proof *proof = &sync->proof;
     bool began = proof->chain.incarnation != 0;
-    switch (nc_chain_resume(&proof->chain, (uint64_t)answer->number[0],
-                            (uint64_t)answer->number[1], (uint64_t)answer->number[2],
-                            changes->count, proof->same_server)) {
-    case NC_CHAIN_AGAIN: return;
+    switch (nc_chain_resume(&proof->chain, (uint64_t)answer->number[0], (uint64_t)answer->number[1],
+                            (uint64_t)answer->number[2], changes->count, proof->same_server)) {
+    case NC_CHAIN_AGAIN:
+        return;
     case NC_CHAIN_ACCEPTED:
         apply_changes(changes);
         atomic_fetch_add_explicit(&sync->repairs, 1, memory_order_relaxed);
@@ -269,7 +273,8 @@ static void resume(struct nc_sync *sync, struct nc_cache_thread *self)
     struct nc_answer answer;
     char last[24];
     int last_bytes = snprintf(last, sizeof last, "%" PRIu64, proof->chain.last);
-    struct nc_slice keys[] = {{sync->key_s, strlen(sync->key_s)}, {sync->key_w, strlen(sync->key_w)}};
+    struct nc_slice keys[] = {{sync->key_s, strlen(sync->key_s)},
+                              {sync->key_w, strlen(sync->key_w)}};
     struct nc_slice args[] = {{last, (size_t)last_bytes}};
 
     set_proof(sync, 0);
@@ -315,8 +320,11 @@ static void own_heartbeat(struct nc_sync *sync, struct nc_cache_thread *self, co
         set_proof(sync, proof->beats[slot].sent_ns);
         nc_proof_set_state(sync, NEARCACHE_LINK_LIVE);
         break;
-    case NC_CHAIN_GAP: gap(sync, self); break;
-    case NC_CHAIN_FINE: break;
+    case NC_CHAIN_GAP:
+        gap(sync, self);
+        break;
+    case NC_CHAIN_FINE:
+        break;
     }
 }
 
@@ -393,8 +401,10 @@ int nc_proof_wait_live(struct nc_sync *sync, uint64_t deadline_ns)
 int nc_proof_catch_up(struct nc_sync *sync, uint64_t deadline_ns)
 {
     struct nc_answer answer;
-    struct nc_slice keys[] = {{sync->key_s, strlen(sync->key_s)}, {sync->key_w, strlen(sync->key_w)}};
-    struct nc_slice args[] = {{"9007199254740991", 16}}; /* beyond every version: only s is wanted */
+    struct nc_slice keys[] = {{sync->key_s, strlen(sync->key_s)},
+                              {sync->key_w, strlen(sync->key_w)}};
+    struct nc_slice args[] = {
+        {"9007199254740991", 16}}; /* beyond every version: only s is wanted */
     int outcome = nc_script_call(&sync->scripts, NC_SCRIPT_RESUME, keys, 2, args, 1, deadline_ns,
                                  &answer, NULL, NULL);
     if (outcome != 0)

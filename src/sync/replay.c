@@ -34,16 +34,16 @@ static int send_replay(struct nc_sync *sync, const struct replay *replay, uint64
     bool versions = replay->key->tier->coherence != NEARCACHE_COHERENCE_TRACKING;
     int deadline_bytes = snprintf(deadline, sizeof deadline, "%" PRIu64, replay->deadline_us);
     int stamp_bytes = snprintf(stamp, sizeof stamp, "%" PRIu64, replay->stamp);
-    struct nc_slice keys[] = {{sync->key_s, strlen(sync->key_s)},
-                              {sync->key_w, strlen(sync->key_w)},
-                              {redis_key, bytes}};
-    struct nc_slice args[] = {{sync->channel_inv, strlen(sync->channel_inv)},
-                              {sync->origin_hex, 16},
-                              {replay->set ? "s" : "d", 1},
-                              {replay->set ? replay->value : "", replay->set ? replay->value_bytes : 0},
-                              {deadline, (size_t)deadline_bytes},
-                              {stamp, (size_t)stamp_bytes},
-                              {versions ? "p" : "t", 1}};
+    struct nc_slice keys[] = {
+        {sync->key_s, strlen(sync->key_s)}, {sync->key_w, strlen(sync->key_w)}, {redis_key, bytes}};
+    struct nc_slice args[] = {
+        {sync->channel_inv, strlen(sync->channel_inv)},
+        {sync->origin_hex, 16},
+        {replay->set ? "s" : "d", 1},
+        {replay->set ? replay->value : "", replay->set ? replay->value_bytes : 0},
+        {deadline, (size_t)deadline_bytes},
+        {stamp, (size_t)stamp_bytes},
+        {versions ? "p" : "t", 1}};
     int outcome = nc_script_call(&sync->scripts, NC_SCRIPT_REPLAY, keys, 3, args, 7, deadline_ns,
                                  answer, NULL, NULL);
     if (redis_key != small)
@@ -83,7 +83,9 @@ static void settle(struct nc_sync *sync, struct nc_cache_thread *self, struct nc
         nc_cache_count(self, intent->tier, NC_COUNT_journal_dropped, 1);
         tell_refused(sync, intent, NEARCACHE_MISS);
         break;
-    default: nc_cache_count(self, intent->tier, NC_COUNT_journal_replayed, 1); break;
+    default:
+        nc_cache_count(self, intent->tier, NC_COUNT_journal_replayed, 1);
+        break;
     }
 }
 

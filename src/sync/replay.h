@@ -7,8 +7,8 @@
 #include "sync/sync.h"
 
 enum nc_replay {
-    NC_REPLAY_DONE,  /* settled: applied, already so, refused or over */
-    NC_REPLAY_LATER  /* still pending: no link, or somebody else is at it */
+    NC_REPLAY_DONE, /* settled: applied, already so, refused or over */
+    NC_REPLAY_LATER /* still pending: no link, or somebody else is at it */
 };
 
 /*

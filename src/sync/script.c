@@ -14,7 +14,7 @@ static const struct {
     size_t bytes;
     bool common;
 } scripts_text[NC_SCRIPTS] = {
-    [NC_SCRIPT_WRITE] = {nc_lua_write_2, sizeof nc_lua_write_2 - 1, true},
+    [NC_SCRIPT_WRITE] = {nc_lua_write_2, sizeof nc_lua_write_2 - 1, false},
     [NC_SCRIPT_PLAIN] = {nc_lua_plain_0, sizeof nc_lua_plain_0 - 1, false},
     [NC_SCRIPT_REPLAY] = {nc_lua_replay_3, sizeof nc_lua_replay_3 - 1, true},
     [NC_SCRIPT_TOUCH] = {nc_lua_touch_3, sizeof nc_lua_touch_3 - 1, true},
@@ -47,10 +47,11 @@ static bool begins(const char *text, size_t bytes, const char *word)
 
 enum nc_refusal nc_refusal_of(const char *error, size_t bytes)
 {
-    static const char *const unavailable[] = {"READONLY", "NOREPLICAS",  "MISCONF",  "LOADING", "BUSY",
-                                              "MASTERDOWN", "CLUSTERDOWN", "TRYAGAIN", "MOVED", "ASK",
-                                              "NOAUTH"};
-    /* Before 7.0 a script's error is wrapped: "ERR Error running script (...): @user_script:1: X". */
+    static const char *const unavailable[] = {"READONLY", "NOREPLICAS", "MISCONF",     "LOADING",
+                                              "BUSY",     "MASTERDOWN", "CLUSTERDOWN", "TRYAGAIN",
+                                              "MOVED",    "ASK",        "NOAUTH"};
+    /* Before 7.0 a script's error is wrapped: "ERR Error running script (...): @user_script:1: X".
+     */
     static const char wrapper[] = "ERR Error running script";
     if (bytes > sizeof wrapper && memcmp(error, wrapper, sizeof wrapper - 1) == 0) {
         const char *inner = memmem(error, bytes, ": -", 3);
@@ -66,15 +67,6 @@ enum nc_refusal nc_refusal_of(const char *error, size_t bytes)
             return NC_REFUSAL_UNAVAILABLE;
     return NC_REFUSAL_OTHER;
 }
-
-/* Collects the numbers of one reply. */
-struct collector {
-    struct nc_sink sink;
-    struct nc_answer *answer;
-    nc_script_list_fn list;
-    void *list_arg;
-    bool malformed;
-};
 
 static bool number_of(const struct nc_reply_part *part, int64_t *number)
 {
@@ -95,7 +87,7 @@ static bool number_of(const struct nc_reply_part *part, int64_t *number)
 
 static int on_part(struct nc_sink *sink, const struct nc_reply_part *part)
 {
-    struct collector *c = (struct collector *)sink;
+    struct nc_script_run *c = (struct nc_script_run *)sink;
     struct nc_answer *answer = c->answer;
     if (part->type == NC_REPLY_ERROR) {
         size_t n = part->bytes < sizeof answer->error - 1 ? part->bytes : sizeof answer->error - 1;
@@ -122,16 +114,15 @@ static void put_number(struct nc_command *command, unsigned number)
     nc_command_arg(command, text, (size_t)bytes);
 }
 
-static int run(struct nc_scripts *scripts, enum nc_script which, bool by_hash,
-               const struct nc_slice *keys, unsigned key_count, const struct nc_slice *args,
-               unsigned arg_count, uint64_t deadline_ns, struct collector *collector)
+/* A call of the script by its hash or with its text; NULL: out of memory. */
+static struct nc_call *build(struct nc_scripts *scripts, enum nc_script which, bool by_hash,
+                             const struct nc_slice *keys, unsigned key_count,
+                             const struct nc_slice *args, unsigned arg_count)
 {
-    struct nc_answer *answer = collector->answer;
     struct nc_call *call = nc_call_create();
     if (!call)
-        return NEARCACHE_ENOMEM;
+        return NULL;
     struct nc_command *command = nc_call_command(call);
-    memset(answer, 0, offsetof(struct nc_answer, number));
     nc_command_begin(command, 3 + key_count + arg_count);
     if (by_hash) {
         nc_command_arg(command, "EVALSHA", 7);
@@ -146,17 +137,79 @@ static int run(struct nc_scripts *scripts, enum nc_script which, bool by_hash,
         nc_command_arg(command, keys[i].data, keys[i].bytes);
     for (unsigned i = 0; i < arg_count; i++)
         nc_command_arg(command, args[i].data, args[i].bytes);
-    nc_call_expect(call, &collector->sink, NULL, NULL);
+    return call;
+}
+
+void nc_scripts_load(struct nc_scripts *scripts, uint64_t deadline_ns)
+{
+    static const enum nc_script shared[] = {NC_SCRIPT_WRITE, NC_SCRIPT_PLAIN};
+    struct nc_call *call = nc_call_create();
+    if (!call)
+        return;
+    struct nc_command *command = nc_call_command(call);
+    for (unsigned i = 0; i < sizeof shared / sizeof shared[0]; i++) {
+        nc_command_begin(command, 3);
+        nc_command_arg(command, "SCRIPT", 6);
+        nc_command_arg(command, "LOAD", 4);
+        nc_command_arg2(command, nc_lua_common_2, common_bytes(shared[i]),
+                        scripts_text[shared[i]].text, scripts_text[shared[i]].bytes);
+    }
+    nc_link_call(scripts->link, call, NC_CALL_SINGLE, deadline_ns);
+    nc_call_release(call);
+}
+
+static void begin(struct nc_script_run *run, struct nc_answer *answer, nc_script_list_fn list,
+                  void *list_arg, struct nc_call *call)
+{
+    *run = (struct nc_script_run){{on_part}, answer, list, list_arg, false, call};
+    memset(answer, 0, offsetof(struct nc_answer, number));
+}
+
+static int outcome_of(const struct nc_script_run *run, int status)
+{
+    if (status != 0)
+        return status;
+    if (run->answer->error[0])
+        return NEARCACHE_EREMOTE;
+    return run->malformed ? NEARCACHE_EPROTOCOL : 0;
+}
+
+int nc_script_prepare(struct nc_scripts *scripts, enum nc_script which, const struct nc_slice *keys,
+                      unsigned key_count, const struct nc_slice *args, unsigned arg_count,
+                      struct nc_script_run *run, struct nc_answer *answer,
+                      void (*done)(void *arg, int status), void *arg)
+{
+    struct nc_call *call = build(scripts, which, true, keys, key_count, args, arg_count);
+    if (!call)
+        return NEARCACHE_ENOMEM;
+    begin(run, answer, NULL, NULL, call);
+    nc_call_expect(call, &run->sink, done, arg);
+    return 0;
+}
+
+int nc_script_end(struct nc_script_run *run, int status)
+{
+    run->answer->received_ns = nc_clock_io_ns();
+    run->answer->sent = nc_call_was_sent(run->call);
+    return outcome_of(run, status);
+}
+
+static int run_once(struct nc_scripts *scripts, enum nc_script which, bool by_hash,
+                    const struct nc_slice *keys, unsigned key_count, const struct nc_slice *args,
+                    unsigned arg_count, uint64_t deadline_ns, struct nc_script_run *run)
+{
+    struct nc_answer *answer = run->answer;
+    struct nc_call *call = build(scripts, which, by_hash, keys, key_count, args, arg_count);
+    if (!call)
+        return NEARCACHE_ENOMEM;
+    begin(run, answer, run->list, run->list_arg, call);
+    nc_call_expect(call, &run->sink, NULL, NULL);
     answer->sent_ns = nc_clock_io_ns();
     int outcome = nc_link_call(scripts->link, call, NC_CALL_SINGLE, deadline_ns);
     answer->received_ns = nc_clock_io_ns();
     answer->sent = nc_call_was_sent(call);
     nc_call_release(call);
-    if (outcome != 0)
-        return outcome;
-    if (answer->error[0])
-        return NEARCACHE_EREMOTE;
-    return collector->malformed ? NEARCACHE_EPROTOCOL : 0;
+    return outcome_of(run, outcome);
 }
 
 int nc_script_call(struct nc_scripts *scripts, enum nc_script which, const struct nc_slice *keys,
@@ -164,10 +217,11 @@ int nc_script_call(struct nc_scripts *scripts, enum nc_script which, const struc
                    uint64_t deadline_ns, struct nc_answer *answer, nc_script_list_fn list,
                    void *list_arg)
 {
-    struct collector collector = {{on_part}, answer, list, list_arg, false};
-    int outcome = run(scripts, which, true, keys, key_count, args, arg_count, deadline_ns, &collector);
+    struct nc_script_run run = {.answer = answer, .list = list, .list_arg = list_arg};
+    int outcome =
+        run_once(scripts, which, true, keys, key_count, args, arg_count, deadline_ns, &run);
     if (outcome == NEARCACHE_EREMOTE && answer->refusal == NC_REFUSAL_NOSCRIPT)
         outcome =
-            run(scripts, which, false, keys, key_count, args, arg_count, deadline_ns, &collector);
+            run_once(scripts, which, false, keys, key_count, args, arg_count, deadline_ns, &run);
     return outcome;
 }

@@ -39,8 +39,13 @@ struct nc_slice {
  * What an error reply means to the protocol. REFUSED is certain: nothing was done, and this server
  * does not take writes now (READONLY, LOADING, ...), so policies for an absent Redis apply.
  */
-enum nc_refusal { NC_REFUSAL_NONE, NC_REFUSAL_NOSCRIPT, NC_REFUSAL_UNAVAILABLE, NC_REFUSAL_TYPE,
-                  NC_REFUSAL_OTHER };
+enum nc_refusal {
+    NC_REFUSAL_NONE,
+    NC_REFUSAL_NOSCRIPT,
+    NC_REFUSAL_UNAVAILABLE,
+    NC_REFUSAL_TYPE,
+    NC_REFUSAL_OTHER
+};
 
 struct nc_answer {
     enum nc_refusal refusal;
@@ -61,8 +66,22 @@ struct nc_scripts {
     } script[NC_SCRIPTS];
 };
 
+/* A call that is under way; belongs to the caller until `done` has run. */
+struct nc_script_run {
+    struct nc_sink sink;
+    struct nc_answer *answer;
+    void (*list)(void *arg, const char *text, size_t bytes);
+    void *list_arg;
+    bool malformed;
+    struct nc_call *call;
+};
+
 /* Computes the hashes; the texts are part of the library. */
 void nc_scripts_init(struct nc_scripts *scripts, struct nc_link *link);
+
+/* Lets Redis know the texts of the scripts that calls share, so that none of those finds it
+ * missing. Best effort: where it is not allowed, the first call of each brings it. */
+void nc_scripts_load(struct nc_scripts *scripts, uint64_t deadline_ns);
 
 /*
  * Runs a script. 0: *answer holds numbers. NEARCACHE_EREMOTE: an error reply, see answer->refusal.
@@ -74,5 +93,16 @@ int nc_script_call(struct nc_scripts *scripts, enum nc_script which, const struc
                    unsigned key_count, const struct nc_slice *args, unsigned arg_count,
                    uint64_t deadline_ns, struct nc_answer *answer, nc_script_list_fn list,
                    void *list_arg);
+
+/*
+ * The same in steps, by hash only (NOSCRIPT is the caller's to answer): prepare makes run->call, to
+ * be submitted and released by the caller; `done` ends with nc_script_end, whose outcome is as
+ * above. 0 or NEARCACHE_ENOMEM.
+ */
+int nc_script_prepare(struct nc_scripts *scripts, enum nc_script which, const struct nc_slice *keys,
+                      unsigned key_count, const struct nc_slice *args, unsigned arg_count,
+                      struct nc_script_run *run, struct nc_answer *answer,
+                      void (*done)(void *arg, int status), void *arg);
+int nc_script_end(struct nc_script_run *run, int status);
 
 #endif

@@ -22,6 +22,8 @@ void nc_sync_init(struct nc_sync *sync)
     nc_flights_init(&sync->reads);
     nc_flights_init(&sync->loads);
     nc_flights_init(&sync->writes);
+    for (int i = 0; i < 2; i++)
+        nc_commits_init(&sync->commits[i]);
     nc_journal_init(&sync->journal, &sync->cache->store, sync->config.journal_bytes,
                     sync->config.journal_entries);
     nc_offset_init(&sync->offset);
@@ -38,6 +40,8 @@ void nc_sync_deinit(struct nc_sync *sync)
 {
     nc_offset_deinit(&sync->offset);
     nc_journal_deinit(&sync->journal);
+    for (int i = 0; i < 2; i++)
+        nc_commits_deinit(&sync->commits[i]);
     nc_flights_deinit(&sync->writes);
     nc_flights_deinit(&sync->loads);
     nc_flights_deinit(&sync->reads);

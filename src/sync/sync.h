@@ -2,7 +2,8 @@
  * sync/sync: what the files of this folder share: the one struct that joins a cache and a link.
  *
  *     fetch, load       reading through                    (callers' threads)
- *     write, clear      writing through                    (callers' threads)
+ *     write, commit,    writing through                    (callers' threads)
+ *     clear
  *     journal, replay   writes of an outage                (callers' threads; link thread)
  *     invalidate, proof what other processes did, and      (link thread)
  *                       whether we would have heard of it
@@ -15,6 +16,7 @@
 #include "cache/cache.h"
 #include "redis/link.h"
 #include "sync/chain.h"
+#include "sync/commit.h"
 #include "sync/flight.h"
 #include "sync/journal.h"
 #include "sync/offset.h"
@@ -39,7 +41,7 @@ struct nc_sync_config {
 /* The link thread's own: handshake, chain and heartbeats. */
 struct nc_proof {
     struct nc_chain chain;
-    bool up;         /* the link is up; between on_up and on_down */
+    bool up;          /* the link is up; between on_up and on_down */
     bool same_server; /* as the one that chain.last was seen on */
     bool resume_due;
     char server[96]; /* run id and replication id of that server */
@@ -59,13 +61,14 @@ struct nc_sync {
     struct nc_sync_config config;
     struct nc_scripts scripts;
     struct nc_flights reads, loads, writes;
+    struct nc_commits commits[2]; /* without and with versions */
     struct nc_journal journal;
     struct nc_offset offset;
     struct nc_proof proof; /* link thread only */
 
     uint64_t origin; /* random, of this open cache */
     char origin_hex[17];
-    char key_s[80], key_w[80];               /* <ns>:s, <ns>:w */
+    char key_s[80], key_w[80];              /* <ns>:s, <ns>:w */
     char channel_inv[100], channel_hb[120]; /* <ns>:<db>:inv, <ns>:<db>:hb:<origin> */
 
     _Atomic bool track_due; /* the subscription does not track all tiers that want it */
@@ -88,9 +91,9 @@ static inline void nc_sync_saw(struct nc_sync *sync, uint64_t version)
     uint64_t seen = atomic_load_explicit(&sync->seen, memory_order_relaxed);
     /* Relaxed: a stamp that misses a version seen at this very moment by another thread is one
      * that could have been made a moment earlier. */
-    while (seen < version && !atomic_compare_exchange_weak_explicit(
-                                 &sync->seen, &seen, version, memory_order_relaxed,
-                                 memory_order_relaxed))
+    while (seen < version &&
+           !atomic_compare_exchange_weak_explicit(&sync->seen, &seen, version, memory_order_relaxed,
+                                                  memory_order_relaxed))
         ;
 }
 

@@ -130,52 +130,27 @@ struct call {
     unsigned count;
     uint64_t deadline_ns, taken_ns;
     enum nc_script script;
-    void *redis_key[NC_WRITE_KEYS];
-    size_t redis_key_bytes[NC_WRITE_KEYS];
+    void *redis_key[NC_COMMIT_KEYS];
+    size_t redis_key_bytes[NC_COMMIT_KEYS];
 };
 
-static const char op_letter[] = {[NC_WRITE_SET] = 's', [NC_WRITE_DELETE] = 'd',
-                                 [NC_WRITE_INVALIDATE] = 'i'};
-
-/* Sends the items and lays their statuses into `answer`. */
+/* Sends the items; `answer` has a status for each. */
 static int send_items(struct call *call, struct nc_answer *answer)
 {
-    struct nc_sync *sync = call->sync;
-    struct nc_slice keys[NC_WRITE_KEYS + 2], args[4 * NC_WRITE_KEYS + 2];
-    char ttl[NC_WRITE_KEYS][24], not_after[24];
-    unsigned k = 0, a = 0;
-
-    if (call->script == NC_SCRIPT_WRITE) {
-        keys[k++] = (struct nc_slice){sync->key_s, strlen(sync->key_s)};
-        keys[k++] = (struct nc_slice){sync->key_w, strlen(sync->key_w)};
-        args[a++] = (struct nc_slice){sync->channel_inv, strlen(sync->channel_inv)};
-        args[a++] = (struct nc_slice){sync->origin_hex, 16};
-    }
-    int not_after_bytes = snprintf(not_after, sizeof not_after, "%" PRIu64,
-                                   nc_offset_not_after_us(&sync->offset, call->deadline_ns));
+    struct nc_commit_item items[NC_COMMIT_KEYS];
     for (unsigned i = 0; i < call->count; i++) {
         const struct nc_write_item *item = call->items[i];
-        bool set = item->op == NC_WRITE_SET;
-        int ttl_bytes = snprintf(ttl[i], sizeof ttl[i], "%" PRIu64,
-                                 set && item->ttl_ms != NEARCACHE_NONE ? item->ttl_ms : 0);
-        keys[k++] = (struct nc_slice){call->redis_key[i], call->redis_key_bytes[i]};
-        args[a++] = (struct nc_slice){&op_letter[item->op], 1};
-        args[a++] = (struct nc_slice){set ? item->value : "", set ? item->value_bytes : 0};
-        args[a++] = (struct nc_slice){ttl[i], (size_t)ttl_bytes};
-        args[a++] = (struct nc_slice){not_after, (size_t)not_after_bytes};
+        items[i] = (struct nc_commit_item){
+            .redis_key = call->redis_key[i],
+            .redis_key_bytes = call->redis_key_bytes[i],
+            .op = (enum nc_commit_op)item->op,
+            .value = item->value,
+            .value_bytes = item->value_bytes,
+            .ttl_ms = item->ttl_ms == NEARCACHE_NONE ? 0 : item->ttl_ms,
+            .deadline_ns = call->deadline_ns,
+        };
     }
-    return nc_script_call(&sync->scripts, call->script, keys, k, args, a, call->deadline_ns, answer,
-                          NULL, NULL);
-}
-
-static bool answer_is_whole(const struct call *call, const struct nc_answer *answer)
-{
-    if (answer->count != call->count + 2 || answer->number[0] < 0 || answer->number[1] <= 0)
-        return false;
-    for (unsigned i = 0; i < call->count; i++)
-        if (answer->number[i + 2] != 0 && answer->number[i + 2] != 1)
-            return false;
-    return true;
+    return nc_commit(call->sync, call->script, items, call->count, answer);
 }
 
 /* Redis applied it: what is known here moves on (R4). */
@@ -233,8 +208,6 @@ static void run_call(struct call *call)
         int outcome = nc_write_learn_clock(sync, call->deadline_ns);
         if (outcome == 0)
             outcome = send_items(call, &answer);
-        if (outcome == 0 && !answer_is_whole(call, &answer))
-            outcome = NEARCACHE_EPROTOCOL;
         if (outcome != 0) {
             if (outcome == NEARCACHE_EOFFLINK && answer.sent)
                 wait_out_doubt(call);
@@ -302,8 +275,8 @@ static void write_group(struct call *call)
         call->redis_key_bytes[ready] = bytes;
         call->items[ready++] = item;
     }
-    struct nc_write_item *all[NC_WRITE_KEYS];
-    void *buffers[NC_WRITE_KEYS];
+    struct nc_write_item *all[NC_COMMIT_KEYS];
+    void *buffers[NC_COMMIT_KEYS];
     memcpy(all, call->items, ready * sizeof all[0]);
     memcpy(buffers, call->redis_key, ready * sizeof buffers[0]);
     call->count = ready;
@@ -329,14 +302,17 @@ static bool same_key(const struct nc_write_item *a, const struct nc_write_item *
 void nc_write(struct nc_sync *sync, struct nc_cache_thread *self, struct nc_write_item *items,
               size_t count, uint64_t deadline_ns)
 {
-    struct nc_write_item *sorted[NC_WRITE_KEYS], *group[NC_WRITE_KEYS];
-    struct call call = {.sync = sync, .self = self, .items = group, .deadline_ns = deadline_ns,
+    struct nc_write_item *sorted[NC_COMMIT_KEYS], *group[NC_COMMIT_KEYS];
+    struct call call = {.sync = sync,
+                        .self = self,
+                        .items = group,
+                        .deadline_ns = deadline_ns,
                         .taken_ns = nc_clock_io_ns()};
     for (size_t at = 0; at < count;) {
         unsigned picked = 0;
         size_t bytes = 0;
-        for (; at < count && picked < NC_WRITE_KEYS; at++) {
-            if (picked > 0 && bytes + item_bytes(&items[at]) > NC_WRITE_BYTES)
+        for (; at < count && picked < NC_COMMIT_KEYS; at++) {
+            if (picked > 0 && bytes + item_bytes(&items[at]) > NC_COMMIT_BYTES)
                 break;
             bytes += item_bytes(&items[at]);
             sorted[picked++] = &items[at];
@@ -374,9 +350,8 @@ int nc_write_touch(struct nc_sync *sync, struct nc_cache_thread *self, const str
     void *redis_key = nc_sync_redis_key(key, small, &bytes);
     if (!redis_key)
         return NEARCACHE_ENOMEM;
-    struct nc_slice keys[] = {{sync->key_s, strlen(sync->key_s)},
-                              {sync->key_w, strlen(sync->key_w)},
-                              {redis_key, bytes}};
+    struct nc_slice keys[] = {
+        {sync->key_s, strlen(sync->key_s)}, {sync->key_w, strlen(sync->key_w)}, {redis_key, bytes}};
     int ttl_bytes = snprintf(ttl, sizeof ttl, "%" PRIu64, ttl_ms == NEARCACHE_NONE ? 0 : ttl_ms);
     int not_after_bytes = snprintf(not_after, sizeof not_after, "%" PRIu64,
                                    nc_offset_not_after_us(&sync->offset, deadline_ns));
@@ -402,13 +377,16 @@ int nc_write_touch(struct nc_sync *sync, struct nc_cache_thread *self, const str
     case -1:
         nc_cache_drop(self, key, NEARCACHE_CAUSE_INVALIDATED);
         return NEARCACHE_MISS;
-    case 0: return NEARCACHE_ETIMEOUT;
+    case 0:
+        return NEARCACHE_ETIMEOUT;
     case 1:
         /* Shorter is a write: the copy here carries the new version and ends with the key. */
         nc_sync_saw(sync, version);
         if (!nc_cache_touch(self, key, ttl_ns, version))
             nc_cache_observe(self, key, version);
         return 0;
-    default: nc_cache_touch(self, key, ttl_ns, 0); return 0;
+    default:
+        nc_cache_touch(self, key, ttl_ns, 0);
+        return 0;
     }
 }

@@ -11,11 +11,11 @@
 
 #include "sync/sync.h"
 
-enum nc_write_op { NC_WRITE_SET, NC_WRITE_DELETE, NC_WRITE_INVALIDATE };
-
-/* The most keys of one script call, and the most bytes of their names and values together. */
-#define NC_WRITE_KEYS 64
-#define NC_WRITE_BYTES (256 * 1024)
+enum nc_write_op {
+    NC_WRITE_SET = NC_COMMIT_SET,
+    NC_WRITE_DELETE = NC_COMMIT_DELETE,
+    NC_WRITE_INVALIDATE = NC_COMMIT_INVALIDATE
+};
 
 struct nc_write_item {
     size_t index; /* the caller's number of it */
@@ -23,10 +23,10 @@ struct nc_write_item {
     enum nc_write_op op;
     const void *value;
     size_t value_bytes;
-    uint64_t ttl_ms;    /* NEARCACHE_NONE: no expiry */
-    uint64_t read_s;    /* made from a read that saw no value at this version; 0: no such thing */
-    int outcome;        /* as nearcache_set returns */
-    uint64_t version;   /* where it was applied */
+    uint64_t ttl_ms;  /* NEARCACHE_NONE: no expiry */
+    uint64_t read_s;  /* made from a read that saw no value at this version; 0: no such thing */
+    int outcome;      /* as nearcache_set returns */
+    uint64_t version; /* where it was applied */
     struct nc_flight *flight;
     struct nc_ticket ticket;
 };

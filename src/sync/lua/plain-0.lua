@@ -1,22 +1,33 @@
 -- WRITE_T: writes that stop being valid at not_after, for keys whose changes Redis itself tracks.
 -- KEYS  key...
--- ARGV  (op value ttl_ms not_after_us)...      op s: set (ttl_ms 0: no expiry); d: delete
--- Returns {0, TIME in us, status per key}: 1 applied, 0 too late (nothing was done for that key).
-local t = redis.call('TIME')
-local now = t[1] * 1000000 + t[2]
+-- ARGV  the smallest not_after_us; those of each key, divided by blanks ('': all the smallest)
+--       value...
+--       op...    a TTL in ms ('0': no expiry): set; d: delete
+-- Returns {0, TIME in us}: all was applied; else also a status per key: 1 applied, 0 too late
+-- (nothing was done for that key).
+local call = redis.call
+local clock, n = call('TIME'), #KEYS
+local now = clock[1] * 1000000 + clock[2]
+local late
 local answer = {'0', string.format('%.0f', now)}
-for i = 1, #KEYS do
-    local a = 4 * i - 3
-    if now > tonumber(ARGV[a + 3]) then
-        answer[i + 2] = 0
-    else
-        answer[i + 2] = 1
-        if ARGV[a] == 'd' then
-            redis.call('DEL', KEYS[i])
-        elseif ARGV[a + 2] == '0' then
-            redis.call('SET', KEYS[i], ARGV[a + 1])
+if n > 0 and now > tonumber(ARGV[1]) then
+    local i = 0
+    late = {}
+    for limit in string.gmatch(ARGV[2] == '' and string.rep(ARGV[1] .. ' ', n) or ARGV[2], '%d+') do
+        i = i + 1
+        late[i] = now > tonumber(limit)
+        answer[i + 2] = late[i] and 0 or 1
+    end
+end
+for i = 1, n do
+    if not (late and late[i]) then
+        local op = ARGV[2 + n + i]
+        if op == '0' then
+            call('SET', KEYS[i], ARGV[2 + i])
+        elseif op == 'd' then
+            call('DEL', KEYS[i])
         else
-            redis.call('SET', KEYS[i], ARGV[a + 1], 'PX', ARGV[a + 2])
+            call('SET', KEYS[i], ARGV[2 + i], 'PX', op)
         end
     end
 end

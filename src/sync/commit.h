@@ -1,0 +1,56 @@
+/*
+ * sync/commit: writes become script calls, and single writes that come at the same time share one
+ * (group commit): the versions, the message and the round trip are paid once for all of them.
+ *
+ *     no call under way      a write leads at once: a lone writer waits for nobody
+ *     one is under way       later writes gather; when it lands, those it wakes may join as well,
+ *                            then one of the gathered leads
+ *
+ * Each write keeps its own result and its own deadline: who cannot wait any longer leaves, and its
+ * write stays in doubt until then. Thread-safe.
+ */
+#ifndef NC_SYNC_COMMIT_H
+#define NC_SYNC_COMMIT_H
+
+#include "sync/script.h"
+
+#include <pthread.h>
+
+/* The most keys of one script call, and the most bytes of their names and values together. */
+#define NC_COMMIT_KEYS 64
+#define NC_COMMIT_BYTES (256 * 1024)
+
+enum nc_commit_op { NC_COMMIT_SET, NC_COMMIT_DELETE, NC_COMMIT_INVALIDATE };
+
+struct nc_commit_item {
+    const void *redis_key;
+    size_t redis_key_bytes;
+    enum nc_commit_op op;
+    const void *value;
+    size_t value_bytes;
+    uint64_t ttl_ms;      /* 0: no expiry */
+    uint64_t deadline_ns; /* after which Redis must not apply it */
+};
+
+struct nc_group;
+struct nc_sync;
+
+/* The writes of one script. */
+struct nc_commits {
+    pthread_mutex_t lock;
+    struct nc_group *gathering; /* guarded by lock */
+    unsigned flying;            /* guarded by lock: calls under way */
+};
+
+void nc_commits_init(struct nc_commits *commits);
+void nc_commits_deinit(struct nc_commits *commits);
+
+/*
+ * Writes items of different keys as one unit: NC_SCRIPT_WRITE with versions and a message,
+ * NC_SCRIPT_PLAIN without. A single one may share its call with those of other threads. Outcomes
+ * as nc_script_call; answer->number: s, TIME, and for each item 1: applied, 0: too late.
+ */
+int nc_commit(struct nc_sync *sync, enum nc_script script, const struct nc_commit_item *items,
+              unsigned count, struct nc_answer *answer);
+
+#endif
