@@ -55,7 +55,8 @@ redis_tests = \
 fault_tests =
 
 # Plain programs with main(threads, seconds), made for ThreadSanitizer.
-stress_tests =
+stress_tests = \
+	tests/stress/queue_kill
 
 # LLVMFuzzerTestOneInput; without --enable-fuzzing run over tests/fuzz/NAME_corpus. A new one is a
 # line here and tests_fuzz_NAME_fuzzer_LDADD = $(fuzz_ldadd).
