@@ -45,6 +45,8 @@ model_tests =
 # Criterion programs with a redis-server of their own (tests/lib/redis_server.h).
 redis_tests = \
 	tests/redis/test_coherence_commit \
+	tests/redis/test_link \
+	tests/redis/test_link_faults \
 	tests/redis/test_queue \
 	tests/redis/test_queue_order \
 	tests/redis/test_queue_schedule \
@@ -56,7 +58,8 @@ fault_tests =
 
 # Plain programs with main(threads, seconds), made for ThreadSanitizer.
 stress_tests = \
-	tests/stress/queue_kill
+	tests/stress/queue_kill \
+	tests/stress/redis_link
 
 # LLVMFuzzerTestOneInput; without --enable-fuzzing run over tests/fuzz/NAME_corpus. A new one is a
 # line here and tests_fuzz_NAME_fuzzer_LDADD = $(fuzz_ldadd).
@@ -94,6 +97,7 @@ tests_libtest_a_SOURCES = \
 	tests/lib/alloc_fail.c tests/lib/alloc_fail.h \
 	tests/lib/child.c tests/lib/child.h \
 	tests/lib/fake_clock.c tests/lib/fake_clock.h \
+	tests/lib/link_fixture.c tests/lib/link_fixture.h \
 	tests/lib/proc.c tests/lib/proc.h \
 	tests/lib/redis_server.c tests/lib/redis_server.h \
 	tests/lib/wait_until.h \

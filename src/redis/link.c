@@ -38,6 +38,7 @@ struct nc_link {
     int stop_fd, wake_fd;
     uint64_t generation;
     char server[96];
+    const char *why; /* the last attempt to connect failed; static text, NULL: see the outcome */
     _Atomic bool auth_refused;
     _Atomic bool restart;          /* the failure is one by intent */
     _Atomic(const char *) failure; /* why the link is to be torn down; NULL: it is not */
@@ -135,6 +136,7 @@ int nc_link_open(struct nc_link **out, const struct nc_link_config *config)
 struct identity {
     struct nc_sink sink;
     char text[96];
+    bool replica;
 };
 
 /* The value behind `field:` in INFO's text. */
@@ -156,6 +158,8 @@ static int on_info(struct nc_sink *sink, const struct nc_reply_part *part)
     if (part->type == NC_REPLY_BULK) {
         append_field(id, part->str, part->bytes, "run_id:");
         append_field(id, part->str, part->bytes, "master_replid:");
+        if (memmem(part->str, part->bytes, "role:slave", 10))
+            id->replica = true;
     }
     return 0;
 }
@@ -163,7 +167,7 @@ static int on_info(struct nc_sink *sink, const struct nc_reply_part *part)
 static int ask_identity(struct nc_link *link, struct nc_conn *conn, char text[96],
                         uint64_t deadline_ns)
 {
-    struct identity id = {{on_info}, ""};
+    struct identity id = {{on_info}, "", false};
     struct nc_command command;
     static const char *const sections[] = {"server", "replication"};
     nc_command_init(&command);
@@ -175,6 +179,11 @@ static int ask_identity(struct nc_link *link, struct nc_conn *conn, char text[96
     int outcome = nc_conn_round_trip(conn, &command, &id.sink, link->stop_fd, deadline_ns);
     nc_command_deinit(&command);
     memcpy(text, id.text, sizeof id.text);
+    /* It may lag behind and takes no writes. */
+    if (outcome == 0 && id.replica) {
+        link->why = "the server is a replica";
+        outcome = NEARCACHE_EOFFLINK;
+    }
     return outcome;
 }
 
@@ -197,8 +206,10 @@ static int open_conn(struct nc_link *link, struct nc_conn *conn, bool first, uin
         outcome = ask_identity(link, conn, server, deadline_ns);
     if (outcome == 0 && first)
         memcpy(link->server, server, sizeof server);
-    else if (outcome == 0 && strcmp(server, link->server) != 0)
+    else if (outcome == 0 && strcmp(server, link->server) != 0) {
+        link->why = "its connections reach different servers";
         outcome = NEARCACHE_EOFFLINK;
+    }
     return outcome;
 }
 
@@ -213,6 +224,7 @@ static int open_all(struct nc_link *link)
 {
     uint64_t deadline_ns = nc_clock_io_ns() + CONNECT_NS;
     int outcome = 0;
+    link->why = NULL;
     if (link->config.subscriber)
         outcome = open_conn(link, &link->subscriber.conn, true, deadline_ns);
     for (unsigned i = 0; outcome == 0 && i <= link->singles; i++)
@@ -318,7 +330,7 @@ static void *run(void *arg)
                 nc_backoff_reset(&link->backoff);
         } else if (outcome != NEARCACHE_ECLOSED && link->backoff.failures < 3) {
             nc_log_write(config->log, NEARCACHE_LOG_WARNING, "cannot connect to Redis: %s",
-                         nc_error_text(outcome));
+                         link->why ? link->why : nc_error_text(outcome));
         }
         if (config->on_down)
             config->on_down(config->arg, link->generation);

@@ -16,27 +16,32 @@ static void die(const char *what)
     abort();
 }
 
-struct nc_link *link_to(const char *socket_path, uint32_t connections,
-                        const struct nc_link_config *config)
+struct nc_link *link_with(const struct nearcache_redis *redis, const struct nc_link_config *config)
 {
     static const struct nc_log silent;
-    struct nearcache_redis redis = NEARCACHE_REDIS_INIT;
     struct nc_redis_settings *settings;
     struct nc_link_config own = {.breaker_expiries = UINT64_MAX};
     struct nc_link *link;
-    redis.unix_path = socket_path;
-    redis.connections = connections;
     if (config)
         own = *config;
     if (!own.log)
         own.log = &silent;
-    if (nc_redis_settings_create(&settings, &redis, own.log) != 0)
+    if (nc_redis_settings_create(&settings, redis, own.log) != 0)
         die("settings");
     own.settings = settings;
     if (nc_link_open(&link, &own) != 0 || nc_link_start(link) != 0)
         die("link");
     nc_redis_settings_destroy(settings);
     return link;
+}
+
+struct nc_link *link_to(const char *socket_path, uint32_t connections,
+                        const struct nc_link_config *config)
+{
+    struct nearcache_redis redis = NEARCACHE_REDIS_INIT;
+    redis.unix_path = socket_path;
+    redis.connections = connections;
+    return link_with(&redis, config);
 }
 
 bool link_wait_up(struct nc_link *link, unsigned within_ms)

@@ -10,6 +10,8 @@
 /* A link with defaults to a unix socket; `config` may be NULL. Aborts when it cannot. */
 struct nc_link *link_to(const char *socket_path, uint32_t connections,
                         const struct nc_link_config *config);
+/* The same for any way to reach Redis. */
+struct nc_link *link_with(const struct nearcache_redis *redis, const struct nc_link_config *config);
 /* Waits until a PING is answered over it. False: not within the time. */
 bool link_wait_up(struct nc_link *link, unsigned within_ms);
 
