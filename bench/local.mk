@@ -12,6 +12,7 @@ BENCHES = \
 	bench/bench_redis_batch \
 	bench/bench_redis_hit \
 	bench/bench_redis_churn \
+	bench/bench_queue \
 	bench/bench_coherence \
 	bench/soak_rss
 
@@ -22,7 +23,8 @@ bench_extra =
 bench_tools = bench/report bench/machine
 EXTRA_PROGRAMS += $(BENCHES) $(bench_tools)
 EXTRA_LTLIBRARIES = bench/libbench.la bench/libstores.la
-EXTRA_DIST += bench/README.md bench/goals.txt bench/goals.awk bench/run bench/ioredis_get.cjs
+EXTRA_DIST += bench/README.md bench/goals.txt bench/goals.awk bench/run bench/ioredis_get.cjs \
+	bench/bullmq_queue.cjs
 
 bench_cppflags = -I$(top_srcdir)/bench $(AM_CPPFLAGS)
 
@@ -112,6 +114,11 @@ bench_bench_coherence_CPPFLAGS = $(bench_cppflags)
 bench_bench_coherence_LDFLAGS = $(bench_ldflags)
 bench_bench_coherence_LDADD = $(bench_ldadd) $(HIREDIS_LIBS)
 
+bench_bench_queue_SOURCES = bench/bench_queue.c
+bench_bench_queue_CPPFLAGS = $(bench_cppflags)
+bench_bench_queue_LDFLAGS = $(bench_ldflags)
+bench_bench_queue_LDADD = $(bench_ldadd) $(HIREDIS_LIBS)
+
 bench_soak_rss_SOURCES = bench/soak_rss.c
 bench_soak_rss_CPPFLAGS = $(bench_cppflags)
 bench_soak_rss_LDFLAGS = $(bench_ldflags)
@@ -126,7 +133,7 @@ bench_machine_CPPFLAGS = $(bench_cppflags)
 bench_machine_LDADD = bench/libbench.la -lm
 
 # Variables of the caller: QUICK=1 (a look), TRACES=DIR (the open traces), NODE_MODULES=DIR (with
-# ioredis), ONLY="bench_hit bench_evict" (some of them), BENCH_OUT=DIR (results; default bench/out).
+# ioredis and bullmq; default what the interop tests installed), ONLY="bench_hit bench_evict" (some of them), BENCH_OUT=DIR (results; default bench/out).
 bench_run = NEARCACHE=$(abs_builddir)/nearcache NODE_MODULES='$(NODE_MODULES)' TRACES='$(TRACES)' \
 	QUICK='$(QUICK)' ONLY='$(ONLY)' BENCH_OUT='$(BENCH_OUT)' SCRIPTS='$(bench_extra)' \
 	AWK='$(AWK)' $(SHELL) $(top_srcdir)/bench/run
