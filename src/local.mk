@@ -35,7 +35,7 @@ libnearcache_core_la_SOURCES += \
 # memory: the bytes of entries, delayed free.
 libnearcache_core_la_SOURCES += \
 	src/memory/arena.c src/memory/arena.h \
-	src/memory/entry.h \
+	src/memory/entry.c src/memory/entry.h \
 	src/memory/epoch.c src/memory/epoch.h \
 	src/memory/pages.c src/memory/pages.h
 

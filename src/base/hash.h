@@ -1,11 +1,12 @@
 /*
  * base/hash: the seeded hash of a key, and the only place that says which bits decide what.
  *
- *     63 ........ 40 | 39 ........ 16 | 15 ........ 0
+ *     63 ........ 32 | 31 ........ 16 | 15 ........ 0
  *       shard (top)     bucket of the     tag
  *                       shard's index
  *
- * Invalidation buckets (tickets) take the bits from 16 up too: they are per cache, not per shard.
+ * An index of more than 65536 buckets takes bits of the tag too, which then tells a little less.
+ * Invalidation buckets (tickets) take the bits from the top: they are per cache, not per shard.
  */
 #ifndef NC_BASE_HASH_H
 #define NC_BASE_HASH_H
@@ -26,11 +27,6 @@ void nc_hash_hex128(const void *data, size_t bytes, char out[33]);
 static inline uint32_t nc_hash_shard(uint64_t hash, unsigned shard_bits)
 {
     return shard_bits ? (uint32_t)(hash >> (64 - shard_bits)) : 0;
-}
-
-static inline uint32_t nc_hash_slot(uint64_t hash)
-{
-    return (uint32_t)(hash >> 16);
 }
 
 /* Never 0: 0 means an empty slot. */

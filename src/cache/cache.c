@@ -9,7 +9,7 @@
 
 static struct nearcache_tier *tier_of(struct nc_cache *cache, const struct nc_entry *entry)
 {
-    return nc_cache_tier_at(cache, entry->tier);
+    return nc_cache_tier_at(cache, nc_entry_tier(entry));
 }
 
 static void on_removal(void *arg, struct nc_entry *entry, enum nearcache_cause cause)
@@ -40,7 +40,7 @@ static void on_removal(void *arg, struct nc_entry *entry, enum nearcache_cause c
 static bool is_dead(void *arg, const struct nc_entry *entry)
 {
     struct nearcache_tier *tier = tier_of(arg, entry);
-    return atomic_load_explicit(&tier->epoch, memory_order_relaxed) != entry->epoch;
+    return !nc_entry_is_of(entry, atomic_load_explicit(&tier->epoch, memory_order_relaxed));
 }
 
 /* Enough buckets that two keys seldom share one, and a 64th of the budget at most. */
@@ -296,7 +296,7 @@ enum nc_found nc_cache_find(struct nc_cache_thread *self, const struct nc_key *k
     struct nc_shard *shard = nc_store_shard(&cache->store, key->hash);
     struct nc_entry *entry =
         nc_index_find(&shard->index, key->hash, tier->id, key->name, key->name_bytes);
-    if (entry && entry->epoch == epoch) {
+    if (entry && entry->tier_epoch == nc_entry_tier_epoch(tier->id, epoch)) {
         uint64_t now_ns = nc_clock_now_ns(&cache->clock);
         nc_tick now = nc_tick_of(now_ns);
         bool absent = nc_entry_is(entry, NC_ENTRY_NEGATIVE);
@@ -316,10 +316,15 @@ enum nc_found nc_cache_find(struct nc_cache_thread *self, const struct nc_key *k
         else if (stale)
             found = absent ? NC_FOUND_OLD_ABSENCE : NC_FOUND_OLD;
         if (found != NC_FOUND_NOTHING) {
-            put_times(result, entry, now_ns);
+            struct nc_pin pin = {entry, 0};
             if (!absent)
-                put_result(result, nc_epoch_pin(&self->reader, entry));
-            nc_partition_hit(tier->partition, entry);
+                pin = nc_epoch_pin(&cache->store.epoch, &self->reader, entry);
+            put_times(result, entry, now_ns);
+            if (__builtin_expect(!pin.entry, 0))
+                found = NC_FOUND_NOTHING; /* no memory to note the pin with */
+            else if (!absent)
+                put_result(result, pin);
+            nc_partition_hit(tier->partition, key->hash, entry);
         }
     }
     nc_epoch_leave(&self->reader);
@@ -340,12 +345,16 @@ uint64_t nc_cache_stale_age_ns(const struct nearcache_tier *tier, const struct n
     return age_ns;
 }
 
-void nc_cache_hold(struct nc_cache_thread *self, struct nearcache_tier *tier,
-                   struct nc_entry *entry, struct nearcache_result *result)
+int nc_cache_hold(struct nc_cache_thread *self, struct nearcache_tier *tier,
+                  struct nc_entry *entry, struct nearcache_result *result)
 {
     struct nc_cache *cache = tier->cache;
+    struct nc_pin pin = nc_epoch_pin_again(&cache->store.epoch, &self->reader, entry);
+    if (!pin.entry)
+        return NEARCACHE_ENOMEM;
     put_times(result, entry, nc_clock_now_ns(&cache->clock));
-    put_result(result, nc_epoch_pin(&self->reader, entry));
+    put_result(result, pin);
+    return 0;
 }
 
 struct nc_entry *nc_cache_held_entry(const struct nearcache_result *result)
@@ -386,16 +395,16 @@ struct nc_ticket nc_cache_ticket(const struct nc_key *key)
 struct nc_entry *nc_cache_entry_create(struct nc_cache_thread *self, const struct nc_key *key,
                                        size_t value_bytes, bool absent)
 {
-    (void)self;
+    struct nc_store *store = &key->tier->cache->store;
     uint8_t flags = (uint8_t)((absent ? NC_ENTRY_NEGATIVE : 0) |
                               (key->tier->row_bytes ? NC_ENTRY_ALIGNED : 0));
-    return nc_entry_create(key->hash, key->tier->id, key->name, key->name_bytes, value_bytes, flags);
+    return nc_entry_create(&store->arena, nc_epoch_heap(&store->epoch, &self->reader), key->hash,
+                           key->tier->id, key->name, key->name_bytes, value_bytes, flags);
 }
 
-void nc_cache_entry_destroy(struct nc_cache_thread *self, struct nc_entry *entry)
+void nc_cache_entry_destroy(struct nearcache_tier *tier, struct nc_entry *entry)
 {
-    (void)self;
-    nc_entry_destroy(entry);
+    nc_entry_destroy(&tier->cache->store.arena, entry);
 }
 
 void nc_cache_entry_times(struct nc_cache_thread *self, const struct nc_key *key,
@@ -407,7 +416,7 @@ void nc_cache_entry_times(struct nc_cache_thread *self, const struct nc_key *key
     ttl_ns = nc_tier_local_ttl_ns(key->tier, ttl_ns, nc_hash_step(&self->random));
     /* Rounded down: what is over is over by the reader's coarser clock too. */
     atomic_store_explicit(&entry->expiry_tick, nc_tick_of(now_ns + ttl_ns), memory_order_relaxed);
-    atomic_fetch_or_explicit(&entry->flags, NC_ENTRY_EXPIRES, memory_order_relaxed);
+    nc_entry_set(entry, NC_ENTRY_EXPIRES);
 }
 
 void nc_cache_orphan(struct nc_cache_thread *self, struct nearcache_tier *tier,
@@ -426,9 +435,9 @@ int nc_cache_copy(struct nc_cache_thread *self, const struct nc_key *key, const 
     if (value_bytes)
         memcpy(nc_entry_value(entry), value, value_bytes);
     entry->birth_tick = nc_tick_of(nc_clock_now_ns(&key->tier->cache->clock));
-    nc_cache_hold(self, key->tier, entry, result);
+    int outcome = nc_cache_hold(self, key->tier, entry, result);
     nc_cache_orphan(self, key->tier, entry);
-    return 0;
+    return outcome;
 }
 
 /* R3, R4: whether what was read or written may still be kept. */
@@ -457,15 +466,16 @@ bool nc_cache_fill(struct nc_cache_thread *self, const struct nc_key *key,
     struct nc_shard *shard = nc_store_shard(store, key->hash);
     struct nc_removed removed = {NULL, NULL};
     bool raced = false, kept = false;
-    entry->epoch = ticket->epoch;
+    entry->tier_epoch = nc_entry_tier_epoch(tier->id, ticket->epoch);
     nc_shard_lock(shard);
-    if (!may_keep_locked(key, ticket, entry->version)) {
+    if (!may_keep_locked(key, ticket, nc_entry_version(entry))) {
         raced = true;
     } else {
         struct nc_entry *old =
             nc_shard_find_locked(shard, key->hash, tier->id, key->name, key->name_bytes);
         /* An insert never replaces an entry of a higher version. */
-        if (old && old->epoch == entry->epoch && old->version > entry->version)
+        if (old && old->tier_epoch == entry->tier_epoch &&
+            nc_entry_version(old) > nc_entry_version(entry))
             raced = true;
         else
             kept = nc_shard_insert_locked(shard, entry, &removed);
@@ -499,7 +509,7 @@ void nc_cache_observe(struct nc_cache_thread *self, const struct nc_key *key, ui
     atomic_fetch_add_explicit(&bucket->changes, 1, memory_order_release);
     struct nc_entry *entry =
         nc_shard_find_locked(shard, key->hash, tier->id, key->name, key->name_bytes);
-    if (entry && entry->version < version)
+    if (entry && nc_entry_version(entry) < version)
         nc_shard_remove_locked(shard, entry, NEARCACHE_CAUSE_INVALIDATED, &removed);
     nc_shard_unlock(shard);
     nc_store_settle(&cache->store, &removed);
@@ -529,7 +539,7 @@ static struct nc_entry *live_locked(struct nc_shard *shard, const struct nc_key 
     struct nearcache_tier *tier = key->tier;
     struct nc_entry *entry =
         nc_shard_find_locked(shard, key->hash, tier->id, key->name, key->name_bytes);
-    if (entry && entry->epoch == atomic_load_explicit(&tier->epoch, memory_order_acquire) &&
+    if (entry && nc_entry_is_of(entry, atomic_load_explicit(&tier->epoch, memory_order_acquire)) &&
         !nc_entry_is(entry, NC_ENTRY_NEGATIVE))
         return entry;
     return NULL;
@@ -552,7 +562,7 @@ bool nc_cache_expire(struct nc_cache_thread *self, const struct nc_key *key)
     struct nc_entry *entry = live_locked(shard, key);
     bool here = entry && !is_over(entry, now);
     if (here)
-        atomic_fetch_or_explicit(&entry->flags, NC_ENTRY_OLD, memory_order_relaxed);
+        nc_entry_set(entry, NC_ENTRY_OLD);
     nc_shard_unlock(shard);
     return here;
 }
@@ -571,19 +581,18 @@ bool nc_cache_touch(struct nc_cache_thread *self, const struct nc_key *key, uint
     bool here = entry && !is_over(entry, nc_tick_of(now_ns));
     if (here) {
         if (ttl_ns == NEARCACHE_NONE) {
-            atomic_fetch_and_explicit(&entry->flags, (uint8_t)~NC_ENTRY_EXPIRES,
-                                      memory_order_relaxed);
+            nc_entry_clear(entry, NC_ENTRY_EXPIRES);
         } else {
             ttl_ns = nc_tier_local_ttl_ns(tier, ttl_ns, nc_hash_step(&self->random));
             atomic_store_explicit(&entry->expiry_tick, nc_tick_of(now_ns + ttl_ns),
                                   memory_order_relaxed);
-            atomic_fetch_or_explicit(&entry->flags, NC_ENTRY_EXPIRES, memory_order_relaxed);
+            nc_entry_set(entry, NC_ENTRY_EXPIRES);
         }
         if (version) {
             struct nc_bucket *bucket = bucket_of(cache, key->hash);
             bucket->epoch = atomic_load_explicit(&cache->link_epoch, memory_order_acquire);
             bucket->version = version > bucket->version ? version : bucket->version;
-            entry->version = version;
+            nc_entry_set_version(entry, version);
         }
     }
     nc_shard_unlock(shard);
@@ -614,7 +623,7 @@ struct prefix {
 static bool has_prefix(void *arg, const struct nc_entry *entry)
 {
     const struct prefix *prefix = arg;
-    return entry->tier == prefix->tier->id && entry->name_bytes >= prefix->count &&
+    return nc_entry_tier(entry) == prefix->tier->id && entry->name_bytes >= prefix->count &&
            memcmp(entry->name, prefix->bytes, prefix->count) == 0;
 }
 

@@ -144,9 +144,10 @@ enum nc_found nc_cache_find(struct nc_cache_thread *self, const struct nc_key *k
 uint64_t nc_cache_stale_age_ns(const struct nearcache_tier *tier, const struct nc_entry *entry,
                                uint64_t now_ns);
 
-/* Pins an entry that is reachable (own, or pinned by another) into the result. */
-void nc_cache_hold(struct nc_cache_thread *self, struct nearcache_tier *tier,
-                   struct nc_entry *entry, struct nearcache_result *result);
+/* Pins an entry that is reachable (own, or pinned by another) into the result. 0, or
+ * NEARCACHE_ENOMEM: it is not pinned. */
+int nc_cache_hold(struct nc_cache_thread *self, struct nearcache_tier *tier,
+                  struct nc_entry *entry, struct nearcache_result *result);
 
 struct nc_ticket nc_cache_ticket(const struct nc_key *key);
 
@@ -161,7 +162,7 @@ void nc_cache_entry_times(struct nc_cache_thread *self, const struct nc_key *key
                           struct nc_entry *entry, uint64_t now_ns, uint64_t ttl_ns);
 
 /* Destroys a private entry that nobody holds. */
-void nc_cache_entry_destroy(struct nc_cache_thread *self, struct nc_entry *entry);
+void nc_cache_entry_destroy(struct nearcache_tier *tier, struct nc_entry *entry);
 /* A private entry that is not to be cached: it lives as long as the pins that were taken of it. */
 void nc_cache_orphan(struct nc_cache_thread *self, struct nearcache_tier *tier,
                      struct nc_entry *entry);

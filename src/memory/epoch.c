@@ -1,150 +1,362 @@
 #include "memory/epoch.h"
 
+#include "base/hash.h"
+#include "base/table.h"
+
+#include <linux/membarrier.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/syscall.h>
+#include <unistd.h>
 
-/* One call frees at most this many entries, so that no writer pays for a heap of them. */
-#define FREE_MOST 32
+/* Every so many retired entries at most twice as many are freed. */
+#define CALLS_BETWEEN 8
+#define FREED_AT_ONCE (2 * CALLS_BETWEEN)
+/* What maintenance frees of one thread's limbo while it holds its lock. */
+#define MAINTAINED_AT_ONCE 256
+/* Looking through the slots is repeated while pins move, but not for ever. */
+#define LOOKS_MOST 16
 
-void nc_epoch_init(struct nc_epoch *epoch, struct nc_threads *threads)
+/* Pins of one entry that found no slot. */
+struct nc_overflow {
+    UT_hash_handle hh;
+    struct nc_epoch *epoch;
+    struct nc_entry *entry;
+    uint64_t pins;
+};
+
+static bool register_expedited(void)
+{
+    long commands = syscall(SYS_membarrier, MEMBARRIER_CMD_QUERY, 0, 0);
+    return commands > 0 && (commands & MEMBARRIER_CMD_PRIVATE_EXPEDITED) &&
+           syscall(SYS_membarrier, MEMBARRIER_CMD_REGISTER_PRIVATE_EXPEDITED, 0, 0) == 0;
+}
+
+void nc_epoch_init(struct nc_epoch *epoch, struct nc_threads *threads, struct nc_arena *arena,
+                   uint64_t batch_bytes, enum nc_barriers barriers)
 {
     memset(epoch, 0, sizeof *epoch);
     atomic_init(&epoch->now, 1);
     epoch->threads = threads;
-    pthread_mutex_init(&epoch->lock, NULL);
+    epoch->arena = arena;
+    epoch->batch_bytes = batch_bytes;
+    epoch->expedited = barriers == NC_BARRIERS_BEST && register_expedited();
 }
 
-static bool in_a_slot(struct nc_epoch *epoch, const struct nc_entry *entry)
+bool nc_epoch_deinit(struct nc_epoch *epoch) { return nc_epoch_pinned(epoch) == 0; }
+
+/* ---- pins ---- */
+
+static unsigned hash_of(const struct nc_entry *entry)
 {
-    for (struct nc_thread *t = nc_threads_first(epoch->threads); t; t = t->next) {
-        struct nc_reader *reader = (struct nc_reader *)t;
-        for (int i = 0; i < NC_PIN_SLOTS; i++)
-            /* Acquire pairs with the release in nc_epoch_unpin: the holder's reads come before. */
-            if (atomic_load_explicit(&reader->slots[i], memory_order_acquire) == entry)
-                return true;
+    return (unsigned)(((uint64_t)(uintptr_t)entry >> 6) * UINT64_C(0x9e3779b97f4a7c15) >> 32);
+}
+
+static struct nc_overflow *find_overflow_locked(struct nc_epoch *epoch,
+                                                const struct nc_entry *entry)
+{
+    struct nc_overflow *found = NULL;
+    HASH_FIND_BYHASHVALUE(hh, epoch->overflow, &entry, sizeof entry, hash_of(entry), found);
+    return found;
+}
+
+static struct nc_overflow *create_overflow_locked(struct nc_epoch *epoch, struct nc_entry *entry)
+{
+    struct nc_overflow *overflow = calloc(1, sizeof *overflow);
+    if (!overflow)
+        return NULL;
+    overflow->epoch = epoch;
+    overflow->entry = entry;
+    HASH_ADD_BYHASHVALUE(hh, epoch->overflow, entry, sizeof overflow->entry, hash_of(entry),
+                         overflow);
+    if (!overflow->hh.tbl) {
+        free(overflow);
+        return NULL;
     }
-    return false;
+    return overflow;
 }
 
-static bool is_pinned(struct nc_epoch *epoch, struct nc_entry *entry)
+static struct nc_pin pin_in_table(struct nc_epoch *epoch, struct nc_entry *entry)
 {
-    return atomic_load_explicit(&entry->pins, memory_order_acquire) > 0 || in_a_slot(epoch, entry);
-}
-
-/* Moves the epoch on if every reader inside has seen the present one. */
-static void advance_locked(struct nc_epoch *epoch)
-{
-    uint64_t now = atomic_load_explicit(&epoch->now, memory_order_relaxed);
-    for (struct nc_thread *t = nc_threads_first(epoch->threads); t; t = t->next) {
-        uint64_t seen = atomic_load_explicit(&((struct nc_reader *)t)->epoch, memory_order_acquire);
-        if (seen != 0 && seen != now)
-            return;
+    nc_lock_take(&epoch->overflow_lock);
+    struct nc_overflow *overflow = find_overflow_locked(epoch, entry);
+    if (!overflow)
+        overflow = create_overflow_locked(epoch, entry);
+    if (overflow) {
+        overflow->pins++;
+        atomic_fetch_add_explicit(&epoch->overflow_pins, 1, memory_order_relaxed);
     }
-    atomic_store_explicit(&epoch->now, now + 1, memory_order_release);
+    nc_lock_drop(&epoch->overflow_lock);
+    return (struct nc_pin){overflow ? entry : NULL, (uintptr_t)overflow | 1};
 }
 
-static void push_locked(struct nc_epoch *epoch, struct nc_entry *entry)
+static void unpin_in_table(struct nc_overflow *overflow)
 {
-    entry->newer = NULL;
-    if (epoch->newest)
-        epoch->newest->newer = entry;
-    else
-        epoch->oldest = entry;
-    epoch->newest = entry;
-    epoch->retired_bytes += entry->charge;
-}
-
-static void reclaim_locked(struct nc_epoch *epoch)
-{
-    uint64_t now = atomic_load_explicit(&epoch->now, memory_order_relaxed);
-    for (int i = 0; i < FREE_MOST && epoch->oldest && epoch->oldest->retired_at + 2 <= now; i++) {
-        struct nc_entry *entry = epoch->oldest;
-        epoch->oldest = entry->newer;
-        if (!epoch->oldest)
-            epoch->newest = NULL;
-        epoch->retired_bytes -= entry->charge;
-        if (is_pinned(epoch, entry)) {
-            entry->retired_at = now; /* look again later */
-            push_locked(epoch, entry);
-        } else {
-            free(entry);
-        }
+    struct nc_epoch *epoch = overflow->epoch;
+    nc_lock_take(&epoch->overflow_lock);
+    if (--overflow->pins == 0) {
+        HASH_DEL(epoch->overflow, overflow);
+        free(overflow);
     }
+    /* Release pairs with the acquire in is_in_table. */
+    atomic_fetch_sub_explicit(&epoch->overflow_pins, 1, memory_order_release);
+    nc_lock_drop(&epoch->overflow_lock);
 }
 
-void nc_epoch_retire(struct nc_epoch *epoch, struct nc_entry *entry)
-{
-    /* After the unlinking, before the stamp: pairs with the fence in nc_epoch_enter. */
-    atomic_thread_fence(memory_order_seq_cst);
-    pthread_mutex_lock(&epoch->lock);
-    entry->retired_at = atomic_load_explicit(&epoch->now, memory_order_relaxed);
-    push_locked(epoch, entry);
-    advance_locked(epoch);
-    reclaim_locked(epoch);
-    pthread_mutex_unlock(&epoch->lock);
-}
-
-bool nc_epoch_reclaim(struct nc_epoch *epoch)
-{
-    pthread_mutex_lock(&epoch->lock);
-    advance_locked(epoch);
-    reclaim_locked(epoch);
-    bool more = epoch->oldest && epoch->oldest->retired_at + 2 <= atomic_load(&epoch->now);
-    pthread_mutex_unlock(&epoch->lock);
-    return more;
-}
-
-struct nc_pin nc_epoch_pin(struct nc_reader *reader, struct nc_entry *entry)
+struct nc_pin nc_epoch_pin(struct nc_epoch *epoch, struct nc_reader *reader, struct nc_entry *entry)
 {
     for (uint32_t i = 0; i < NC_PIN_SLOTS; i++) {
         uint32_t at = (reader->next_slot + i) % NC_PIN_SLOTS;
         _Atomic(struct nc_entry *) *slot = &reader->slots[at];
-        /* Acquire pairs with another thread's release of the slot. */
-        if (atomic_load_explicit(slot, memory_order_acquire) == NULL) {
+        /* Relaxed: only this thread fills it; nothing is read through what another has cleared. */
+        if (atomic_load_explicit(slot, memory_order_relaxed) == NULL) {
             reader->next_slot = at;
-            /* Release: with the leaving (also a release) the reclaimer sees it after the grace. */
+            /* Release: with the leaving (also a release) whoever frees sees it after the grace. */
             atomic_store_explicit(slot, entry, memory_order_release);
             return (struct nc_pin){entry, (uintptr_t)slot};
         }
     }
-    atomic_fetch_add_explicit(&entry->pins, 1, memory_order_relaxed);
-    atomic_fetch_add_explicit(&reader->counted, 1, memory_order_relaxed);
-    return (struct nc_pin){entry, (uintptr_t)reader | 1};
+    return pin_in_table(epoch, entry);
+}
+
+struct nc_pin nc_epoch_pin_again(struct nc_epoch *epoch, struct nc_reader *reader,
+                                 struct nc_entry *entry)
+{
+    struct nc_pin pin = nc_epoch_pin(epoch, reader, entry);
+    /* The other pin ends after this: who looks through the slots, finding neither, sees that the
+     * number has changed and looks again. */
+    atomic_fetch_add_explicit(&epoch->transfers, 1, memory_order_acq_rel);
+    return pin;
 }
 
 void nc_epoch_unpin(struct nc_pin pin)
 {
     /* Release: this holder's reads end before the entry may be freed. */
-    if ((pin.where & 1) == 0) {
+    if ((pin.where & 1) == 0)
         atomic_store_explicit((_Atomic(struct nc_entry *) *)pin.where, NULL, memory_order_release);
-    } else {
-        struct nc_reader *reader = (struct nc_reader *)(pin.where - 1);
-        atomic_fetch_sub_explicit(&pin.entry->pins, 1, memory_order_release);
-        atomic_fetch_sub_explicit(&reader->counted, 1, memory_order_release);
-    }
+    else
+        unpin_in_table((struct nc_overflow *)(pin.where - 1));
 }
 
 uint64_t nc_epoch_pinned(struct nc_epoch *epoch)
 {
-    uint64_t count = 0;
-    for (struct nc_thread *t = nc_threads_first(epoch->threads); t; t = t->next) {
-        struct nc_reader *reader = (struct nc_reader *)t;
+    uint64_t count = atomic_load_explicit(&epoch->overflow_pins, memory_order_acquire);
+    for (struct nc_thread *t = nc_threads_first(epoch->threads); t; t = t->next)
         for (int i = 0; i < NC_PIN_SLOTS; i++)
-            count += atomic_load_explicit(&reader->slots[i], memory_order_acquire) != NULL;
-        count += (uint64_t)atomic_load_explicit(&reader->counted, memory_order_acquire);
-    }
+            count += atomic_load_explicit(&((struct nc_reader *)t)->slots[i],
+                                          memory_order_acquire) != NULL;
     return count;
 }
 
-bool nc_epoch_deinit(struct nc_epoch *epoch)
+/* ---- who is pinned ---- */
+
+static bool is_in_filter(const struct nc_limbo *limbo, const struct nc_entry *entry)
 {
-    if (nc_epoch_pinned(epoch) > 0)
+    unsigned bit = hash_of(entry) % (NC_PIN_FILTER_WORDS * 64);
+    return limbo->filter[bit / 64] >> (bit % 64) & 1;
+}
+
+/* Takes down all slots; after the grace period of what is to be freed. */
+static void fill_filter(struct nc_epoch *epoch, struct nc_limbo *limbo)
+{
+    uint64_t before, after = atomic_load_explicit(&epoch->transfers, memory_order_acquire);
+    int looks = 0;
+    do {
+        before = after;
+        memset(limbo->filter, 0, sizeof limbo->filter);
+        for (struct nc_thread *t = nc_threads_first(epoch->threads); t; t = t->next)
+            for (int i = 0; i < NC_PIN_SLOTS; i++) {
+                /* Acquire pairs with the release in nc_epoch_unpin: the holder's reads come
+                 * before, and so does the transfer to another pin. */
+                struct nc_entry *entry =
+                    atomic_load_explicit(&((struct nc_reader *)t)->slots[i], memory_order_acquire);
+                unsigned bit = hash_of(entry) % (NC_PIN_FILTER_WORDS * 64);
+                if (entry)
+                    limbo->filter[bit / 64] |= UINT64_C(1) << (bit % 64);
+            }
+        after = atomic_load_explicit(&epoch->transfers, memory_order_acquire);
+    } while (before != after && ++looks < LOOKS_MOST);
+    limbo->unsure = before != after;
+    limbo->transfers = after;
+}
+
+/* The filter does not tell two addresses of one bit apart. */
+static bool is_in_a_slot(struct nc_epoch *epoch, const struct nc_entry *entry)
+{
+    for (struct nc_thread *t = nc_threads_first(epoch->threads); t; t = t->next)
+        for (int i = 0; i < NC_PIN_SLOTS; i++)
+            if (atomic_load_explicit(&((struct nc_reader *)t)->slots[i], memory_order_acquire) ==
+                entry)
+                return true;
+    return false;
+}
+
+static bool is_in_table(struct nc_epoch *epoch, const struct nc_entry *entry)
+{
+    /* Acquire pairs with the release in unpin_in_table: a transfer to a slot comes before. */
+    if (atomic_load_explicit(&epoch->overflow_pins, memory_order_acquire) == 0)
         return false;
-    while (epoch->oldest) {
-        struct nc_entry *entry = epoch->oldest;
-        epoch->oldest = entry->newer;
-        free(entry);
+    nc_lock_take(&epoch->overflow_lock);
+    bool found = find_overflow_locked(epoch, entry) != NULL;
+    nc_lock_drop(&epoch->overflow_lock);
+    return found;
+}
+
+static bool is_pinned(struct nc_epoch *epoch, const struct nc_limbo *limbo,
+                      const struct nc_entry *entry)
+{
+    if (limbo->unsure || (is_in_filter(limbo, entry) && is_in_a_slot(epoch, entry)) ||
+        is_in_table(epoch, entry))
+        return true;
+    /* A pin may have moved from where was not yet looked to where was looked before. Acquire pairs
+     * with nc_epoch_pin_again. */
+    return atomic_load_explicit(&epoch->transfers, memory_order_acquire) != limbo->transfers;
+}
+
+/* ---- batches ---- */
+
+static void append(struct nc_batch *batch, struct nc_entry *entry, uint64_t bytes)
+{
+    entry->newer = 0;
+    if (batch->last)
+        nc_entry_set_newer(batch->last, entry);
+    else
+        batch->first = entry;
+    batch->last = entry;
+    batch->bytes += bytes;
+}
+
+static void append_all(struct nc_batch *batch, struct nc_batch *other)
+{
+    if (!other->first)
+        return;
+    if (batch->last)
+        nc_entry_set_newer(batch->last, other->first);
+    else
+        batch->first = other->first;
+    batch->last = other->last;
+    batch->bytes += other->bytes;
+    *other = (struct nc_batch){NULL, NULL, 0, 0};
+}
+
+void nc_epoch_barrier(struct nc_epoch *epoch)
+{
+    if (!epoch->expedited || syscall(SYS_membarrier, MEMBARRIER_CMD_PRIVATE_EXPEDITED, 0, 0) != 0)
+        atomic_thread_fence(memory_order_seq_cst);
+}
+
+/* Moves the epoch on if every reader inside has seen the present one. */
+static void advance(struct nc_epoch *epoch)
+{
+    uint64_t now = atomic_load_explicit(&epoch->now, memory_order_acquire);
+    /* Between loading the epoch and looking at the readers: whoever took this epoch as a stamp did
+     * so before, and after his barrier, so his readers are seen here. */
+    atomic_thread_fence(memory_order_seq_cst);
+    for (struct nc_thread *t = nc_threads_first(epoch->threads); t; t = t->next) {
+        /* Acquire pairs with the releases of entering and leaving. */
+        uint64_t seen = atomic_load_explicit(&((struct nc_reader *)t)->epoch, memory_order_acquire);
+        if (seen != 0 && seen != now)
+            return;
     }
-    pthread_mutex_destroy(&epoch->lock);
-    return true;
+    /* Release pairs with the acquire in nc_epoch_has_passed. Lost to another: he moved it on. */
+    atomic_compare_exchange_strong_explicit(&epoch->now, &now, now + 1, memory_order_acq_rel,
+                                            memory_order_relaxed);
+}
+
+/* Gives what is fresh its stamp. With no room in the ring it goes to the newest: waits longer. */
+static void close_batch(struct nc_epoch *epoch, struct nc_limbo *limbo)
+{
+    nc_epoch_barrier(epoch);
+    uint64_t stamp = atomic_load_explicit(&epoch->now, memory_order_relaxed);
+    if (limbo->count < NC_EPOCH_WAITING)
+        limbo->count++;
+    struct nc_batch *batch = &limbo->waiting[(limbo->begin + limbo->count - 1) % NC_EPOCH_WAITING];
+    append_all(batch, &limbo->fresh);
+    batch->stamp = stamp;
+    advance(epoch);
+}
+
+/* What was pinned the last time is looked at again with every batch that becomes ready. */
+static void make_ready(struct nc_epoch *epoch, struct nc_limbo *limbo)
+{
+    append_all(&limbo->ready, &limbo->held);
+    while (limbo->count > 0 && nc_epoch_has_passed(epoch, limbo->waiting[limbo->begin].stamp)) {
+        append_all(&limbo->ready, &limbo->waiting[limbo->begin]);
+        limbo->begin = (limbo->begin + 1) % NC_EPOCH_WAITING;
+        limbo->count--;
+    }
+    if (limbo->ready.first)
+        fill_filter(epoch, limbo);
+}
+
+/* Frees up to `most` entries of what is ready. */
+static void free_some(struct nc_epoch *epoch, struct nc_limbo *limbo, uint32_t most)
+{
+    void *blocks[NC_FREE_MOST];
+    size_t n = 0;
+    if (limbo->ready.first &&
+        atomic_load_explicit(&epoch->transfers, memory_order_acquire) != limbo->transfers)
+        fill_filter(epoch, limbo);
+    for (uint32_t i = 0; i < most && limbo->ready.first; i++) {
+        struct nc_entry *entry = limbo->ready.first;
+        uint64_t bytes = nc_entry_charge(entry);
+        limbo->ready.first = nc_entry_newer(entry);
+        if (limbo->ready.first)
+            __builtin_prefetch(limbo->ready.first);
+        else
+            limbo->ready.last = NULL;
+        limbo->ready.bytes -= bytes;
+        if (is_pinned(epoch, limbo, entry)) {
+            append(&limbo->held, entry, bytes);
+            continue;
+        }
+        blocks[n++] = entry;
+        if (n == NC_FREE_MOST) {
+            nc_arena_free_many(epoch->arena, blocks, n);
+            n = 0;
+        }
+    }
+    nc_arena_free_many(epoch->arena, blocks, n);
+}
+
+void nc_epoch_retire(struct nc_epoch *epoch, struct nc_entry *entry)
+{
+    struct nc_reader *reader = nc_threads_self(epoch->threads);
+    struct nc_limbo *limbo = reader ? &reader->limbo : &epoch->limbo;
+    nc_lock_take(&limbo->lock);
+    append(&limbo->fresh, entry, nc_entry_charge(entry));
+    if (limbo->fresh.bytes >= epoch->batch_bytes) {
+        close_batch(epoch, limbo);
+        if (!limbo->ready.first)
+            make_ready(epoch, limbo);
+        limbo->calls = CALLS_BETWEEN; /* large entries fill batches faster than calls come */
+    }
+    if (++limbo->calls >= CALLS_BETWEEN) {
+        limbo->calls = 0;
+        free_some(epoch, limbo, FREED_AT_ONCE);
+    }
+    nc_lock_drop(&limbo->lock);
+}
+
+static bool reclaim_limbo(struct nc_epoch *epoch, struct nc_limbo *limbo)
+{
+    nc_lock_take(&limbo->lock);
+    if (limbo->fresh.first)
+        close_batch(epoch, limbo);
+    else if (limbo->count > 0)
+        advance(epoch);
+    if (!limbo->ready.first)
+        make_ready(epoch, limbo);
+    free_some(epoch, limbo, MAINTAINED_AT_ONCE);
+    bool more = limbo->ready.first || limbo->count > 0;
+    nc_lock_drop(&limbo->lock);
+    return more;
+}
+
+bool nc_epoch_reclaim(struct nc_epoch *epoch)
+{
+    bool more = reclaim_limbo(epoch, &epoch->limbo);
+    for (struct nc_thread *t = nc_threads_first(epoch->threads); t; t = t->next)
+        more |= reclaim_limbo(epoch, &((struct nc_reader *)t)->limbo);
+    return more;
 }

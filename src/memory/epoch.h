@@ -2,72 +2,140 @@
  * memory/epoch: delayed free: what a reader sees stays valid until it leaves, what it has pinned
  * until it is released.
  *
- * A reader enters by publishing the epoch that it sees and leaves by publishing 0; a retired entry
- * is freed two epochs later, when nobody who could have seen it is inside. A pin is the address of
- * the entry in a slot of the reader's own thread, stored before leaving, so that pinning writes no
- * line that others read; who frees looks through the slots. When a thread's slots are full a count
- * in the entry serves. Thread-safe.
+ * A reader enters by publishing the epoch that it sees and leaves by publishing 0. Who unlinks an
+ * entry retires it into the limbo of his own thread, where batches wait:
+ *
+ *     fresh --(barrier, stamp)--> waiting --(two epochs later)--> ready --> free
+ *                                                                   `--> held (pinned: later)
+ *
+ * A batch is closed when it has batch_bytes, and a call frees few entries at a time, so that no
+ * writer pays for a heap of them. A pin is the address of the entry in a slot of the reader's own
+ * thread, stored before leaving, so that pinning writes no line that others read; who frees looks
+ * through the slots after the grace period. When a thread's slots are full a table serves.
+ *
+ * The barrier between unlinking and stamping pairs with one between publishing and reading. Where
+ * the kernel has MEMBARRIER_CMD_PRIVATE_EXPEDITED the reader's half costs nothing and the other is
+ * that system call, once a batch; elsewhere both are fences. Thread-safe.
  */
 #ifndef NC_MEMORY_EPOCH_H
 #define NC_MEMORY_EPOCH_H
 
+#include "base/lock.h"
 #include "base/thread.h"
 #include "memory/entry.h"
 
 #define NC_PIN_SLOTS 62
+#define NC_EPOCH_WAITING 4
+#define NC_PIN_FILTER_WORDS 64
+
+/* Entries linked by `newer`, in the order in which they were retired. */
+struct nc_batch {
+    struct nc_entry *first, *last;
+    uint64_t bytes;
+    uint64_t stamp;
+};
+
+/* Guarded by its lock, which but for maintenance only its own thread takes. */
+struct nc_limbo {
+    _Alignas(64) struct nc_lock lock;
+    uint32_t calls;        /* since something was freed last */
+    uint32_t begin, count; /* of waiting, a ring */
+    bool unsure;           /* the filter could not be made: all of ready count as pinned */
+    struct nc_batch fresh, ready, held;
+    struct nc_batch waiting[NC_EPOCH_WAITING];
+    uint64_t transfers;                   /* of the epoch's when the filter was made */
+    uint64_t filter[NC_PIN_FILTER_WORDS]; /* a bit for each address pinned then */
+};
 
 /* A thread's part of it; what a record of the registry begins with. */
 struct nc_reader {
     struct nc_thread base;
     _Alignas(64) _Atomic uint64_t epoch; /* 0: outside */
     uint32_t next_slot;                  /* own thread only: where to look for a free one */
-    _Atomic int64_t counted;             /* pins of this thread that found no slot */
+    uint32_t heap;                       /* own thread only: 1 + its heap of the arena */
     _Atomic(struct nc_entry *) slots[NC_PIN_SLOTS];
+    struct nc_limbo limbo;
 };
+
+struct nc_overflow;
 
 struct nc_epoch {
     _Alignas(64) _Atomic uint64_t now; /* begins at 1 */
+    bool expedited;                    /* membarrier serves; constant */
     struct nc_threads *threads;
-    _Alignas(64) pthread_mutex_t lock; /* of what follows */
-    struct nc_entry *oldest, *newest;  /* retired, by retired_at */
-    uint64_t retired_bytes;
+    struct nc_arena *arena;
+    uint64_t batch_bytes;
+    _Atomic uint32_t heaps;     /* the next thread's heap */
+    _Atomic uint64_t transfers; /* pins taken of what another pin holds */
+    struct nc_limbo limbo;      /* of threads without a record */
+    struct nc_lock overflow_lock;
+    struct nc_overflow *overflow; /* pins that found no slot, by entry */
+    _Atomic uint64_t overflow_pins;
 };
 
-/* A pin: the address of its slot, or that of the reader plus 1 where the entry's count holds it. */
+/* A pin: the address of its slot, or that of its place in the table plus 1. */
 struct nc_pin {
-    struct nc_entry *entry;
+    struct nc_entry *entry; /* NULL: out of memory */
     uintptr_t where;
 };
 
-void nc_epoch_init(struct nc_epoch *epoch, struct nc_threads *threads);
-/* False: something is pinned; nothing that is pinned was freed. */
+enum nc_barriers { NC_BARRIERS_BEST, NC_BARRIERS_FENCES };
+
+void nc_epoch_init(struct nc_epoch *epoch, struct nc_threads *threads, struct nc_arena *arena,
+                   uint64_t batch_bytes, enum nc_barriers barriers);
+/* False: something is pinned. True: nothing is; the arena may go, and takes what waits with it. */
 bool nc_epoch_deinit(struct nc_epoch *epoch);
 
 static inline void nc_epoch_enter(struct nc_epoch *epoch, struct nc_reader *reader)
 {
-    uint64_t now = atomic_load_explicit(&epoch->now, memory_order_relaxed);
-    atomic_store_explicit(&reader->epoch, now, memory_order_relaxed);
-    /* The store must be visible before anything is read from the index: pairs with the fence in
-     * nc_epoch_retire. Without it the reclaimer could miss a reader that already holds a pointer. */
-    atomic_thread_fence(memory_order_seq_cst);
+    uint64_t now = atomic_load_explicit(&epoch->now, memory_order_acquire);
+    /* Release: what was read in an earlier stay comes before, for who sees this epoch instead of
+     * the 0 between. */
+    atomic_store_explicit(&reader->epoch, now, memory_order_release);
+    /* The store must be visible before anything is read from the index: pairs with nc_epoch_barrier
+     * of who unlinks. Without it he could miss a reader that already holds a pointer. */
+    if (epoch->expedited)
+        atomic_signal_fence(memory_order_seq_cst);
+    else
+        atomic_thread_fence(memory_order_seq_cst);
 }
 
 static inline void nc_epoch_leave(struct nc_reader *reader)
 {
-    /* Release pairs with the acquire in reclaim: reads and pins come before. */
+    /* Release pairs with the acquire of advancing: reads and pins come before. */
     atomic_store_explicit(&reader->epoch, 0, memory_order_release);
 }
 
-/* Pins an entry that cannot be freed now: inside the epoch, private, or pinned by another. */
-struct nc_pin nc_epoch_pin(struct nc_reader *reader, struct nc_entry *entry);
+/* After unlinking, before loading the epoch for a stamp: every reader from now on is seen, or sees
+ * that it was unlinked. */
+void nc_epoch_barrier(struct nc_epoch *epoch);
+/* What was unlinked before `stamp` was taken is seen by nobody who has not pinned it. */
+static inline bool nc_epoch_has_passed(struct nc_epoch *epoch, uint64_t stamp)
+{
+    /* Acquire pairs with the release of advancing: the readers' last reads come before. */
+    return atomic_load_explicit(&epoch->now, memory_order_acquire) >= stamp + 2;
+}
+
+/* Pins an entry inside the epoch in which it was found, or a private one. */
+struct nc_pin nc_epoch_pin(struct nc_epoch *epoch, struct nc_reader *reader,
+                           struct nc_entry *entry);
+/* Pins an entry that another pin holds until this has returned. */
+struct nc_pin nc_epoch_pin_again(struct nc_epoch *epoch, struct nc_reader *reader,
+                                 struct nc_entry *entry);
 /* Any thread. */
 void nc_epoch_unpin(struct nc_pin pin);
 uint64_t nc_epoch_pinned(struct nc_epoch *epoch);
 
-/* Frees what may be freed by now; a bounded amount. True: there is more. */
-bool nc_epoch_reclaim(struct nc_epoch *epoch);
-
 /* An unlinked entry, freed when nobody can see it any more. */
 void nc_epoch_retire(struct nc_epoch *epoch, struct nc_entry *entry);
+/* Frees what may be freed by now, of all threads; a bounded amount. True: there is more. */
+bool nc_epoch_reclaim(struct nc_epoch *epoch);
+
+static inline uint32_t nc_epoch_heap(struct nc_epoch *epoch, struct nc_reader *reader)
+{
+    if (__builtin_expect(reader->heap == 0, 0))
+        reader->heap = 1 + atomic_fetch_add_explicit(&epoch->heaps, 1, memory_order_relaxed) % 64;
+    return reader->heap - 1;
+}
 
 #endif

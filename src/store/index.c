@@ -2,37 +2,41 @@
 
 #include "nearcache.h"
 
-#include <stdlib.h>
 #include <string.h>
 
-#define POINTER_MASK ((UINT64_C(1) << 48) - 1)
+/* Of 20 words, so many may be taken before it grows. */
+#define FULL_OF_20 17
+/* While growing, how many buckets ahead their entries are fetched. */
+#define AHEAD 4
 
-static size_t table_bytes(uint32_t buckets)
+size_t nc_index_table_bytes(const struct nc_index_table *table)
 {
-    return sizeof(struct nc_index_table) + (size_t)buckets * 64;
+    return nc_arena_block_bytes(sizeof *table + (size_t)table->buckets * 64);
 }
 
-static struct nc_index_table *create_table(uint32_t buckets)
+static struct nc_index_table *create_table(struct nc_arena *arena, uint32_t buckets)
 {
-    struct nc_index_table *table = aligned_alloc(64, table_bytes(buckets));
+    size_t bytes = sizeof(struct nc_index_table) + (size_t)buckets * 64;
+    struct nc_index_table *table = nc_arena_alloc(arena, 0, bytes);
     if (table) {
-        memset(table, 0, table_bytes(buckets));
-        table->mask = buckets - 1;
+        memset(table, 0, bytes);
+        table->buckets = buckets;
     }
     return table;
 }
 
-int nc_index_init(struct nc_index *index, uint32_t buckets)
+int nc_index_init(struct nc_index *index, struct nc_arena *arena, uint32_t buckets)
 {
-    struct nc_index_table *table = create_table(buckets);
+    struct nc_index_table *table = create_table(arena, buckets);
     atomic_init(&index->table, table);
     index->used = 0;
     return table ? 0 : NEARCACHE_ENOMEM;
 }
 
-void nc_index_deinit(struct nc_index *index)
+static struct nc_index_table *table_of(const struct nc_index *index)
 {
-    free(atomic_load(&index->table));
+    /* Relaxed: the lock holder's; only he changes it. */
+    return atomic_load_explicit(&((struct nc_index *)index)->table, memory_order_relaxed);
 }
 
 static uint64_t word_of(const struct nc_entry *entry)
@@ -40,78 +44,63 @@ static uint64_t word_of(const struct nc_entry *entry)
     return (uint64_t)nc_hash_tag(entry->hash) << 48 | (uint64_t)(uintptr_t)entry;
 }
 
-static struct nc_entry *entry_of(uint64_t word)
+static _Atomic uint64_t *in_bucket(struct nc_index_table *table, uint32_t at, uint64_t word)
 {
-    return (struct nc_entry *)(uintptr_t)(word & POINTER_MASK);
+    for (int i = 0; i < NC_BUCKET_WORDS; i++)
+        if (atomic_load_explicit(&table->words[at][i], memory_order_relaxed) == word)
+            return &table->words[at][i];
+    return NULL;
 }
 
-/* The tag alone must tell the other bucket, so that either leads to the other. */
-static uint32_t bucket_of(const struct nc_index_table *table, uint64_t hash, int which)
+/* Where `word` stands among the places of `hash`; 0 finds an empty one. */
+static _Atomic uint64_t *place(struct nc_index_table *table, uint32_t hash, uint64_t word)
 {
-    uint32_t first = nc_hash_slot(hash);
-    return (which ? first ^ (nc_hash_tag(hash) * UINT32_C(0x5bd1e995)) : first) & table->mask;
+    uint32_t at = nc_index_first(table->buckets, hash);
+    _Atomic uint64_t *found = in_bucket(table, at, word);
+    if (found)
+        return found;
+    return in_bucket(table, nc_index_other(table->buckets, at, nc_hash_tag(hash)), word);
 }
 
-struct nc_entry *nc_index_find(const struct nc_index *index, uint64_t hash, uint32_t tier,
-                               const void *name, size_t name_bytes)
+/* A full bucket: somebody who can moves to his other one, which his tag tells. The copy is there
+ * before the original is overwritten, so a reader who looks there afterwards finds him; one who
+ * had looked there already may miss him, which is legal in a cache. */
+static _Atomic uint64_t *kick_from(struct nc_index_table *table, uint32_t at, unsigned depth)
 {
-    /* Acquire pairs with the release of growing: the table's words are filled. */
-    struct nc_index_table *table =
-        atomic_load_explicit(&((struct nc_index *)index)->table, memory_order_acquire);
-    uint16_t tag = nc_hash_tag(hash);
-    for (int which = 0; which < 2; which++) {
-        _Atomic uint64_t *words = table->words[bucket_of(table, hash, which)];
+    for (unsigned level = 0; level <= depth; level++)
         for (int i = 0; i < NC_BUCKET_WORDS; i++) {
-            /* Acquire pairs with the release of insertion: the entry's bytes are complete. */
-            uint64_t word = atomic_load_explicit(&words[i], memory_order_acquire);
-            if ((uint16_t)(word >> 48) != tag)
+            uint64_t word = atomic_load_explicit(&table->words[at][i], memory_order_relaxed);
+            uint32_t other = nc_index_other(table->buckets, at, (uint16_t)(word >> 48));
+            if (other == at)
                 continue;
-            struct nc_entry *entry = entry_of(word);
-            if (entry->hash == hash && entry->tier == tier && entry->name_bytes == name_bytes &&
-                memcmp(entry->name, name, name_bytes) == 0)
-                return entry;
+            _Atomic uint64_t *to = in_bucket(table, other, 0);
+            if (!to && level > 0)
+                to = kick_from(table, other, level - 1);
+            if (!to)
+                continue;
+            atomic_store_explicit(to, word, memory_order_release);
+            return &table->words[at][i];
         }
-    }
     return NULL;
 }
 
-static _Atomic uint64_t *place(struct nc_index_table *table, uint64_t hash, uint64_t word)
+static _Atomic uint64_t *make_place(struct nc_index_table *table, uint32_t hash)
 {
-    for (int which = 0; which < 2; which++) {
-        _Atomic uint64_t *words = table->words[bucket_of(table, hash, which)];
-        for (int i = 0; i < NC_BUCKET_WORDS; i++)
-            if (atomic_load_explicit(&words[i], memory_order_relaxed) == word)
-                return &words[i];
-    }
-    return NULL;
-}
-
-/* Both buckets are full: somebody who can moves to his other one. The copy is there before the
- * original is overwritten, so a reader finds him throughout. */
-static _Atomic uint64_t *kick(struct nc_index_table *table, uint64_t hash)
-{
-    for (int which = 0; which < 2; which++) {
-        _Atomic uint64_t *words = table->words[bucket_of(table, hash, which)];
-        for (int i = 0; i < NC_BUCKET_WORDS; i++) {
-            uint64_t word = atomic_load_explicit(&words[i], memory_order_relaxed);
-            _Atomic uint64_t *other = place(table, entry_of(word)->hash, 0);
-            if (!other)
-                continue;
-            atomic_store_explicit(other, word, memory_order_release);
-            return &words[i];
-        }
-    }
-    return NULL;
+    _Atomic uint64_t *word = place(table, hash, 0);
+    uint32_t at = nc_index_first(table->buckets, hash);
+    if (!word)
+        word = kick_from(table, at, 0);
+    if (!word)
+        word = kick_from(table, nc_index_other(table->buckets, at, nc_hash_tag(hash)), 1);
+    return word;
 }
 
 bool nc_index_insert(struct nc_index *index, struct nc_entry *entry)
 {
-    struct nc_index_table *table = atomic_load_explicit(&index->table, memory_order_relaxed);
-    _Atomic uint64_t *word = place(table, entry->hash, 0);
-    if (!word)
-        word = kick(table, entry->hash);
+    _Atomic uint64_t *word = make_place(table_of(index), entry->hash);
     if (!word)
         return false;
+    /* Release pairs with the acquire of finding: the entry's bytes come first. */
     atomic_store_explicit(word, word_of(entry), memory_order_release);
     index->used++;
     return true;
@@ -119,71 +108,82 @@ bool nc_index_insert(struct nc_index *index, struct nc_entry *entry)
 
 void nc_index_replace(struct nc_index *index, struct nc_entry *old, struct nc_entry *entry)
 {
-    struct nc_index_table *table = atomic_load_explicit(&index->table, memory_order_relaxed);
-    atomic_store_explicit(place(table, old->hash, word_of(old)), word_of(entry),
+    atomic_store_explicit(place(table_of(index), old->hash, word_of(old)), word_of(entry),
                           memory_order_release);
 }
 
 void nc_index_remove(struct nc_index *index, struct nc_entry *entry)
 {
-    struct nc_index_table *table = atomic_load_explicit(&index->table, memory_order_relaxed);
-    atomic_store_explicit(place(table, entry->hash, word_of(entry)), 0, memory_order_relaxed);
+    /* Relaxed: whoever still finds the entry is in an epoch that keeps it. */
+    atomic_store_explicit(place(table_of(index), entry->hash, word_of(entry)), 0,
+                          memory_order_relaxed);
     index->used--;
 }
 
-struct nc_entry *nc_index_victim(const struct nc_index *index, uint64_t hash)
+struct nc_entry *nc_index_victim(const struct nc_index *index, uint32_t hash)
 {
-    struct nc_index_table *table =
-        atomic_load_explicit(&((struct nc_index *)index)->table, memory_order_relaxed);
-    uint64_t word = atomic_load_explicit(
-        &table->words[bucket_of(table, hash, 0)][(hash >> 40) % NC_BUCKET_WORDS],
-        memory_order_relaxed);
-    return entry_of(word);
+    struct nc_index_table *table = table_of(index);
+    uint32_t at = nc_index_first(table->buckets, hash);
+    return nc_index_entry(atomic_load_explicit(&table->words[at][(hash >> 13) % NC_BUCKET_WORDS],
+                                               memory_order_relaxed));
 }
 
-struct nc_index_table *nc_index_grow(struct nc_index *index)
+bool nc_index_is_full(const struct nc_index *index)
 {
-    struct nc_index_table *old = atomic_load_explicit(&index->table, memory_order_relaxed);
-    struct nc_index_table *table = create_table((old->mask + 1) * 2);
+    return (uint64_t)index->used * 20 >=
+           (uint64_t)nc_index_buckets(index) * NC_BUCKET_WORDS * FULL_OF_20;
+}
+
+static void prefetch_entries(struct nc_index_table *table, uint32_t at)
+{
+    for (int i = 0; at < table->buckets && i < NC_BUCKET_WORDS; i++)
+        __builtin_prefetch(
+            nc_index_entry(atomic_load_explicit(&table->words[at][i], memory_order_relaxed)));
+}
+
+struct nc_index_table *nc_index_grow(struct nc_index *index, struct nc_arena *arena)
+{
+    struct nc_index_table *old = table_of(index);
+    if (old->buckets > UINT32_MAX / 2)
+        return NULL;
+    struct nc_index_table *table = create_table(arena, old->buckets + old->buckets / 2);
     if (!table)
         return NULL;
-    for (uint32_t b = 0; b <= old->mask; b++)
+    for (uint32_t at = 0; at < old->buckets; at++) {
+        prefetch_entries(old, at + AHEAD);
         for (int i = 0; i < NC_BUCKET_WORDS; i++) {
-            uint64_t word = atomic_load_explicit(&old->words[b][i], memory_order_relaxed);
-            _Atomic uint64_t *to = word ? place(table, entry_of(word)->hash, 0) : NULL;
-            if (word && !to)
-                to = kick(table, entry_of(word)->hash);
-            if (word && !to) { /* cannot hold them all: seen never, and nothing is lost */
-                free(table);
+            uint64_t word = atomic_load_explicit(&old->words[at][i], memory_order_relaxed);
+            if (!word)
+                continue;
+            _Atomic uint64_t *to = make_place(table, nc_index_entry(word)->hash);
+            if (!to) { /* cannot hold them all: seen never, and nothing is lost */
+                nc_arena_free(arena, table);
                 return NULL;
             }
-            if (word)
-                atomic_store_explicit(to, word, memory_order_relaxed);
+            atomic_store_explicit(to, word, memory_order_relaxed);
         }
+    }
+    /* Release pairs with the acquire in nc_index_table. */
     atomic_store_explicit(&index->table, table, memory_order_release);
     return old;
 }
 
 size_t nc_index_bytes(const struct nc_index *index)
 {
-    return table_bytes(nc_index_buckets(index));
+    return nc_index_table_bytes(table_of(index));
 }
 
-uint32_t nc_index_buckets(const struct nc_index *index)
-{
-    return atomic_load_explicit(&((struct nc_index *)index)->table, memory_order_relaxed)->mask + 1;
-}
+uint32_t nc_index_buckets(const struct nc_index *index) { return table_of(index)->buckets; }
 
 unsigned nc_index_bucket(const struct nc_index *index, uint32_t at,
                          struct nc_entry *entries[NC_BUCKET_WORDS])
 {
-    struct nc_index_table *table =
-        atomic_load_explicit(&((struct nc_index *)index)->table, memory_order_relaxed);
+    struct nc_index_table *table = table_of(index);
     unsigned n = 0;
-    for (int i = 0; at <= table->mask && i < NC_BUCKET_WORDS; i++) {
+    for (int i = 0; at < table->buckets && i < NC_BUCKET_WORDS; i++) {
         uint64_t word = atomic_load_explicit(&table->words[at][i], memory_order_relaxed);
         if (word)
-            entries[n++] = entry_of(word);
+            entries[n++] = nc_index_entry(word);
     }
     return n;
 }

@@ -47,9 +47,10 @@ static inline struct nc_segment *nc_partition_segment(const struct nc_partition 
 }
 
 /* The entry was hit; see nc_segment_hit. */
-static inline void nc_partition_hit(const struct nc_partition *partition, struct nc_entry *entry)
+static inline void nc_partition_hit(const struct nc_partition *partition, uint64_t hash,
+                                    struct nc_entry *entry)
 {
-    nc_segment_hit(nc_partition_segment(partition, entry->hash), entry);
+    nc_segment_hit(nc_partition_segment(partition, hash), entry);
 }
 
 /* Where `shard` has somebody to evict: the segment furthest above its guarantee of `most`, when

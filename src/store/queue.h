@@ -15,14 +15,17 @@ struct nc_queue {
 static inline struct nc_entry *nc_queue_oldest(const struct nc_queue *queue) { return queue->tail; }
 
 /* The next newer one; NULL after the newest. */
-static inline struct nc_entry *nc_queue_newer(const struct nc_entry *entry) { return entry->newer; }
+static inline struct nc_entry *nc_queue_newer(const struct nc_entry *entry)
+{
+    return nc_entry_newer(entry);
+}
 
 static inline void nc_queue_push(struct nc_queue *queue, struct nc_entry *entry)
 {
-    entry->newer = NULL;
-    entry->older = queue->head;
+    nc_entry_set_newer(entry, NULL);
+    nc_entry_set_older(entry, queue->head);
     if (queue->head)
-        queue->head->newer = entry;
+        nc_entry_set_newer(queue->head, entry);
     else
         queue->tail = entry;
     queue->head = entry;
@@ -30,14 +33,15 @@ static inline void nc_queue_push(struct nc_queue *queue, struct nc_entry *entry)
 
 static inline void nc_queue_pull(struct nc_queue *queue, struct nc_entry *entry)
 {
-    if (entry->newer)
-        entry->newer->older = entry->older;
+    struct nc_entry *newer = nc_entry_newer(entry), *older = nc_entry_older(entry);
+    if (newer)
+        nc_entry_set_older(newer, older);
     else
-        queue->head = entry->older;
-    if (entry->older)
-        entry->older->newer = entry->newer;
+        queue->head = older;
+    if (older)
+        nc_entry_set_newer(older, newer);
     else
-        queue->tail = entry->newer;
+        queue->tail = newer;
 }
 
 /* What stands in `from` becomes the oldest of `to`. */
@@ -46,8 +50,8 @@ static inline void nc_queue_prepend(struct nc_queue *to, struct nc_queue *from)
     if (!from->head)
         return;
     if (to->tail) {
-        to->tail->older = from->head;
-        from->head->newer = to->tail;
+        nc_entry_set_older(to->tail, from->head);
+        nc_entry_set_newer(from->head, to->tail);
     } else {
         to->head = from->head;
     }

@@ -48,7 +48,7 @@ void nc_segment_insert(struct nc_segment *segment, struct nc_entry *entry,
                        struct nc_arrival arrival)
 {
     segment->entries++;
-    segment->bytes += entry->charge;
+    segment->bytes += nc_entry_charge(entry);
     if (!is_as3(segment))
         nc_lru_insert(&segment->lru, entry);
     else if (arrival.instead)
@@ -61,7 +61,7 @@ void nc_segment_remove(struct nc_segment *segment, struct nc_entry *entry,
                        enum nearcache_cause cause)
 {
     segment->entries--;
-    segment->bytes -= entry->charge;
+    segment->bytes -= nc_entry_charge(entry);
     if (!is_as3(segment)) {
         nc_lru_remove(&segment->lru, entry);
         return;

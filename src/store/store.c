@@ -7,22 +7,28 @@
 /* A shard smaller than this evicts badly; a store with fewer entries gets fewer shards. */
 #define SHARD_BYTES_LEAST ((uint64_t)1 << 20)
 #define SHARD_ENTRIES_LEAST 128
-#define FIRST_BUCKETS 16
+#define FIRST_BUCKETS 15 /* with its head a block of 1 KiB */
+/* From here on growing for one entry's sake costs more than another's place. */
+#define LARGE_TABLE_BUCKETS 1024
 #define ABSENT_SHARE 16
-/* The bookkeeping of the allocator for one block, as glibc has it. */
-#define BLOCK_BYTES 16
+/* Looking at the whole arena costs a line of each heap. */
+#define INSERTIONS_BETWEEN_LOOKS 32
+/* A batch of retired entries, of one thread. */
+#define BATCH_BYTES_LEAST ((uint64_t)16 << 10)
+#define BATCH_BYTES_MOST ((uint64_t)512 << 10)
 
 static unsigned choose_shard_bits(const struct nc_store_config *config)
 {
     long processors = sysconf(_SC_NPROCESSORS_ONLN);
-    uint64_t wanted = config->shards ? config->shards : (uint64_t)(processors > 0 ? processors : 1) * 8;
+    uint64_t wanted =
+        config->shards ? config->shards : (uint64_t)(processors > 0 ? processors : 1) * 8;
     unsigned bits = 0;
     while (bits < 16 && UINT64_C(2) << bits <= wanted)
         bits++;
     if (config->shards == 0)
-        while (bits > 0 &&
-               (config->budget_bytes >> bits < SHARD_BYTES_LEAST ||
-                (config->capacity_entries && config->capacity_entries >> bits < SHARD_ENTRIES_LEAST)))
+        while (bits > 0 && (config->budget_bytes >> bits < SHARD_BYTES_LEAST ||
+                            (config->capacity_entries &&
+                             config->capacity_entries >> bits < SHARD_ENTRIES_LEAST)))
             bits--;
     /* Each shard holds at least one entry. */
     while (bits > 0 && config->capacity_entries && config->capacity_entries >> bits == 0)
@@ -30,18 +36,25 @@ static unsigned choose_shard_bits(const struct nc_store_config *config)
     return bits;
 }
 
+static uint64_t choose_batch_bytes(uint64_t budget_bytes)
+{
+    uint64_t bytes = budget_bytes / 512;
+    if (bytes < BATCH_BYTES_LEAST)
+        return BATCH_BYTES_LEAST;
+    return bytes < BATCH_BYTES_MOST ? bytes : BATCH_BYTES_MOST;
+}
+
 static int init_shard(struct nc_store *store, struct nc_shard *shard, uint32_t number)
 {
     uint64_t entries = store->config.capacity_entries;
     uint32_t count = UINT32_C(1) << store->shard_bits;
     memset(shard, 0, sizeof *shard);
-    pthread_mutex_init(&shard->lock, NULL);
     shard->store = store;
     shard->number = number;
     shard->entries_most = UINT32_MAX;
     if (entries && entries / count < UINT32_MAX)
         shard->entries_most = (uint32_t)(entries / count + (number < entries % count));
-    return nc_index_init(&shard->index, FIRST_BUCKETS);
+    return nc_index_init(&shard->index, &store->arena, FIRST_BUCKETS);
 }
 
 int nc_store_init(struct nc_store *store, const struct nc_store_config *config,
@@ -51,34 +64,39 @@ int nc_store_init(struct nc_store *store, const struct nc_store_config *config,
     store->config = *config;
     store->shard_bits = choose_shard_bits(config);
     size_t count = (size_t)1 << store->shard_bits;
+    int outcome = nc_arena_init(&store->arena, config->budget_bytes);
+    if (outcome != 0)
+        return outcome;
     store->shards = aligned_alloc(64, count * sizeof *store->shards);
-    if (!store->shards)
+    if (!store->shards) {
+        nc_arena_deinit(&store->arena);
         return NEARCACHE_ENOMEM;
+    }
     for (size_t i = 0; i < count; i++) {
         if (init_shard(store, &store->shards[i], (uint32_t)i) != 0) {
-            for (size_t j = 0; j < i; j++)
-                nc_index_deinit(&store->shards[j].index);
             free(store->shards);
+            nc_arena_deinit(&store->arena);
             return NEARCACHE_ENOMEM;
         }
         atomic_fetch_add(&store->index_bytes, nc_index_bytes(&store->shards[i].index));
     }
     pthread_mutex_init(&store->tables_lock, NULL);
-    nc_epoch_init(&store->epoch, threads);
+    nc_epoch_init(&store->epoch, threads, &store->arena, choose_batch_bytes(config->budget_bytes),
+                  NC_BARRIERS_BEST);
     nc_partitions_init(&store->partitions, store->shard_bits, config->capacity_entries != 0);
     nc_budget_charge(store, NC_BYTES_FIXED, count * sizeof *store->shards + sizeof *store);
     return 0;
 }
 
-static void free_old_tables(struct nc_store *store, bool all)
+static void free_old_tables(struct nc_store *store)
 {
-    uint64_t now = atomic_load(&store->epoch.now);
     pthread_mutex_lock(&store->tables_lock);
     for (struct nc_index_table **at = &store->old_tables; *at;) {
         struct nc_index_table *table = *at;
-        if (all || table->retired_at + 2 <= now) {
+        if (nc_epoch_has_passed(&store->epoch, table->retired_at)) {
             *at = table->next;
-            free(table);
+            atomic_fetch_sub(&store->index_bytes, nc_index_table_bytes(table));
+            nc_arena_free(&store->arena, table);
         } else {
             at = &table->next;
         }
@@ -98,14 +116,10 @@ bool nc_store_deinit(struct nc_store *store)
     nc_store_remove_if(store, everything, NULL, NEARCACHE_CAUSE_CLEARED);
     if (!nc_epoch_deinit(&store->epoch))
         return false;
-    free_old_tables(store, true);
-    for (size_t i = 0; i < (size_t)1 << store->shard_bits; i++) {
-        nc_index_deinit(&store->shards[i].index);
-        pthread_mutex_destroy(&store->shards[i].lock);
-    }
     pthread_mutex_destroy(&store->tables_lock);
     nc_partitions_deinit(&store->partitions);
     free(store->shards);
+    nc_arena_deinit(&store->arena);
     return true;
 }
 
@@ -129,36 +143,6 @@ void nc_budget_uncharge(struct nc_store *store, enum nc_bytes kind, uint64_t byt
     atomic_fetch_sub_explicit(&store->other_bytes[kind], bytes, memory_order_relaxed);
 }
 
-/* ---- entries ---- */
-
-struct nc_entry *nc_entry_create(uint64_t hash, uint32_t tier, const void *name, size_t name_bytes,
-                                 size_t value_bytes, uint8_t flags)
-{
-    size_t line = value_bytes >= 64 || (flags & NC_ENTRY_ALIGNED) ? 64 : 8;
-    size_t offset = (sizeof(struct nc_entry) + name_bytes + line - 1) / line * line;
-    if (value_bytes > UINT32_MAX - offset - 64)
-        return NULL;
-    size_t bytes = (offset + value_bytes + line - 1) / line * line;
-    struct nc_entry *entry = line == 64 ? aligned_alloc(64, bytes) : malloc(bytes);
-    if (!entry)
-        return NULL;
-    memset(entry, 0, sizeof *entry);
-    entry->hash = hash;
-    entry->tier = (uint16_t)tier;
-    entry->name_bytes = (uint16_t)name_bytes;
-    entry->value_bytes = (uint32_t)value_bytes;
-    entry->value_offset = (uint32_t)offset;
-    entry->charge = (uint32_t)bytes + BLOCK_BYTES + (line == 64 ? 48 : 0);
-    atomic_init(&entry->flags, flags);
-    memcpy(entry->name, name, name_bytes);
-    return entry;
-}
-
-void nc_entry_destroy(struct nc_entry *entry)
-{
-    free(entry);
-}
-
 /* ---- writers ---- */
 
 struct nc_entry *nc_shard_find_locked(struct nc_shard *shard, uint64_t hash, uint32_t tier,
@@ -169,12 +153,12 @@ struct nc_entry *nc_shard_find_locked(struct nc_shard *shard, uint64_t hash, uin
 
 static struct nc_segment *segment_of(const struct nc_shard *shard, const struct nc_entry *entry)
 {
-    return &shard->store->partitions.of_tier[entry->tier]->segments[shard->number];
+    return &shard->store->partitions.of_tier[nc_entry_tier(entry)]->segments[shard->number];
 }
 
 static void link_entry(struct nc_shard *shard, struct nc_entry *entry, struct nc_arrival arrival)
 {
-    shard->bytes += entry->charge;
+    shard->bytes += nc_entry_charge(entry);
     shard->entries++;
     if (nc_entry_is(entry, NC_ENTRY_NEGATIVE)) {
         shard->absent++;
@@ -184,10 +168,9 @@ static void link_entry(struct nc_shard *shard, struct nc_entry *entry, struct nc
     }
 }
 
-static void unlink_entry(struct nc_shard *shard, struct nc_entry *entry,
-                         enum nearcache_cause cause)
+static void unlink_entry(struct nc_shard *shard, struct nc_entry *entry, enum nearcache_cause cause)
 {
-    shard->bytes -= entry->charge;
+    shard->bytes -= nc_entry_charge(entry);
     shard->entries--;
     if (nc_entry_is(entry, NC_ENTRY_NEGATIVE)) {
         shard->absent--;
@@ -201,10 +184,10 @@ static void account_out(struct nc_shard *shard, struct nc_entry *entry, enum nea
                         struct nc_removed *removed)
 {
     unlink_entry(shard, entry, cause);
-    entry->retired_at = (uint64_t)cause; /* until it is settled */
-    entry->newer = NULL;
+    entry->queue = (uint8_t)cause; /* until it is settled */
+    nc_entry_set_newer(entry, NULL);
     if (removed->last)
-        removed->last->newer = entry;
+        nc_entry_set_newer(removed->last, entry);
     else
         removed->first = entry;
     removed->last = entry;
@@ -217,13 +200,26 @@ void nc_shard_remove_locked(struct nc_shard *shard, struct nc_entry *entry,
     account_out(shard, entry, cause, removed);
 }
 
-static uint64_t bytes_most(const struct nc_shard *shard)
+/* What the arena holds beyond its blocks counts too, so that the resident memory obeys the budget
+ * when the sizes of entries change. */
+static uint64_t loose_bytes(struct nc_shard *shard, uint64_t most)
+{
+    if (shard->loose_age++ % INSERTIONS_BETWEEN_LOOKS == 0) {
+        uint64_t resident = nc_arena_resident(&shard->store->arena);
+        uint64_t used = nc_arena_used(&shard->store->arena);
+        shard->loose_bytes = resident > used ? resident - used : 0;
+    }
+    return shard->loose_bytes < most ? shard->loose_bytes : most;
+}
+
+static uint64_t bytes_most(struct nc_shard *shard)
 {
     struct nc_store *store = shard->store;
     uint64_t other = atomic_load_explicit(&store->index_bytes, memory_order_relaxed);
     for (int i = 0; i < NC_BYTES_KINDS; i++)
         other += atomic_load_explicit(&store->other_bytes[i], memory_order_relaxed);
     uint64_t budget = store->config.budget_bytes;
+    other += loose_bytes(shard, budget / 2);
     return (budget > other ? budget - other : 0) >> store->shard_bits;
 }
 
@@ -245,39 +241,45 @@ static void make_room(struct nc_shard *shard, const struct nc_entry *entry, uint
     bool by_entries = shard->store->partitions.by_entries;
     if (absent)
         make_room_for_absence(shard, most, removed);
-    while (shard->bytes + entry->charge > most || shard->entries >= shard->entries_most) {
+    while (shard->bytes + nc_entry_charge(entry) > most || shard->entries >= shard->entries_most) {
         struct nc_segment *payer = nc_partitions_payer(
             &shard->store->partitions, shard->number, absent ? NULL : segment_of(shard, entry),
-            by_entries ? 1 : entry->charge, by_entries ? shard->entries_most : most);
+            by_entries ? 1 : nc_entry_charge(entry), by_entries ? shard->entries_most : most);
         nc_shard_remove_locked(shard,
                                payer ? nc_segment_victim(payer) : nc_queue_oldest(&shard->absences),
                                NEARCACHE_CAUSE_EVICTED, removed);
     }
 }
 
-/* Makes a place in the index: a larger table, or without memory for it somebody's place. */
-static void place(struct nc_shard *shard, struct nc_entry *entry, struct nc_removed *removed)
+/* A larger table; without memory for it the old one stays. */
+static void grow(struct nc_shard *shard)
 {
     struct nc_store *store = shard->store;
-    bool full = shard->index.used > nc_index_buckets(&shard->index) * 6;
-    if (full || !nc_index_insert(&shard->index, entry)) {
-        struct nc_index_table *old = NULL;
-        if (full || shard->index.used > nc_index_buckets(&shard->index) * 3)
-            old = nc_index_grow(&shard->index);
-        if (old) {
-            uint64_t grown = nc_index_bytes(&shard->index);
-            atomic_fetch_add(&store->index_bytes, grown / 2);
-            atomic_thread_fence(memory_order_seq_cst); /* as in nc_epoch_retire */
-            pthread_mutex_lock(&store->tables_lock);
-            old->retired_at = atomic_load(&store->epoch.now);
-            old->next = store->old_tables;
-            store->old_tables = old;
-            pthread_mutex_unlock(&store->tables_lock);
-        }
-        while (!nc_index_insert(&shard->index, entry))
-            nc_shard_remove_locked(shard, nc_index_victim(&shard->index, entry->hash),
-                                   NEARCACHE_CAUSE_EVICTED, removed);
-    }
+    struct nc_index_table *old = nc_index_grow(&shard->index, &store->arena);
+    if (!old)
+        return;
+    atomic_fetch_add(&store->index_bytes, nc_index_bytes(&shard->index));
+    nc_epoch_barrier(&store->epoch);
+    pthread_mutex_lock(&store->tables_lock);
+    old->retired_at = atomic_load_explicit(&store->epoch.now, memory_order_relaxed);
+    old->next = store->old_tables;
+    store->old_tables = old;
+    pthread_mutex_unlock(&store->tables_lock);
+}
+
+/* Makes a place in the index: a larger table, or where both buckets are full by chance, as two
+ * entries of ten thousand meet it in a table that is nearly full, somebody's place. */
+static void place(struct nc_shard *shard, struct nc_entry *entry, struct nc_removed *removed)
+{
+    if (nc_index_is_full(&shard->index))
+        grow(shard);
+    if (nc_index_insert(&shard->index, entry))
+        return;
+    if (nc_index_buckets(&shard->index) < LARGE_TABLE_BUCKETS)
+        grow(shard);
+    while (!nc_index_insert(&shard->index, entry))
+        nc_shard_remove_locked(shard, nc_index_victim(&shard->index, entry->hash),
+                               NEARCACHE_CAUSE_EVICTED, removed);
 }
 
 /* What the policies remember grows and shrinks with the entries; it counts against the budget. */
@@ -304,10 +306,10 @@ bool nc_shard_insert_locked(struct nc_shard *shard, struct nc_entry *entry,
                             struct nc_removed *removed)
 {
     uint64_t most = bytes_most(shard);
-    if (entry->charge > most || shard->entries_most == 0)
+    if (nc_entry_charge(entry) > most || shard->entries_most == 0)
         return false;
-    struct nc_entry *old =
-        nc_shard_find_locked(shard, entry->hash, entry->tier, entry->name, entry->name_bytes);
+    struct nc_entry *old = nc_shard_find_locked(shard, entry->hash, nc_entry_tier(entry),
+                                                entry->name, entry->name_bytes);
     struct nc_arrival arrival = arrive(shard, entry, old);
     if (old) {
         nc_index_replace(&shard->index, old, entry);
@@ -325,8 +327,8 @@ bool nc_shard_insert_locked(struct nc_shard *shard, struct nc_entry *entry,
 void nc_store_settle(struct nc_store *store, struct nc_removed *removed)
 {
     for (struct nc_entry *entry = removed->first, *next; entry; entry = next) {
-        next = entry->newer;
-        store->config.on_removal(store->config.arg, entry, (enum nearcache_cause)entry->retired_at);
+        next = nc_entry_newer(entry);
+        store->config.on_removal(store->config.arg, entry, (enum nearcache_cause)entry->queue);
         nc_epoch_retire(&store->epoch, entry);
     }
     removed->first = removed->last = NULL;
@@ -337,20 +339,21 @@ void nc_store_settle(struct nc_store *store, struct nc_removed *removed)
 static bool is_over(const struct nc_store *store, const struct nc_entry *entry, nc_tick now)
 {
     if (nc_entry_is(entry, NC_ENTRY_EXPIRES) &&
-        !nc_tick_after(atomic_load_explicit(&((struct nc_entry *)entry)->expiry_tick,
-                                            memory_order_relaxed),
-                       now))
+        !nc_tick_after(
+            atomic_load_explicit(&((struct nc_entry *)entry)->expiry_tick, memory_order_relaxed),
+            now))
         return true;
     return store->config.is_dead(store->config.arg, entry);
 }
 
-/* A fiftieth of the buckets a call, at least 64: with a call every 100 ms a whole round takes 5 s. */
+/* A fiftieth of the buckets a call, at least 64: with a call every 100 ms a whole round takes 5 s.
+ */
 static uint32_t sweep_shard(struct nc_shard *shard, nc_tick now, struct nc_removed *removed)
 {
     uint32_t buckets = nc_index_buckets(&shard->index), part = buckets / 50 + 64, found = 0;
     for (uint32_t i = 0; i < part && i < buckets; i++) {
         struct nc_entry *entries[NC_BUCKET_WORDS];
-        unsigned n = nc_index_bucket(&shard->index, shard->sweep_at++ & (buckets - 1), entries);
+        unsigned n = nc_index_bucket(&shard->index, shard->sweep_at++ % buckets, entries);
         for (unsigned e = 0; e < n; e++)
             if (is_over(shard->store, entries[e], now)) {
                 nc_shard_remove_locked(shard, entries[e], NEARCACHE_CAUSE_EXPIRED, removed);
@@ -373,7 +376,8 @@ bool nc_store_sweep(struct nc_store *store, nc_tick now)
         nc_store_settle(store, &removed);
     }
     bool more = nc_epoch_reclaim(&store->epoch);
-    free_old_tables(store, false);
+    free_old_tables(store);
+    more |= nc_arena_trim(&store->arena);
     return more || found > 256;
 }
 
@@ -418,7 +422,4 @@ void nc_store_usage(struct nc_store *store, struct nc_store_usage *usage)
     usage->budget_bytes = store->config.budget_bytes;
 }
 
-uint64_t nc_store_pinned(struct nc_store *store)
-{
-    return nc_epoch_pinned(&store->epoch);
-}
+uint64_t nc_store_pinned(struct nc_store *store) { return nc_epoch_pinned(&store->epoch); }

@@ -33,8 +33,10 @@ struct nc_store_config {
 
 /* Guarded by its lock, but for the index's reading side. */
 struct nc_shard {
-    _Alignas(64) pthread_mutex_t lock;
-    struct nc_index index;
+    struct nc_index index; /* its first line is the readers' */
+    struct nc_lock lock;
+    uint32_t loose_age;   /* insertions since loose_bytes was looked up */
+    uint64_t loose_bytes; /* of the arena: memory that stands in no block */
     struct nc_queue absences;
     uint64_t bytes;
     uint32_t entries, absent;
@@ -49,6 +51,7 @@ enum nc_bytes { NC_BYTES_JOURNAL, NC_BYTES_FIXED, NC_BYTES_KINDS };
 
 struct nc_store {
     struct nc_store_config config;
+    struct nc_arena arena;
     struct nc_epoch epoch;
     unsigned shard_bits;
     struct nc_shard *shards;
@@ -72,8 +75,7 @@ bool nc_store_deinit(struct nc_store *store);
 /* Before the first entry of a tier: where its entries compete. Under the caller's lock of tiers.
  * NULL: out of memory. */
 const struct nc_partition *nc_store_tier_open(struct nc_store *store, uint32_t tier,
-                                              enum nearcache_policy policy,
-                                              uint32_t share_percent);
+                                              enum nearcache_policy policy, uint32_t share_percent);
 
 static inline struct nc_shard *nc_store_shard(const struct nc_store *store, uint64_t hash)
 {
@@ -83,19 +85,9 @@ static inline struct nc_shard *nc_store_shard(const struct nc_store *store, uint
 void nc_budget_charge(struct nc_store *store, enum nc_bytes kind, uint64_t bytes);
 void nc_budget_uncharge(struct nc_store *store, enum nc_bytes kind, uint64_t bytes);
 
-/* Private until inserted. NULL: out of memory. */
-struct nc_entry *nc_entry_create(uint64_t hash, uint32_t tier, const void *name, size_t name_bytes,
-                                 size_t value_bytes, uint8_t flags);
-void nc_entry_destroy(struct nc_entry *entry);
-
-static inline void nc_shard_lock(struct nc_shard *shard)
-{
-    pthread_mutex_lock(&shard->lock);
-}
-static inline void nc_shard_unlock(struct nc_shard *shard)
-{
-    pthread_mutex_unlock(&shard->lock);
-}
+static inline void nc_shard_lock(struct nc_shard *shard) { nc_lock_take(&shard->lock); }
+static inline void nc_shard_unlock(struct nc_shard *shard) { nc_lock_drop(&shard->lock); }
+/* `hash`: of the key; its lower half does. */
 struct nc_entry *nc_shard_find_locked(struct nc_shard *shard, uint64_t hash, uint32_t tier,
                                       const void *name, size_t name_bytes);
 /* Takes the place of an entry of the same key and evicts what is needed. False: too large for the

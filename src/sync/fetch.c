@@ -142,7 +142,7 @@ static void finish_flight(struct chunk *chunk, struct nc_cache_thread *self,
     bool keep = !chunk->versioned || chunk->version != 0;
     if (flight->outcome != 0) {
         if (flight->entry)
-            nc_cache_entry_destroy(self, flight->entry);
+            nc_cache_entry_destroy(tier, flight->entry);
         flight->entry = NULL;
         nc_flight_land(flight, flight->outcome);
         return;
@@ -153,16 +153,16 @@ static void finish_flight(struct chunk *chunk, struct nc_cache_thread *self,
         outcome = flight->pttl_ms >= -1 && chunk->expires ? NEARCACHE_ETYPE : NEARCACHE_MISS;
         if (outcome == NEARCACHE_MISS && keep && tier->negative_ttl_ns != NEARCACHE_NONE &&
             (flight->entry = nc_cache_entry_create(self, &flight->key, 0, true)) != NULL) {
-            flight->entry->version = chunk->version;
+            nc_entry_set_version(flight->entry, chunk->version);
             nc_cache_entry_times(self, &flight->key, flight->entry, flight->sent_ns,
                                  tier->negative_ttl_ns);
             flight->cached = nc_cache_fill(self, &flight->key, &flight->ticket, flight->entry);
         }
     } else {
-        flight->entry->version = chunk->version;
+        nc_entry_set_version(flight->entry, chunk->version);
         nc_cache_entry_times(self, &flight->key, flight->entry, flight->sent_ns,
                              local_ttl_ns(flight));
-        nc_cache_hold(self, tier, flight->entry, &flight->held);
+        outcome = nc_cache_hold(self, tier, flight->entry, &flight->held);
         if (keep && nc_entry_value_bytes(flight->entry) <= tier->largest_local_bytes)
             flight->cached = nc_cache_fill(self, &flight->key, &flight->ticket, flight->entry);
         else
@@ -281,8 +281,10 @@ static void take_outcome(struct nc_cache_thread *self, struct nc_want *want)
     struct nc_flight *flight = want->flight;
     want->outcome = flight->outcome;
     want->read_s = flight->version;
-    if (flight->outcome == 0) {
-        nc_cache_hold(self, want->key.tier, nc_cache_held_entry(&flight->held), want->result);
+    if (flight->outcome == 0)
+        want->outcome = nc_cache_hold(self, want->key.tier, nc_cache_held_entry(&flight->held),
+                                      want->result);
+    if (want->outcome == 0) {
         want->result->source = NEARCACHE_SOURCE_REMOTE;
         want->result->age_ms = 0;
         if (!flight->cached)

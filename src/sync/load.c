@@ -27,14 +27,14 @@ static int hold_value(struct loading *l, const struct nearcache_loaded *loaded, 
         memcpy(nc_entry_value(entry), loaded->data, loaded->bytes);
     if (l->ttl_ms != NEARCACHE_NONE && l->ttl_ms < ttl_ns / NC_NS_PER_MS)
         ttl_ns = l->ttl_ms * NC_NS_PER_MS;
-    entry->version = version;
+    nc_entry_set_version(entry, version);
     nc_cache_entry_times(l->self, l->key, entry, nc_clock_now_ns(&tier->cache->clock), ttl_ns);
-    nc_cache_hold(l->self, tier, entry, held);
+    int outcome = nc_cache_hold(l->self, tier, entry, held);
     if (keep && loaded->bytes <= tier->largest_local_bytes)
         nc_cache_fill(l->self, l->key, ticket, entry);
     else
         nc_cache_orphan(l->self, tier, entry);
-    return 0;
+    return outcome;
 }
 
 void nc_load_absence(struct nc_sync *sync, struct nc_cache_thread *self, const struct nc_key *key,
@@ -46,8 +46,8 @@ void nc_load_absence(struct nc_sync *sync, struct nc_cache_thread *self, const s
     struct nc_entry *entry = nc_cache_entry_create(self, key, 0, true);
     if (!entry)
         return;
-    entry->version = read_s;
-    atomic_fetch_or_explicit(&entry->flags, NC_ENTRY_VOUCHED, memory_order_relaxed);
+    nc_entry_set_version(entry, read_s);
+    nc_entry_set(entry, NC_ENTRY_VOUCHED);
     nc_cache_entry_times(self, key, entry, nc_clock_now_ns(&tier->cache->clock),
                          tier->negative_ttl_ns);
     nc_cache_fill(self, key, ticket, entry);
@@ -130,10 +130,10 @@ int nc_load(struct nc_sync *sync, struct nc_flights *loads, struct nc_cache_thre
     int outcome = NEARCACHE_ETIMEOUT;
     if (nc_flight_wait(flight, options->deadline_ns))
         outcome = flight->outcome;
-    if (outcome == 0) {
-        nc_cache_hold(self, key->tier, nc_cache_held_entry(&flight->held), result);
+    if (outcome == 0)
+        outcome = nc_cache_hold(self, key->tier, nc_cache_held_entry(&flight->held), result);
+    if (outcome == 0)
         result->source = NEARCACHE_SOURCE_LOADED;
-    }
     nc_flight_release(flight);
 
     if (outcome == NC_OUTCOME_AGAIN) {

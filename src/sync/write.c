@@ -35,7 +35,7 @@ static int keep(struct nc_cache_thread *self, const struct nc_write_item *item, 
         return NEARCACHE_ENOMEM;
     if (!absent && item->value_bytes)
         memcpy(nc_entry_value(entry), item->value, item->value_bytes);
-    entry->version = item->version;
+    nc_entry_set_version(entry, item->version);
     nc_cache_entry_times(self, &item->key, entry, now_ns,
                          absent ? tier->negative_ttl_ns : ttl_ns_of(item));
     return nc_cache_fill(self, &item->key, &item->ticket, entry) ? 0 : NEARCACHE_ETOOBIG;
