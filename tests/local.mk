@@ -163,6 +163,7 @@ fault: nearcache$(EXEEXT)
 EXTRA_DIST += \
 	tests/fault/harness/applied.py \
 	tests/fault/harness/checker.py \
+	tests/fault/harness/clock.c \
 	tests/fault/harness/faults.py \
 	tests/fault/harness/history.py \
 	tests/fault/harness/noise.py \

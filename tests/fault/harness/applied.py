@@ -7,12 +7,10 @@ WRITERS = {"set", "del", "pexpire", "unlink", "getdel"}
 class Applied:
     """One server. Used by its monitor's thread."""
 
-    def __init__(self, history, port, prefix, origin_of):
+    def __init__(self, history, port, prefix):
         self.history, self.port, self.prefix = history, port, prefix
-        self.origin_of = origin_of  # connection's port -> process number or None
         self.script = None
         self.on = True
-        self.order = 0
 
     def line(self, at, db, source, words):
         command = words[0].lower()
@@ -29,10 +27,11 @@ class Applied:
             if self.script:
                 self.effect(at, command, words, *self.script)
         elif words[1].startswith(self.prefix):
-            self.record(at, command, words, self.process(source), "plain", {})
+            self.record(at, command, words, self.via(source), "plain", {})
 
-    def process(self, source):
-        return self.origin_of(self.port, int(source.rsplit(":", 1)[1])) if ":" in source else None
+    def via(self, source):
+        """The connection: a `conn` record says whose it is."""
+        return [self.port, int(source.rsplit(":", 1)[1]) if ":" in source else 0]
 
     def effect(self, at, command, words, source, script):
         if not words[1].startswith(self.prefix):
@@ -46,12 +45,12 @@ class Applied:
             first = 4 * keys.index(words[1]) + (-6 if keys[0].endswith(":s") else 0)
             if first + 3 < len(args) and args[first + 3].isdigit():
                 more = {"not_after": int(args[first + 3])}
-        self.record(at, command, words, self.process(source), kind, more)
+        self.record(at, command, words, self.via(source), kind, more)
 
-    def record(self, at, command, words, process, kind, more):
+    def record(self, at, command, words, via, kind, more):
         lower = [w.lower() for w in words]
         ttl = int(words[lower.index("px") + 1]) if "px" in lower[3:] else 0
         keys = words[1:] if command in ("del", "unlink") else words[1:2]
         for key in keys:
             self.history.put("apply", at=at, k=key, v=words[2] if command == "set" else None,
-                             ttl=ttl, p=process, kind=kind, **more)
+                             ttl=ttl, via=via, kind=kind, **more)

@@ -23,12 +23,25 @@ class State:
     def __init__(self, record, expires, deleted):
         self.at, self.value = record["at"], None if deleted else record.get("v")
         self.kind, self.process = record.get("kind", record["t"]), record.get("p")
-        self.expires = expires
+        self.expires = expires  # no later than this ...
+        self.expires_first = expires and expires - 50 * MS  # ... and no earlier than this
         self.record = record
         self.op = None  # the call that made it, if it is known
 
+    def made_by(self, op):
+        """The monitor told of it a little later than it happened; the call bounds the moment."""
+        self.op = op
+        if op["r"] == "OK" and self.kind in ("write", "plain"):
+            late = max(0, self.at - op["e"])
+            self.at -= late
+            if self.expires is not None:
+                self.expires -= late
+        if self.expires is not None and op.get("ttl"):
+            self.expires_first = op["b"] + op["ttl"] * MS
+
     def absent_by(self, when):
-        return self.value is None or (self.expires is not None and self.expires <= when)
+        return self.value is None or (
+            self.expires is not None and self.expires_first <= when)
 
 
 class Key:
@@ -65,12 +78,9 @@ class Check:
         self.keys = {}
         self.stale_ms, self.superseded = [], 0
         self.tracking = self.run["mode"] == "tracking"
-        stalls = [r for r in records if r["t"] == "stall"]
-        self.stall_begins = [r["b"] for r in stalls]
-        self.stall_ends = [r["e"] for r in stalls]
-        self.stall_sums = [0]
-        for stall in stalls:
-            self.stall_sums.append(self.stall_sums[-1] + stall["ns"])
+        # The kernel counts a wait when it ends: it began that much earlier.
+        self.stalls = [(r["e"], min(r["b"], r["e"] - r["ns"]), r["ns"])
+                       for r in records if r["t"] == "stall"]
 
     def wrong(self, rule, text, record=None):
         where = ""
@@ -81,9 +91,14 @@ class Check:
         self.found.append(rule + ": " + text + where)
 
     def noise(self, begin, end):
-        first = bisect.bisect_left(self.stall_ends, begin)
-        last = bisect.bisect_right(self.stall_begins, end)
-        return self.stall_sums[last] - self.stall_sums[first] if last > first else 0
+        total = 0
+        for at in range(bisect.bisect_left(self.stalls, (begin,)), len(self.stalls)):
+            stall_end, stall_begin, waited = self.stalls[at]
+            if stall_end > end + 2000 * MS:
+                break
+            if stall_begin <= end:
+                total += waited
+        return total
 
     # ---- what the server did ----
 
@@ -92,7 +107,20 @@ class Check:
             self.keys[name] = Key(name)
         return self.keys[name]
 
+    def whose(self):
+        """Whose connection each write came on; ports are used again in time."""
+        known = {}
+        for r in self.records:
+            if r["t"] == "conn":
+                known.setdefault(tuple(r["via"]), []).append((r["at"], r["p"]))
+        for r in self.records:
+            if r["t"] == "apply":
+                owners = known.get(tuple(r["via"]), [(0, None)])
+                earlier = [p for at, p in owners if at <= r["at"]]
+                r["p"] = earlier[-1] if earlier else owners[0][1]
+
     def build(self):
+        self.whose()
         for op in self.ops:
             self.key(op["k"]).ops.append(op)
         for r in self.records:
@@ -109,6 +137,7 @@ class Check:
                 if r["v"] != now and r["v"] != last.value:
                     key.add(r, r["at"] + r["pttl"] * MS if r["pttl"] >= 0 else None,
                             r["v"] is None)
+        self.learn_clocks()
         for key in self.keys.values():
             self.attribute(key)
 
@@ -122,29 +151,62 @@ class Check:
             elif op["op"] == "del":
                 deletes.setdefault(op["p"], []).append(op)
         for position, state in enumerate(key.states):
+            op = None
             if state.value is not None:
-                state.op = by_value.get(state.value)
+                op = by_value.get(state.value)
             elif state.kind in ("write", "replay"):
-                state.op = self.delete_behind(state, deletes.get(state.process, []))
+                op = self.delete_behind(state, deletes.get(state.process, []))
+            if op:
+                state.made_by(op)
             if state.op and (state.op["at"] is None or state.op["r"] != "OK"):
                 state.op["at"] = position
-        acked = sorted((op["e"], op["at"]) for op in key.ops
-                       if op["op"] != "get" and op["r"] == "OK" and op["at"] is not None)
+        acked = [(op["e"], op["at"]) for op in key.ops
+                 if op["op"] != "get" and op["r"] == "OK" and op["at"] is not None]
+        # Nobody acknowledges that all keys went away; a lease later everybody has noticed.
+        acked += [(state.at + self.run["lease_ms"] * MS, position)
+                  for position, state in enumerate(key.states) if state.kind == "wipe"]
+        acked.sort()
         most = 0
         for end, at in acked:
             most = max(most, at)
             key.acked_ends.append(end)
             key.acked_most.append(most)
 
-    @staticmethod
-    def delete_behind(state, deletes):
-        """A delete has no value of its own: the last call of its process that may have sent it."""
-        best = None
+    def learn_clocks(self):
+        """How far the server's clock is ahead of ours, seen from the writes with a value of their
+        own: not_after is the call's deadline in the server's time."""
+        by_value = {op["v"]: op for op in self.ops if op["op"] == "set"}
+        self.clocks = {}
+        for r in self.records:
+            if r["t"] == "apply" and r["v"] in by_value and "not_after" in r:
+                op = by_value[r["v"]]
+                self.clocks.setdefault(op["p"], []).append(
+                    (op["b"], r["not_after"] * 1000 - self.run["op_timeout_ms"] * MS - op["b"]))
+        for clocks in self.clocks.values():
+            clocks.sort()
+
+    def ahead(self, process, when):
+        clocks = self.clocks.get(process)
+        if not clocks:
+            return None
+        at = bisect.bisect_left(clocks, (when, 0))
+        return min(clocks[max(0, at - 1):at + 1], key=lambda c: abs(c[0] - when))[1]
+
+    def delete_behind(self, state, deletes):
+        """A delete has no value of its own: its call is the one that began when its deadline or
+        stamp says."""
+        best, least = None, None
         for op in deletes:
             if op["b"] > state.at:
                 break
-            if state.kind == "write" or op["r"] != "OK":
-                best = op
+            if state.kind == "replay" and op["r"] == "OK":
+                continue
+            began = state.record.get("stamp", 0) * 1000 if state.kind == "replay" else \
+                state.record.get("not_after", 0) * 1000 - self.run["op_timeout_ms"] * MS
+            ahead = self.ahead(op["p"], op["b"])
+            error = abs(began - ahead - op["b"]) if ahead is not None else state.at - op["b"]
+            if least is None or error <= least:
+                best, least = op, error
         return best
 
     # ---- what was read ----
@@ -157,6 +219,8 @@ class Check:
     def bound(self, op):
         if not self.disturbed(op["p"], op["b"]):
             bound = X
+        elif any("drops" in f for f in self.faults):
+            bound = 2 * self.run["heartbeat_ms"] * MS + 5 * D
         else:
             bound = self.run["lease_ms"] * MS + D
         return bound + self.noise(op["b"] - bound, op["e"])
@@ -201,10 +265,13 @@ class Check:
         self.stale_ms.append(age)
 
     def absence(self, key, op):
+        if any(f.get("evicts") and f["b"] <= op["e"] and op["b"] <= f["e"] + X
+               for f in self.faults):
+            return
         required = max(key.required(op["b"] - self.bound(op)), self.own(key, op))
         late = op["e"] + D + self.noise(op["b"], op["e"])
         positions = [i for i in range(required, len(key.states))
-                     if key.states[i].absent_by(late)]
+                     if key.states[i].absent_by(late) and key.states[i].at <= late]
         if not positions:
             self.wrong("I1b", "absent, but %s was acknowledged before" %
                        key.states[required].value, op)
@@ -242,10 +309,15 @@ class Check:
 
     def order(self):
         """I5, I6: nothing that was over before an acknowledged write began stands behind it."""
+        if any(f.get("backward") for f in self.faults):
+            return
         for key in self.keys.values():
             newest, newest_at = None, 0
             for position, state in enumerate(key.states):
                 op = state.op
+                if state.kind in ("found", "wipe"):
+                    newest = None  # the server lost what it had
+                    continue
                 if op and newest and op is not newest:
                     slack = 0 if op["p"] == newest["p"] else \
                         2 * D + self.noise(op["b"], newest["b"]) + self.round_trip()
@@ -411,7 +483,7 @@ def check(records):
     return judged.found, {
         "answers": answers, "counters": counters, "recovery_ms": times,
         "stale_ms": [round(age, 2) for age in judged.stale_ms if age > 0],
-        "fresh": len(judged.stale_ms), "noise_ms": judged.stall_sums[-1] // MS}
+        "fresh": len(judged.stale_ms), "noise_ms": sum(s[2] for s in judged.stalls) // MS}
 
 
 def summary(measured):

@@ -1,25 +1,39 @@
 """What goes wrong. Each fault is a function of the scenario and a seeded random source that returns
-when the fault has ended; what it returns says whom it concerned (`who`, default all) and what else
-the checker has to know."""
+when the fault has ended. What it returns tells the checker more about it:
+
+    who        the processes that it concerns (default all); the others must notice nothing
+    stops      those processes were stopped themselves
+    drops      messages were lost: noticed within two heartbeats
+    rtt_ms     round trips took so long
+    evicts     keys may have been missing while it lasted
+    refuses    the index was lost, so replays may be refused although nothing newer stands
+    backward   the server's wall clock went back
+"""
 import signal
 import time
 from collections import namedtuple
 
-Fault = namedtuple("Fault", "run modes clock")
+from resp import Redis
+from server import Sentinel, set_clock, wait_until
+
+Fault = namedtuple("Fault", "run modes clock replica")
 FAULTS = {}
 BOTH = ("pubsub", "tracking")
 
 
-def fault(name, modes=BOTH, clock=None):
+def fault(name, modes=BOTH, clock=None, replica=False):
     def add(function):
-        FAULTS[name] = Fault(function, modes, clock)
+        FAULTS[name] = Fault(function, modes, clock, replica)
         return function
     return add
 
 
-def some(rng, processes=3):
+ALL = [0, 1, 2]
+
+
+def some(rng):
     """One process, or all but one."""
-    who = list(range(processes))
+    who = list(ALL)
     rng.shuffle(who)
     return sorted(who[:rng.choice([1, 1, 2])])
 
@@ -49,29 +63,104 @@ def half_open(run, rng):
     return {"who": who}
 
 
+@fault("delay")
+def delay(run, rng):
+    """Later than any caller waits."""
+    who, late_ms = some(rng), rng.randrange(160, 500)
+    run.proxy.mode(who, "delay", late_ms)
+    time.sleep(rng.uniform(0.5, 2.0))
+    run.proxy.mode(who, "pass")
+    return {"who": who, "rtt_ms": 2 * late_ms}
+
+
+@fault("hold")
+def hold(run, rng):
+    """Requests are held back, their connections end, and what they carried arrives much later,
+    among newer writes."""
+    who = some(rng)
+    run.proxy.mode(who, "hold")
+    time.sleep(rng.uniform(0.1, 0.7))
+    run.proxy.order("orphan", who=who)
+    run.proxy.mode(who, "pass")
+    time.sleep(rng.uniform(0.2, 1.2))
+    run.proxy.order("release", who=who)
+    time.sleep(0.1)
+    return {"who": who}
+
+
+@fault("drop", modes=("pubsub",))
+def drop(run, rng):
+    who = some(rng)
+    run.proxy.mode(who, "drop", rng.choice([0.1, 0.5, 1.0]))
+    time.sleep(rng.uniform(0.5, 2.0))
+    run.proxy.mode(who, "pass")
+    return {"who": who, "drops": run.proxy.order("dropped", who=who)}
+
+
+@fault("slow")
+def slow(run, rng):
+    who = some(rng)
+    run.proxy.mode(who, "slow", rng.randrange(500, 5000))
+    time.sleep(rng.uniform(0.5, 2.5))
+    run.proxy.mode(who, "pass")
+    return {"who": who}
+
+
+@fault("buffer")
+def output_buffer(run, rng):
+    """A subscriber that does not read is cut by the server, its last messages lost."""
+    redis = Redis(run.primary.port)
+    redis.call("CONFIG", "SET", "client-output-buffer-limit", "pubsub 200kb 0 0")
+    who = some(rng)
+    run.proxy.mode(who, "stuck")
+    junk = b"x" * 65536
+    channels = redis.call("PUBSUB", "CHANNELS", "nc:0:hb:*")
+    for _ in range(160):  # the kernel's buffers take the first megabytes
+        for channel in channels:
+            redis.call("PUBLISH", channel, junk)
+        if len(redis.call("PUBSUB", "CHANNELS", "nc:0:hb:*")) <= len(channels) - len(who):
+            break
+    time.sleep(rng.uniform(0.0, 0.5))
+    run.proxy.mode(who, "pass")
+    redis.call("CONFIG", "SET", "client-output-buffer-limit", "pubsub 32mb 8mb 60")
+    redis.close()
+
+
 # ---- the server ----
+
+def restart(run):
+    """Starts the server again; nobody reaches it before its monitor stands."""
+    run.proxy.mode(ALL, "cut")
+    run.pause_plain(True)
+    run.primary.start()
+    attach(run, run.primary)
+
+
+def attach(run, server):
+    """All go to this server from now on; what it holds is noted before anybody reaches it."""
+    run.watch(server)
+    run.dump(server)
+    run.proxy.order("target", port=server.port)
+    run.proxy.mode(ALL, "pass")
+    run.pause_plain(False)
+
 
 @fault("kill")
 def kill_server(run, rng):
-    everybody = [0, 1, 2]
-    run.proxy.mode(everybody, "cut")
+    run.proxy.mode(ALL, "cut")
     run.primary.kill()
     time.sleep(rng.uniform(0.0, 1.5))
     restart(run)
 
 
-def restart(run):
-    """Starts the server again; nobody reaches it before its monitor stands."""
-    run.proxy.mode([0, 1, 2], "cut")
-    if run.plain:
-        run.plain.paused.set()
-    run.primary.start()
-    run.proxy.order("target", port=run.primary.port)
-    run.watch(run.primary)
-    run.dump(run.primary)
-    run.proxy.mode([0, 1, 2], "pass")
-    if run.plain:
-        run.plain.paused.clear()
+@fault("empty")
+def empty_restart(run, rng):
+    run.proxy.mode(ALL, "cut")
+    run.primary.kill()
+    time.sleep(rng.uniform(0.0, 1.5))
+    run.primary.forget_data()
+    restart(run)
+    return {"refuses": run.mode == "tracking"}
 
 
 @fault("stop")
@@ -79,3 +168,189 @@ def stop_server(run, rng):
     run.primary.signal(signal.SIGSTOP)
     time.sleep(rng.uniform(0.2, 3.0))
     run.primary.signal(signal.SIGCONT)
+
+
+@fault("flushall")
+def flush_all(run, rng):
+    for _ in range(rng.choice([1, 2])):
+        run.primary.call("FLUSHALL")
+        time.sleep(rng.uniform(0.05, 0.4))
+    return {"refuses": True}
+
+
+@fault("swapdb")
+def swap_databases(run, _rng):
+    run.primary.call("SWAPDB", 0, 1)
+    return {"refuses": True}
+
+
+@fault("script-flush")
+def script_flush(run, rng):
+    for _ in range(rng.randrange(1, 6)):
+        run.primary.call("SCRIPT", "FLUSH")
+        time.sleep(rng.uniform(0.02, 0.3))
+    return {"who": []}
+
+
+@fault("kicked")
+def kicked(run, rng):
+    """CLIENT KILL of all connections that subscribe, or of all others; not of the monitor."""
+    with Redis(run.primary.port) as redis:
+        for _ in range(rng.randrange(1, 4)):
+            subscribers = rng.random() < 0.5
+            for client in redis.call("CLIENT", "LIST").splitlines():
+                fields = dict(word.split("=", 1) for word in client.split())
+                if "O" not in fields["flags"] and (fields["sub"] != "0") == subscribers and \
+                        int(fields["id"]) != redis.call("CLIENT", "ID"):
+                    redis.call("CLIENT", "KILL", "ID", fields["id"])
+            time.sleep(rng.uniform(0.0, 0.4))
+
+
+@fault("oom")
+def out_of_memory(run, rng):
+    run.primary.call("CONFIG", "SET", "maxmemory", 1)
+    time.sleep(rng.uniform(0.3, 1.5))
+    run.primary.call("CONFIG", "SET", "maxmemory", 0)
+
+
+@fault("evict")
+def evict(run, rng):
+    """A policy that takes any key, those of the protocol too."""
+    with Redis(run.primary.port) as redis:
+        redis.call("CONFIG", "SET", "maxmemory-policy", "allkeys-random")
+        redis.call("CONFIG", "SET", "maxmemory", 1)
+        time.sleep(rng.uniform(0.1, 1.0))
+        redis.call("CONFIG", "SET", "maxmemory", 0)
+    with run.quiet_work():
+        run.dump(run.primary)
+    return {"evicts": True, "refuses": True}
+
+
+@fault("acl")
+def acl(run, rng):
+    commands = rng.choice([["publish"], ["evalsha", "eval"], ["set"]])
+    run.primary.call("ACL", "SETUSER", "default", *["-" + c for c in commands])
+    time.sleep(rng.uniform(0.3, 1.5))
+    run.primary.call("ACL", "SETUSER", "default", *["+" + c for c in commands])
+
+
+@fault("no-replicas")
+def no_replicas(run, rng):
+    run.primary.call("CONFIG", "SET", "min-replicas-to-write", 1)
+    time.sleep(rng.uniform(0.3, 2.0))
+    run.primary.call("CONFIG", "SET", "min-replicas-to-write", 0)
+
+
+# ---- another server ----
+
+def offset(server):
+    info = server.call("INFO", "replication")
+    return [line for line in info.split("\r\n") if line.startswith("master_repl_offset:")]
+
+
+def hand_over(run, replica):
+    """A switch with care: nothing acknowledged is lost. The old primary keeps its connections and
+    becomes a replica."""
+    old = run.primary
+    run.pause_plain(True)
+    old.call("CLIENT", "PAUSE", 2000, "WRITE")
+    wait_until(lambda: offset(old) == offset(replica), 5, "the replica is behind")
+    replica.call("REPLICAOF", "NO", "ONE")
+    run.watch(replica)
+    run.dump(replica)
+    run.proxy.order("target", port=replica.port)
+    old.call("REPLICAOF", "127.0.0.1", replica.port)
+    old.call("CLIENT", "UNPAUSE")
+    run.pause_plain(False)
+    return old
+
+
+@fault("promote", replica=True)
+def promote(run, rng):
+    """The primary dies, its replica takes over; what was not replicated is lost."""
+    replica = run.replica
+    run.proxy.mode(ALL, "cut")
+    run.pause_plain(True)
+    run.primary.kill()
+    time.sleep(rng.uniform(0.0, 1.0))
+    replica.call("REPLICAOF", "NO", "ONE")
+    attach(run, replica)
+
+
+@fault("failover-back", replica=True)
+def failover_and_back(run, rng):
+    old = hand_over(run, run.replica)
+    time.sleep(rng.uniform(0.2, 1.5))
+    wait_until(old.follows, 20, "the old primary does not follow")
+    hand_over(run, old)
+
+
+@fault("sentinel", replica=True)
+def sentinel(run, rng):
+    """A Sentinel finds the primary dead and promotes the replica; then the same the other way."""
+    first, second = run.primary, run.replica
+    watcher = Sentinel(run.folder, first)
+    watcher.start()
+    run.servers.append(watcher)
+    wait_until(lambda: "num-slaves" in str(watcher.call("SENTINEL", "MASTER", "main")) and
+               len(watcher.call("SENTINEL", "REPLICAS", "main")) == 1, 15, "no replica known")
+    for dead, alive in ((first, second), (second, first)):
+        run.proxy.mode(ALL, "cut")
+        run.pause_plain(True)
+        dead.kill()
+        wait_until(lambda s=alive: watcher.primary_port() == s.port and
+                   "role:master" in s.call("INFO", "replication"), 20, "no failover")
+        attach(run, alive)
+        time.sleep(rng.uniform(0.3, 1.0))
+        if dead is first:
+            dead.args += ["--replicaof", "127.0.0.1 %d" % alive.port]
+            dead.start()
+            wait_until(first.follows, 30, "the old primary does not follow")
+
+
+# ---- the clients ----
+
+@fault("client-stop")
+def stop_client(run, rng):
+    who = some(rng)
+    for index in who:
+        run.shells[index].stop()
+    time.sleep(rng.uniform(0.2, 3.0))
+    for index in who:
+        run.shells[index].go_on()
+    return {"who": who, "stops": True}
+
+
+@fault("client-dies")
+def kill_client(run, rng):
+    who = some(rng)
+    for index in who:
+        run.shells[index].kill()
+    time.sleep(rng.uniform(0.0, 0.5))
+    for index in who:
+        run.workers[index].restart.set()
+    return {"who": who}
+
+
+# ---- wall clocks ----
+
+def jumps(rng):
+    return [rng.choice([-1, 1]) * rng.choice([0.5, 5, 60, 3600]) for _ in range(rng.choice([1, 2]))]
+
+
+@fault("clock-server", clock="server")
+def server_clock(run, rng):
+    backward, now = False, 0
+    for jump in jumps(rng):
+        set_clock(run.clock, now + jump)
+        backward, now = backward or jump < 0, now + jump
+        time.sleep(rng.uniform(0.3, 0.8))
+    return {"backward": backward}
+
+
+@fault("clock-client", clock="client")
+def client_clock(run, rng):
+    for jump in jumps(rng):
+        set_clock(run.clock, jump)
+        time.sleep(rng.uniform(0.2, 0.6))
+    return {"who": []}

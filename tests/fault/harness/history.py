@@ -3,6 +3,8 @@
     run     what was run: mode, fault, seed, deadlines
     op      one call of a process: begin, end, answer
     apply   what a server executed for one key, in its order (from MONITOR)
+    conn    a connection to a server, and the process behind it
+    found   what a key was when a server took over
     wipe    a server's keys went away or were replaced as a whole
     fault   begin and end of a fault and the processes it concerns
     stall   time that the threads of a run were ready and did not run (the machine's noise)

@@ -9,6 +9,9 @@ Commands are JSON lines on standard input, one answer line each. A client's traf
     hold            what the client sends waits for `release`, even when the client has gone
     drop SHARE      that share of the invalidation messages is lost
     slow BYTES      at most that many bytes a second reach the client
+    stuck           nothing is read from the server for a subscriber
+
+`orphan` ends the client's side of connections whose bytes are held; `release` lets those go.
 
 `target` moves new connections to another server. Every connection that is made to a server is
 told as {"conn": client, "port": P}: MONITOR shows that port.
@@ -121,8 +124,10 @@ class Proxy:
         client = side.pair.client
         wanted = 0
         if side.open:
+            from_server = side is side.pair.up
             stopped = client.mode == "freeze" or (
-                client.mode == "slow" and side is side.pair.up and client.credit <= 0)
+                from_server and (client.mode == "slow" and client.credit <= 0 or
+                                 client.mode == "stuck" and side.pair.subscriber))
             if not stopped and side.peer.open and len(side.peer.out) < 1 << 20:
                 wanted |= selectors.EVENT_READ
             elif not stopped and not side.peer.open:
@@ -261,6 +266,10 @@ class Proxy:
             elif what == "close":
                 for pair in list(client.pairs):
                     self.shut_pair(pair)
+            elif what == "orphan":
+                for pair in client.pairs:
+                    if pair.held:
+                        self.shut(pair.down)
             elif what == "dropped":
                 answer += client.dropped
         return answer

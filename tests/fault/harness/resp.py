@@ -82,8 +82,10 @@ def words_of(text):
 class Monitor(threading.Thread):
     """Calls on_line(at_ns, db, source, words) for each command that the server executed."""
 
-    def __init__(self, port, on_line):
+    def __init__(self, port, on_line, true_clock):
         super().__init__(daemon=True)
+        # The server's own time of a line is better than when it got here, if its clock is ours.
+        self.ahead = time.time_ns() - time.monotonic_ns() if true_clock else None
         self.redis = Redis(port, 5.0)
         self.on_line = on_line
         self.failure = None
@@ -97,6 +99,8 @@ class Monitor(threading.Thread):
             for line in self.redis.file:
                 at = time.monotonic_ns()
                 match = LINE.match(line.rstrip(b"\r\n"))
+                if match and self.ahead is not None:
+                    at = min(at, int(float(match.group(1)) * 1e6) * 1000 - self.ahead)
                 if match:
                     self.on_line(at, int(match.group(2)), match.group(3).decode(),
                                  words_of(match.group(4)))

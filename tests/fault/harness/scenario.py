@@ -1,4 +1,5 @@
 """One run: servers, proxies, processes, work, one fault, recovery, quiet, and what is left."""
+import contextlib
 import os
 import random
 import shutil
@@ -11,9 +12,9 @@ from faults import FAULTS
 from history import History
 from noise import Noise
 from resp import Monitor, Redis
-from server import Server, set_clock, wait_until
+from server import Server, build_clock, wait_until
 from shell import ProxyProcess, Shell
-from workload import KEYS, PREFIX, PlainWriter, Worker
+from workload import KEYS, LASTING, PREFIX, PlainWriter, Worker
 
 PROCESSES = 3
 OP_TIMEOUT_MS, HEARTBEAT_MS, LEASE_MS = 150, 100, 1000
@@ -29,20 +30,16 @@ class Scenario:
         self.folder = tempfile.mkdtemp(prefix="nearcache-fault.")
         self.history = History(history_path)
         self.program = program
-        self.ports = {}  # (server's port, connection's port) -> process
         self.monitors, self.servers, self.shells, self.workers = [], [], [], []
-        self.applied = None
+        self.applied = self.replica = None
         self.proxy = self.noise = self.plain = None
         self.options = []
         self.ended = threading.Event()
 
     # ---- parts ----
 
-    def origin_of(self, server_port, port):
-        return self.ports.get((server_port, port))
-
     def connected(self, server_port, port, client):
-        self.ports[(server_port, port)] = client
+        self.history.put("conn", via=[server_port, port], p=client, at=time.monotonic_ns())
 
     def add_server(self, name, clock_file=None, args=()):
         server = Server(self.folder, name, clock_file)
@@ -55,25 +52,54 @@ class Scenario:
         """Its commands count from now on; those of the server before it do not any more."""
         if self.applied:
             self.applied.on = False
-        self.applied = Applied(self.history, server.port, PREFIX, self.origin_of)
-        self.monitors.append(Monitor(server.port, self.applied.line))
+        self.applied = Applied(self.history, server.port, PREFIX)
+        self.monitors.append(Monitor(server.port, self.applied.line,
+                                     FAULTS[self.fault_name].clock != "server"))
         self.primary = server
 
     def dump(self, server):
         """What the keys are, where a monitor may have missed the last of a killed server."""
         with Redis(server.port) as redis:
-            for key in KEYS:
+            for key in self.keys:
                 self.history.put("found", at=time.monotonic_ns(), k=key, v=redis.call("GET", key),
                                  pttl=redis.call("PTTL", key))
+
+    def pause_plain(self, paused):
+        if self.plain and paused:
+            self.plain.paused.set()
+            with self.plain.busy:
+                pass
+        elif self.plain:
+            self.plain.paused.clear()
+
+    @contextlib.contextmanager
+    def quiet_work(self):
+        """No process asks for anything meanwhile."""
+        for worker in self.workers:
+            worker.busy.acquire()
+        self.pause_plain(True)
+        time.sleep(0.05)
+        try:
+            yield
+        finally:
+            self.pause_plain(False)
+            for worker in self.workers:
+                worker.busy.release()
 
     def begin(self):
         clock = os.path.join(self.folder, "clock")
         fault = FAULTS[self.fault_name]
         self.clock = clock
         if fault.clock:
-            set_clock(clock, 0)
+            build_clock(self.folder)
         self.primary = self.add_server("primary", clock if fault.clock == "server" else None)
         self.watch(self.primary)
+        # A server whose wall clock jumps expires keys early or late, and that is no fault of ours.
+        self.keys = LASTING if fault.clock == "server" else KEYS
+        if fault.replica:
+            self.replica = self.add_server("replica")
+            self.replica.call("REPLICAOF", "127.0.0.1", self.primary.port)
+            wait_until(self.replica.follows, 20, "the replica does not follow")
         self.proxy = ProxyProcess(PROCESSES, self.primary.port, self.connected)
         options = ["--coherence", self.mode, "--prefix", PREFIX, "--op-timeout",
                    str(OP_TIMEOUT_MS), "--heartbeat", str(HEARTBEAT_MS), "--lease", str(LEASE_MS),
@@ -96,7 +122,8 @@ class Scenario:
 
     def work(self):
         for index, shell in enumerate(self.shells):
-            self.workers.append(Worker(index, shell, self.history, self.seed, self.ended))
+            self.workers.append(Worker(index, shell, self.history, self.seed, self.keys,
+                                       self.ended))
         if self.mode == "tracking":
             self.plain = PlainWriter(lambda: Redis(self.primary.port, 1.0), self.history,
                                      self.seed, self.ended)
@@ -121,6 +148,8 @@ class Scenario:
                 worker.join(15)
                 if worker.is_alive():
                     worker.failure = "process %d hangs" % worker.index
+            if not self.monitors[-1].is_alive():
+                raise RuntimeError("the monitor has ended")
             failures = [w.failure for w in self.workers + self.monitors if w.failure]
             if failures:
                 raise RuntimeError("; ".join(failures))
@@ -142,7 +171,7 @@ class Scenario:
             self.history.put("settled", b=begin, e=None)
         time.sleep(X_S)
         for index, shell in enumerate(self.shells):
-            for key in KEYS:
+            for key in self.keys:
                 for attempt in range(4):  # a busy machine lets a deadline pass now and then
                     answer, b, e = shell.ask("get " + key)
                     fresh = answer and (answer == "NIL" or answer.startswith("VAL "))
@@ -153,7 +182,7 @@ class Scenario:
             self.history.put("end", p=index, g=self.workers[index].generation,
                              calls=self.workers[index].calls, stats=shell.stats())
         with Redis(self.primary.port) as redis:
-            for key in KEYS:
+            for key in self.keys:
                 self.history.put("final", k=key, v=redis.call("GET", key), at=time.monotonic_ns())
 
     def end(self):

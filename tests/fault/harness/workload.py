@@ -11,13 +11,13 @@ KEYS = LASTING + ENDING
 MEAN_S = 0.006
 
 
-def plan(rng, name):
+def plan(rng, name, keys):
     """The endless list of operations of one process: (pause, line, fields)."""
     count = 0
     while True:
         pause = rng.expovariate(1 / MEAN_S)
         roll = rng.random()
-        key = rng.choice(KEYS)
+        key = rng.choice(keys)
         if roll < 0.66:
             yield pause, "get " + key, {"op": "get", "k": key}
         elif roll < 0.92:
@@ -33,10 +33,11 @@ def plan(rng, name):
 class Worker(threading.Thread):
     """Drives one process; starts it again when a fault has killed it."""
 
-    def __init__(self, index, shell, history, seed, ended):
+    def __init__(self, index, shell, history, seed, keys, ended):
         super().__init__(daemon=True)
         self.index, self.shell, self.history = index, shell, history
-        self.plan = plan(random.Random("%s/process %d" % (seed, index)), "p%d" % index)
+        self.plan = plan(random.Random("%s/process %d" % (seed, index)), "p%d" % index, keys)
+        self.busy = threading.Lock()  # held during a call
         self.ended = ended
         self.restart = threading.Event()
         self.failure = None
@@ -48,7 +49,8 @@ class Worker(threading.Thread):
             while not self.ended.is_set():
                 pause, line, fields = next(self.plan)
                 time.sleep(pause)
-                self.one(line, fields)
+                with self.busy:
+                    self.one(line, fields)
         except Exception as error:  # the run as a whole fails
             self.failure = "process %d: %s: %s" % (self.index, type(error).__name__, error)
 
@@ -75,22 +77,27 @@ class PlainWriter(threading.Thread):
         self.redis, self.history, self.ended = redis, history, ended  # redis: a function
         self.rng = random.Random("%s/plain" % seed)
         self.paused = threading.Event()
+        self.busy = threading.Lock()  # held during a call
+        self.count, self.connection = 0, None
 
     def run(self):
-        count, connection = 0, None
         while not self.ended.is_set():
             time.sleep(self.rng.expovariate(1 / 0.03))
-            if self.paused.is_set():
-                connection = None
-                continue
-            count += 1
-            key, value = self.rng.choice(LASTING), "f.%d" % count
-            begin = time.monotonic_ns()
-            try:
-                connection = connection or self.redis()
-                connection.call("SET", key, value)
-                answer = "OK"
-            except Exception:  # the server is away: neither done nor not done
-                connection, answer = None, "GONE"
-            self.history.put("op", p="f", g=0, b=begin, e=time.monotonic_ns(), op="set", k=key,
-                             v=value, ttl=0, r=answer)
+            with self.busy:
+                if self.paused.is_set():
+                    self.connection = None
+                else:
+                    self.one()
+
+    def one(self):
+        self.count += 1
+        key, value = self.rng.choice(LASTING), "f.%d" % self.count
+        begin = time.monotonic_ns()
+        try:
+            self.connection = self.connection or self.redis()
+            self.connection.call("SET", key, value)
+            answer = "OK"
+        except Exception:  # the server is away: neither done nor not done
+            self.connection, answer = None, "GONE"
+        self.history.put("op", p="f", g=0, b=begin, e=time.monotonic_ns(), op="set", k=key,
+                         v=value, ttl=0, r=answer)
