@@ -49,11 +49,11 @@ enum nc_refusal {
 
 struct nc_answer {
     enum nc_refusal refusal;
+    bool sent;       /* false after a failure: no byte left, the request cannot have any effect */
     char error[120]; /* the error reply, cut; empty: none */
-    unsigned count;
-    int64_t number[NC_ANSWER_MOST];
     uint64_t sent_ns, received_ns; /* machine's monotonic clock */
-    bool sent; /* false after a failure: no byte left, the request cannot have any effect */
+    unsigned count;
+    int64_t number[NC_ANSWER_MOST]; /* last: all before it is cleared and copied as one piece */
 };
 
 /* Which kind an error reply is, by its first word. */

@@ -41,10 +41,13 @@ class Applied:
         kind, more = "write", {}
         if count == 3 and len(args) >= 7 and args[2] in "sd" and args[6] in "pt":
             kind, more = "replay", {"stamp": int(args[5]), "deadline": int(args[4])}
-        elif len(args) >= 4 and words[1] in keys:
-            first = 4 * keys.index(words[1]) + (-6 if keys[0].endswith(":s") else 0)
-            if first + 3 < len(args) and args[first + 3].isdigit():
-                more = {"not_after": int(args[first + 3])}
+        elif words[1] in keys:
+            # The smallest deadline of the call and, if they differ, that of each key.
+            first = 3 if keys[0].endswith(":s") else 0
+            each = args[first + 1].split() if len(args) > first + 1 else []
+            number = keys.index(words[1]) - (2 if first else 0)
+            limit = each[number] if 0 <= number < len(each) else args[first] if args else ""
+            more = {"not_after": int(limit)} if limit.isdigit() else {}
         self.record(at, command, words, self.via(source), kind, more)
 
     def record(self, at, command, words, via, kind, more):
