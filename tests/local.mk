@@ -2,7 +2,7 @@
 # tests/unit/test_x.c alone and linked with $(LDADD) below, so a new test is one line in its list.
 # build-aux/run-test runs every one of them.
 
-LOG_DRIVER = $(SHELL) $(top_srcdir)/build-aux/run-test
+LOG_DRIVER = bash $(top_srcdir)/build-aux/run-test
 SH_LOG_DRIVER = $(LOG_DRIVER)
 TEST_EXTENSIONS = .sh
 AM_TESTS_ENVIRONMENT = CC='$(CC)'; export CC;
@@ -192,3 +192,22 @@ EXTRA_DIST += \
 interop-long: tests/interop/queue_peer
 	NC_INTEROP_JOBS=10000 NC_TEST_TIMEOUT=3600 $(MAKE) $(AM_MAKEFLAGS) check \
 		TESTS='tests/interop/bullmq_v5.sh tests/interop/bullmq_v6.sh'
+
+# ---- long runs, not part of `make check` -----------------------------------------------------------
+
+# make soak TRACE=FILE.u64.gz [SOAK_SECONDS=3600]
+SOAK_SECONDS = 3600
+soak: nearcache
+	@test -n "$(TRACE)" || { echo 'make soak TRACE=FILE.u64.gz [SOAK_SECONDS=3600]' >&2; exit 2; }
+	bash $(top_srcdir)/tests/soak/replay_soak.sh ./nearcache "$(TRACE)" $(SOAK_SECONDS) soak
+
+# make model [MODEL=full]
+model:
+	bash $(top_srcdir)/tests/model/run_model.sh $(top_srcdir)/tests/model/coherence.pml $(MODEL)
+
+.PHONY: soak model
+
+EXTRA_DIST += \
+	tests/model/coherence.pml \
+	tests/model/run_model.sh \
+	tests/soak/replay_soak.sh
