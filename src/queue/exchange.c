@@ -182,11 +182,12 @@ static void settle(struct nearcache_worker *worker, struct nearcache_job *job, i
 static struct nearcache_job *take_job(struct nearcache_worker *worker, const struct nc_value *row,
                                       const char *token, uint64_t now_ns)
 {
-    if (!nc_value_is_array(row, 1) || !nc_value_is_text(row->element[0]))
+    if (!nc_value_is_array(row, 2) || !nc_value_is_text(row->element[0]) ||
+        !nc_value_is_array(row->element[1], 0))
         return NULL;
     const struct nc_value *id = row->element[0];
-    struct nearcache_job *job =
-        nc_job_create(worker->queue, id->str, (size_t)id->len, row->element + 1, row->elements - 1);
+    struct nearcache_job *job = nc_job_create(worker->queue, id->str, (size_t)id->len,
+                                              row->element[1]->element, row->element[1]->elements);
     if (!job) /* its lock ends unrenewed, and stalled recovery finds it */
         return NULL;
     job->worker = worker;

@@ -9,8 +9,9 @@ local EVENTS, META, MARKER = P .. 'events', P .. 'meta', P .. 'marker'
 -- Milliseconds and scores have more digits than tostring() keeps.
 local function int(number) return string.format('%.0f', number) end
 
--- The state that decides about waiting jobs: paused, most jobs active, version of the Node side.
-local meta = call('HMGET', META, 'paused', 'concurrency', 'opts.maxLenEvents', 'version')
+-- The state that decides about waiting jobs: paused, most jobs active, length of the event stream,
+-- version of the Node side, most starts in how many ms.
+local meta = call('HMGET', META, 'paused', 'concurrency', 'opts.maxLenEvents', 'version', 'max', 'duration')
 local paused = meta[1]
 
 -- A queue that BullMQ 5 made keeps its waiting jobs in another list while it is paused, and its

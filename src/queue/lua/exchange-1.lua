@@ -5,7 +5,7 @@
 -- keep (all, none, some), keep count or '', keep age in s or '', removed at a time, a number
 -- (attempts allowed when failed, ms of delay, '1' to run next when retry).
 -- Returns: a code per ended job (1 done, -1 gone, -2 no lock, -4 children left, -6 other lock,
--- -3 was not active), the jobs taken as {id, field, value, ...}, when the next delayed job is due
+-- -3 was not active), the jobs taken as {id, {field, value, ...}}, when the next delayed job is due
 -- (0: none), ms until the limit allows more (0: now), 1 when paused.
 local now = tonumber(ARGV[1])
 local ended = #ARGV > 8
@@ -150,14 +150,16 @@ local function begin(id)
     end
     call('SET', key .. ':lock', ARGV[2], 'PX', ARGV[3])
     emit('active', 'jobId', id, 'prev', 'waiting')
-    if ARGV[5] ~= '' then
-        call('HSET', key, 'processedOn', ARGV[1], 'pb', ARGV[5])
-    else
-        call('HSET', key, 'processedOn', ARGV[1])
+    local started = 0
+    for at = 1, #fields, 2 do
+        if fields[at] == 'ats' then started = tonumber(fields[at + 1]) or 0 end
     end
-    call('HINCRBY', key, 'ats', 1)
-    table.insert(fields, 1, id)
-    return fields
+    if ARGV[5] ~= '' then
+        call('HSET', key, 'processedOn', ARGV[1], 'ats', started + 1, 'pb', ARGV[5])
+    else
+        call('HSET', key, 'processedOn', ARGV[1], 'ats', started + 1)
+    end
+    return {id, fields}
 end
 
 local codes, jobs = {}, {}
@@ -169,10 +171,7 @@ local wait_ms = 0
 if wanted > 0 then
     promote()
     local most, duration = tonumber(ARGV[6]), tonumber(ARGV[7])
-    if not most then
-        local limits = call('HMGET', META, 'max', 'duration')
-        most, duration = tonumber(limits[1]), tonumber(limits[2])
-    end
+    if not most then most, duration = tonumber(meta[5]), tonumber(meta[6]) end
     if not duration then most = nil end
     local allowed
     allowed, wait_ms = allowance(wanted, most)
