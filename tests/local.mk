@@ -45,6 +45,7 @@ model_tests =
 # Criterion programs with a redis-server of their own (tests/lib/redis_server.h).
 redis_tests = \
 	tests/redis/test_coherence_commit \
+	tests/redis/test_coherence_observed \
 	tests/redis/test_link \
 	tests/redis/test_link_faults \
 	tests/redis/test_queue \

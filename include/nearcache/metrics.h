@@ -85,10 +85,20 @@ struct nearcache_metrics {
     uint64_t breaker_opens;
     uint64_t breaker_open; /* gauge: 1 while open */
     uint64_t link_state;   /* gauge: enum nearcache_link */
+
+    /* Delays from other processes' writes to the drops here, by Redis' clock: how many in all,
+     * their sum, and how many took at most so long. Counters. */
+    uint64_t staleness_count;
+    uint64_t staleness_sum_us;
+    uint64_t staleness_le_100us;
+    uint64_t staleness_le_1ms;
+    uint64_t staleness_le_10ms;
+    uint64_t staleness_le_100ms;
+    uint64_t staleness_le_1s;
 };
 #define NEARCACHE_METRICS_INIT {sizeof(struct nearcache_metrics), 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, \
     0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, \
-    0, 0, 0, 0, 0, 0, 0, 0, 0}
+    0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0}
 
 /* Fills *metrics for the whole cache. NEARCACHE_EINVAL, NEARCACHE_EFORK. */
 int nearcache_metrics(struct nearcache *cache, struct nearcache_metrics *metrics);

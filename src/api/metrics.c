@@ -32,6 +32,13 @@ static void add_link(struct nearcache *cache, struct nearcache_metrics *m)
     m->repairs = load(&sync->repairs);
     m->epochs = load(&sync->epochs);
     m->staleness_max_us = load(&sync->staleness_max_us);
+    m->staleness_sum_us = load(&sync->staleness_sum_us);
+    m->staleness_le_100us = nc_histogram_at_most(&sync->staleness_us, 100);
+    m->staleness_le_1ms = nc_histogram_at_most(&sync->staleness_us, 1000);
+    m->staleness_le_10ms = nc_histogram_at_most(&sync->staleness_us, 10000);
+    m->staleness_le_100ms = nc_histogram_at_most(&sync->staleness_us, 100000);
+    m->staleness_le_1s = nc_histogram_at_most(&sync->staleness_us, 1000000);
+    m->staleness_count = nc_histogram_at_most(&sync->staleness_us, UINT64_MAX);
     m->heartbeat_age_ms =
         proof_ns ? (now_ns > proof_ns ? (now_ns - proof_ns) / NC_NS_PER_MS : 0) : NEARCACHE_NONE;
     m->journal_queued = nc_journal_entries(&sync->journal);

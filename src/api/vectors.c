@@ -46,9 +46,8 @@ static size_t read_local(struct rows *rows, size_t *left)
             nc_cache_key(rows->tier, rows->names[i].data, rows->names[i].bytes, &key);
         if (rows->statuses[i] != 0) {
             take_row(rows, i, &result);
-        } else if (!rows->options->refresh &&
-                   nc_call_read_hit(rows->call, &key, rows->load != NULL, &result,
-                                    &rows->statuses[i])) {
+        } else if (!rows->options->refresh && nc_call_read_hit(rows->call, &key, rows->load != NULL,
+                                                               &result, &rows->statuses[i])) {
             take_row(rows, i, &result);
         } else {
             rows->statuses[i] = NEARCACHE_MISS;
@@ -103,30 +102,68 @@ struct missing {
     int statuses[NEARCACHE_DEFAULT_LOADER_CHUNK];
 };
 
+/* Something newer than what the loader made stands in Redis: that is the row. */
+static void read_newer(struct rows *rows, const struct nc_key *key, size_t row)
+{
+    struct nearcache_result result = {0};
+    struct nc_want want = {.key = *key, .result = &result};
+    struct nc_fetch_options fetch = nc_call_fetch_options(rows->options);
+    nc_fetch(&rows->call->cache->sync, rows->call->self, &want, 1, &fetch);
+    if (want.outcome == 0) {
+        memcpy(rows->matrix + row * rows->stride, result.data, rows->tier->row_bytes);
+        if (rows->sources)
+            rows->sources[row] = result.source;
+    }
+    nc_cache_release(&result);
+}
+
+/* Rows made from a read at a known version must not bury a newer write; the others are writes. */
+static void write_items(struct rows *rows, struct nc_write_item *items, size_t count,
+                        bool made_from_read)
+{
+    struct nearcache *cache = rows->call->cache;
+    if (count == 0)
+        return;
+    if (!cache->link)
+        for (size_t i = 0; i < count; i++)
+            nc_write_local(rows->call->self, &items[i]);
+    else if (made_from_read)
+        nc_write_loaded(&cache->sync, rows->call->self, items, (unsigned)count,
+                        nc_call_deadline(cache, 0));
+    else
+        nc_write(&cache->sync, rows->call->self, items, count, nc_call_deadline(cache, 0));
+    for (size_t i = 0; i < count; i++) {
+        if (items[i].outcome == NEARCACHE_MISS)
+            read_newer(rows, &items[i].key, items[i].index);
+        else
+            nc_call_count_write(rows->call, rows->tier, items[i].outcome, false);
+    }
+}
+
 /* The caller has its rows whatever becomes of the writes; policies and counters tell. */
 static void write_rows(struct rows *rows, const struct missing *missing, const char *block)
 {
-    struct nc_write_item items[NEARCACHE_DEFAULT_LOADER_CHUNK];
-    struct nearcache *cache = rows->call->cache;
-    size_t made = 0, row_bytes = rows->tier->row_bytes;
+    struct nc_write_item known[NEARCACHE_DEFAULT_LOADER_CHUNK];
+    struct nc_write_item unknown[NEARCACHE_DEFAULT_LOADER_CHUNK];
+    size_t known_count = 0, unknown_count = 0, row_bytes = rows->tier->row_bytes;
+    bool versioned = rows->tier->coherence == NEARCACHE_COHERENCE_PUBSUB;
     for (size_t i = 0; i < missing->count; i++) {
         if (missing->statuses[i] != 0)
             continue;
-        struct nc_write_item *item = &items[made++];
+        struct nc_write_item *item = versioned && missing->read_s[i] != 0
+                                         ? &known[known_count++]
+                                         : &unknown[unknown_count++];
         memset(item, 0, sizeof *item);
+        item->index = missing->rows[i];
         item->key = missing->keys[i];
         item->op = NC_WRITE_SET;
         item->value = block + i * row_bytes;
         item->value_bytes = row_bytes;
         item->ttl_ms = rows->tier->redis_ttl_ms;
+        item->read_s = missing->read_s[i];
     }
-    if (cache->link && made > 0)
-        nc_write(&cache->sync, rows->call->self, items, made, nc_call_deadline(cache, 0));
-    else
-        for (size_t i = 0; i < made; i++)
-            nc_write_local(rows->call->self, &items[i]);
-    for (size_t i = 0; i < made; i++)
-        nc_call_count_write(rows->call, rows->tier, items[i].outcome, false);
+    write_items(rows, known, known_count, true);
+    write_items(rows, unknown, unknown_count, false);
 }
 
 /* One loader call; its rows are written through, its absences remembered. */
@@ -169,8 +206,8 @@ static void load_chunk(struct rows *rows, struct missing *missing, char *block)
 static int load_missing(struct rows *rows, const size_t *left, const uint64_t *read_s, size_t count)
 {
     struct missing missing = {0};
-    char *block = aligned_alloc(64, ((size_t)NEARCACHE_DEFAULT_LOADER_CHUNK * rows->tier->row_bytes +
-                                     63) / 64 * 64);
+    char *block = aligned_alloc(
+        64, ((size_t)NEARCACHE_DEFAULT_LOADER_CHUNK * rows->tier->row_bytes + 63) / 64 * 64);
     if (!block)
         return NEARCACHE_ENOMEM;
     for (size_t i = 0; i < count; i++) {
@@ -209,9 +246,17 @@ int nearcache_get_vectors(struct nearcache_tier *tier, const struct nearcache_na
     if (outcome == 0 && (!left || !read_s))
         outcome = NEARCACHE_ENOMEM;
     if (outcome == 0) {
-        struct rows rows = {&call, tier, names, count,
+        struct rows rows = {&call,
+                            tier,
+                            names,
+                            count,
                             row_stride_bytes ? row_stride_bytes : tier->row_bytes,
-                            matrix, statuses, sources, &options, load, arg};
+                            matrix,
+                            statuses,
+                            sources,
+                            &options,
+                            load,
+                            arg};
         size_t n = read_local(&rows, left);
         if (n > 0)
             outcome = read_remote(&rows, left, n, read_s);

@@ -491,7 +491,8 @@ bool nc_cache_fill(struct nc_cache_thread *self, const struct nc_key *key,
 
 /* ---- dropping ---- */
 
-void nc_cache_observe(struct nc_cache_thread *self, const struct nc_key *key, uint64_t version)
+void nc_cache_observe(struct nc_cache_thread *self, const struct nc_key *key, uint64_t version,
+                      enum nearcache_cause cause)
 {
     struct nearcache_tier *tier = key->tier;
     struct nc_cache *cache = tier->cache;
@@ -510,7 +511,7 @@ void nc_cache_observe(struct nc_cache_thread *self, const struct nc_key *key, ui
     struct nc_entry *entry =
         nc_shard_find_locked(shard, key->hash, tier->id, key->name, key->name_bytes);
     if (entry && nc_entry_version(entry) < version)
-        nc_shard_remove_locked(shard, entry, NEARCACHE_CAUSE_INVALIDATED, &removed);
+        nc_shard_remove_locked(shard, entry, cause, &removed);
     nc_shard_unlock(shard);
     nc_store_settle(&cache->store, &removed);
 }

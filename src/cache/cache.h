@@ -180,8 +180,10 @@ struct nc_entry *nc_cache_held_entry(const struct nearcache_result *result);
 bool nc_cache_fill(struct nc_cache_thread *self, const struct nc_key *key,
                    const struct nc_ticket *ticket, struct nc_entry *entry);
 
-/* observe(key, s) of the protocol: remember s, drop the copy iff it is older. */
-void nc_cache_observe(struct nc_cache_thread *self, const struct nc_key *key, uint64_t version);
+/* observe(key, s) of the protocol: remember s, drop the copy iff it is older. `cause`: INVALIDATED,
+ * or REPLACED where the newer value was written here. */
+void nc_cache_observe(struct nc_cache_thread *self, const struct nc_key *key, uint64_t version,
+                      enum nearcache_cause cause);
 /* R7: drop whatever the version, void all tickets of the bucket. Also used before own writes. */
 void nc_cache_drop(struct nc_cache_thread *self, const struct nc_key *key,
                    enum nearcache_cause cause);

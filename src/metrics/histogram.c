@@ -41,6 +41,15 @@ uint64_t nc_histogram_quantile(const struct nc_histogram *histogram, double quan
     return bucket_end(NC_HISTOGRAM_BUCKETS - 1);
 }
 
+uint64_t nc_histogram_at_most(const struct nc_histogram *histogram, uint64_t value)
+{
+    uint64_t total = 0;
+    unsigned last = bucket_of(value);
+    for (unsigned i = 0; i <= last; i++)
+        total += atomic_load_explicit(&histogram->count[i], memory_order_relaxed);
+    return total;
+}
+
 void nc_histogram_fade(struct nc_histogram *histogram)
 {
     for (unsigned i = 0; i < NC_HISTOGRAM_BUCKETS; i++) {

@@ -19,6 +19,9 @@ void nc_histogram_add(struct nc_histogram *histogram, uint64_t value);
 /* The upper bound of the bucket that holds the share `quantile` (0..1) of all; 0 when empty. */
 uint64_t nc_histogram_quantile(const struct nc_histogram *histogram, double quantile);
 
+/* How many values are at most so large, up to the width of a bucket. */
+uint64_t nc_histogram_at_most(const struct nc_histogram *histogram, uint64_t value);
+
 /* Halves all counts, so that old values fade. One thread at a time; adding may go on. */
 void nc_histogram_fade(struct nc_histogram *histogram);
 

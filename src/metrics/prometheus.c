@@ -38,7 +38,10 @@ static void put_sample(struct writer *w, const struct nc_metric *m, const char *
     uint64_t value = nc_metric_get(m, values);
     if (value == NEARCACHE_NONE)
         return;
-    put(w, "nearcache_%s", m->family);
+    /* The bucket that holds everything is the count once more. */
+    if (m->suffix && strcmp(m->suffix, "_count") == 0)
+        put(w, "nearcache_%s_bucket{le=\"+Inf\"} %" PRIu64 "\n", m->family, value);
+    put(w, "nearcache_%s%s", m->family, m->suffix ? m->suffix : "");
     if (tier && m->label)
         put(w, "{tier=\"%s\",%s} ", tier, m->label);
     else if (tier)
@@ -60,7 +63,10 @@ size_t nc_metrics_prometheus(char *text, size_t capacity, const struct nearcache
         while (end < nc_metrics_count && strcmp(nc_metrics[end].family, first->family) == 0)
             end++;
         put(&w, "# HELP nearcache_%s %s\n# TYPE nearcache_%s %s\n", first->family, first->help,
-            first->family, first->gauge ? "gauge" : "counter");
+            first->family,
+            first->suffix  ? "histogram"
+            : first->gauge ? "gauge"
+                           : "counter");
         for (; i < end; i++) {
             if (nc_metrics[i].scope == NC_METRIC_CACHE)
                 put_sample(&w, &nc_metrics[i], NULL, cache);

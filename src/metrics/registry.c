@@ -1,16 +1,27 @@
 #include "metrics/registry.h"
 
 #define METRIC(scope, gauge, field, family, label, scale, help)                                    \
-    {#field, family, label, help, offsetof(struct nearcache_metrics, field), gauge, scope, scale}
-#define TIER(field, family, label, help) METRIC(NC_METRIC_TIER, false, field, family, label, 1, help)
+    {                                                                                              \
+#field, family, label, help, offsetof(struct nearcache_metrics, field), gauge, scope,      \
+            scale, NULL                                                                            \
+    }
+#define TIER(field, family, label, help)                                                           \
+    METRIC(NC_METRIC_TIER, false, field, family, label, 1, help)
 #define COUNT(field, family, label, help)                                                          \
     METRIC(NC_METRIC_CACHE, false, field, family, label, 1, help)
 #define GAUGE(field, family, label, scale, help)                                                   \
     METRIC(NC_METRIC_CACHE, true, field, family, label, scale, help)
 
+#define HISTOGRAM(field, family, suffix, label, scale, help)                                       \
+    {                                                                                              \
+#field, family, label, help, offsetof(struct nearcache_metrics, field), false,             \
+            NC_METRIC_CACHE, scale, suffix                                                         \
+    }
+
 #define READS "Reads by the source of their answer."
 #define REMOVED "Entries that left the local store, by cause."
 #define BYTES "Bytes of the budget in use, by kind."
+#define STALENESS "Delay from a foreign write to its drop here."
 #define JOURNAL "Writes of an outage, by what became of them."
 
 const struct nc_metric nc_metrics[] = {
@@ -70,6 +81,13 @@ const struct nc_metric nc_metrics[] = {
     GAUGE(breaker_open, "breaker_open", NULL, 1, "1 while the circuit breaker is open."),
     GAUGE(link_state, "link_state", NULL, 1,
           "0 none, 1 down, 2 connecting, 3 syncing, 4 live, 5 suspect."),
+    HISTOGRAM(staleness_le_100us, "staleness_seconds", "_bucket", "le=\"0.0001\"", 1, STALENESS),
+    HISTOGRAM(staleness_le_1ms, "staleness_seconds", "_bucket", "le=\"0.001\"", 1, STALENESS),
+    HISTOGRAM(staleness_le_10ms, "staleness_seconds", "_bucket", "le=\"0.01\"", 1, STALENESS),
+    HISTOGRAM(staleness_le_100ms, "staleness_seconds", "_bucket", "le=\"0.1\"", 1, STALENESS),
+    HISTOGRAM(staleness_le_1s, "staleness_seconds", "_bucket", "le=\"1\"", 1, STALENESS),
+    HISTOGRAM(staleness_count, "staleness_seconds", "_count", NULL, 1, STALENESS),
+    HISTOGRAM(staleness_sum_us, "staleness_seconds", "_sum", NULL, 1e-6, STALENESS),
 };
 const size_t nc_metrics_count = sizeof nc_metrics / sizeof nc_metrics[0];
 

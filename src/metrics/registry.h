@@ -19,7 +19,8 @@ struct nc_metric {
     size_t offset; /* of the uint64_t in struct nearcache_metrics */
     bool gauge;
     enum nc_metric_scope scope;
-    double scale; /* the exposed number is the field times this */
+    double scale;       /* the exposed number is the field times this */
+    const char *suffix; /* of a histogram's sample, "_bucket", "_sum" or "_count"; else NULL */
 };
 
 /* The list, ordered so that a family's members are neighbours. */

@@ -41,6 +41,7 @@ struct nc_link {
     const char *why; /* the last attempt to connect failed; static text, NULL: see the outcome */
     _Atomic bool auth_refused;
     _Atomic bool restart;          /* the failure is one by intent */
+    const char *told;              /* the last failure in the log; link's thread */
     _Atomic(const char *) failure; /* why the link is to be torn down; NULL: it is not */
 };
 
@@ -306,6 +307,15 @@ static const char *serve(struct nc_link *link)
     return why;
 }
 
+/* Each reason once until a link has lasted: attempts go on for as long as Redis is away. */
+static void tell(struct nc_link *link, const char *what, const char *reason)
+{
+    nc_log_write(link->config.log,
+                 reason == link->told ? NEARCACHE_LOG_DEBUG : NEARCACHE_LOG_WARNING, "%s: %s", what,
+                 reason);
+    link->told = reason;
+}
+
 static void *run(void *arg)
 {
     struct nc_link *link = arg;
@@ -324,13 +334,14 @@ static void *run(void *arg)
             const char *why = serve(link);
             close_all(link);
             if (why)
-                nc_log_write(config->log, NEARCACHE_LOG_WARNING, "link to Redis down: %s", why);
+                tell(link, "link to Redis down", why);
             /* One that lasted was worth having: begin with short waits again. */
-            if (nc_clock_io_ns() - up_ns > NC_NS_PER_S)
+            if (nc_clock_io_ns() - up_ns > NC_NS_PER_S) {
                 nc_backoff_reset(&link->backoff);
-        } else if (outcome != NEARCACHE_ECLOSED && link->backoff.failures < 3) {
-            nc_log_write(config->log, NEARCACHE_LOG_WARNING, "cannot connect to Redis: %s",
-                         link->why ? link->why : nc_error_text(outcome));
+                link->told = NULL;
+            }
+        } else if (outcome != NEARCACHE_ECLOSED) {
+            tell(link, "cannot connect to Redis", link->why ? link->why : nc_error_text(outcome));
         }
         if (config->on_down)
             config->on_down(config->arg, link->generation);

@@ -182,6 +182,9 @@ static void on_done(void *arg, int status)
         outcome = NEARCACHE_EPROTOCOL;
     if (!self)
         outcome = NEARCACHE_ENOMEM;
+    /* One that the breaker or an absent link turned away was no request. */
+    if (nc_call_was_sent(chunk->call))
+        nc_cache_count(self, chunk->flights[0]->key.tier, NC_COUNT_flights, chunk->count);
     for (uint32_t i = 0; i < chunk->count; i++) {
         struct nc_flight *flight = chunk->flights[i];
         if (outcome != 0)
@@ -261,10 +264,8 @@ static struct nc_call *send_chunk(struct nc_sync *sync, struct nc_flight **fligh
     chunk->expires = tier->redis_ttl_ms != NEARCACHE_NONE;
     chunk->unit = chunk->versioned || chunk->expires;
     memcpy(chunk->flights, flights, count * sizeof flights[0]);
-    for (uint32_t i = 0; i < count; i++) {
+    for (uint32_t i = 0; i < count; i++)
         flights[i]->sent_ns = nc_clock_now_ns(&sync->cache->clock);
-        nc_cache_count(nc_cache_self(sync->cache), tier, NC_COUNT_flights, 1);
-    }
     write_commands(chunk, nc_call_command(call));
     chunk->last_reply = nc_call_command(call)->replies - 1;
     nc_call_expect(call, &chunk->sink, on_done, chunk);

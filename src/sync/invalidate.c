@@ -24,7 +24,8 @@ void nc_invalidate_observe(struct nc_sync *sync, struct nc_cache_thread *self,
     EACH_TIER(sync, tier)
     if (tier->coherence == NEARCACHE_COHERENCE_PUBSUB &&
         key_in_tier(tier, redis_key, bytes, &key)) {
-        nc_cache_observe(self, &key, version);
+        nc_cache_observe(self, &key, version,
+                         foreign ? NEARCACHE_CAUSE_INVALIDATED : NEARCACHE_CAUSE_REPLACED);
         if (foreign)
             nc_cache_count(self, tier, NC_COUNT_invalidations, 1);
     }
@@ -52,6 +53,8 @@ static void note_staleness(struct nc_sync *sync, uint64_t version)
         return;
     uint64_t now = nc_offset_redis_us(&sync->offset, nc_clock_io_ns());
     uint64_t late = now > version ? now - version : 0;
+    nc_histogram_add(&sync->staleness_us, late);
+    atomic_fetch_add_explicit(&sync->staleness_sum_us, late, memory_order_relaxed);
     if (late > atomic_load_explicit(&sync->staleness_max_us, memory_order_relaxed))
         atomic_store_explicit(&sync->staleness_max_us, late, memory_order_relaxed);
 }

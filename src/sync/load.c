@@ -64,14 +64,16 @@ static int write_through(struct loading *l, const struct nearcache_loaded *loade
         return hold_value(l, loaded, 0, true, &ticket, held);
     uint64_t version = 0;
     if (tier->coherence == NEARCACHE_COHERENCE_PUBSUB && l->read_s != 0) {
-        bool sent;
-        int outcome = nc_replay_loaded(l->sync, l->key, loaded->data, loaded->bytes, l->ttl_ms,
-                                       l->read_s, l->options->deadline_ns, &version, &sent);
+        struct nc_loaded made = {
+            l->key, loaded->data, loaded->bytes, l->ttl_ms, l->read_s, NEARCACHE_EOFFLINK, 0};
+        nc_replay_loaded(l->sync, &made, 1, l->options->deadline_ns);
+        int outcome = made.outcome;
+        version = made.version;
         if (outcome == NEARCACHE_MISS)
             return NEARCACHE_MISS;
         if (outcome == 0) {
             nc_sync_saw(l->sync, version);
-            nc_cache_observe(l->self, l->key, version);
+            nc_cache_observe(l->self, l->key, version, NEARCACHE_CAUSE_REPLACED);
             ticket.generation = 0;
         }
         return hold_value(l, loaded, version, outcome == 0, &ticket, held);

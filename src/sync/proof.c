@@ -28,6 +28,48 @@ static void wake_waiters(struct nc_sync *sync)
     nc_futex_wake(&sync->heard, INT_MAX);
 }
 
+/* A link that flaps must not flood the log. */
+#define QUIET_NS NC_NS_PER_S
+
+/* Losing a live link and having it back is worth a line; the steps between are for debugging. */
+static void tell_state(struct nc_sync *sync, enum nearcache_link old, enum nearcache_link state)
+{
+    uint64_t now_ns = nc_clock_io_ns();
+    uint64_t lost_ns = atomic_load(&sync->lost_at_ns);
+    bool back = state == NEARCACHE_LINK_LIVE && (lost_ns != 0 || !atomic_load(&sync->was_live));
+    /* Catching up with a gap is no loss. */
+    bool lost = old == NEARCACHE_LINK_LIVE && state != NEARCACHE_LINK_SYNCING;
+    if (lost)
+        atomic_store(&sync->lost_at_ns, now_ns);
+    if (state == NEARCACHE_LINK_LIVE) {
+        atomic_store(&sync->lost_at_ns, 0);
+        atomic_store(&sync->was_live, true);
+    }
+    if (!back && !lost) {
+        nc_log_write(sync->log, NEARCACHE_LOG_DEBUG, "link %s (was %s)", nearcache_link_name(state),
+                     nearcache_link_name(old));
+        return;
+    }
+    /* The loss that is told is answered by its end, however soon that comes. */
+    if (lost && now_ns < atomic_load(&sync->quiet_until_ns)) {
+        atomic_fetch_add(&sync->untold, 1);
+        return;
+    }
+    if (lost) {
+        uint32_t untold = atomic_exchange(&sync->untold, 0);
+        atomic_store(&sync->quiet_until_ns, now_ns + QUIET_NS);
+        nc_log_write(sync->log, NEARCACHE_LOG_WARNING,
+                     "the link to Redis is lost: %s (%" PRIu32 " earlier losses not told)",
+                     nearcache_link_name(state), untold);
+    } else if (lost_ns == 0) {
+        nc_log_write(sync->log, NEARCACHE_LOG_INFO, "the link to Redis is live");
+    } else if (atomic_load(&sync->untold) == 0) {
+        nc_log_write(sync->log, NEARCACHE_LOG_INFO,
+                     "the link to Redis is live again after %" PRIu64 " ms",
+                     (now_ns - lost_ns) / NC_NS_PER_MS);
+    }
+}
+
 void nc_proof_set_state(struct nc_sync *sync, enum nearcache_link state)
 {
     enum nearcache_link old =
@@ -35,9 +77,7 @@ void nc_proof_set_state(struct nc_sync *sync, enum nearcache_link state)
     if (old == state)
         return;
     wake_waiters(sync);
-    nc_log_write(sync->log,
-                 state == NEARCACHE_LINK_LIVE ? NEARCACHE_LOG_INFO : NEARCACHE_LOG_WARNING,
-                 "link %s (was %s)", nearcache_link_name(state), nearcache_link_name(old));
+    tell_state(sync, old, state);
     if (sync->config.on_link)
         sync->config.on_link(sync->config.on_link_arg, state);
 }

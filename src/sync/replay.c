@@ -21,37 +21,63 @@ struct replay {
 
 enum { REFUSED = 0, APPLIED = 1, ALREADY_SO = 2, OVER = 3 };
 
-/* answer->number: status, s, TIME. */
-static int send_replay(struct nc_sync *sync, const struct replay *replay, uint64_t deadline_ns,
-                       struct nc_answer *answer)
-{
+/* Refers to the replay's bytes and its own. */
+struct arguments {
+    struct nc_slice keys[3], args[7];
     char small[NC_SMALL_KEY], deadline[24], stamp[24];
+    void *redis_key;
+};
+
+/* False: out of memory. */
+static bool write_arguments(struct nc_sync *sync, const struct replay *replay, struct arguments *a)
+{
     size_t bytes;
-    memset(answer, 0, offsetof(struct nc_answer, number));
-    void *redis_key = nc_sync_redis_key(replay->key, small, &bytes);
-    if (!redis_key)
-        return NEARCACHE_ENOMEM;
+    a->redis_key = nc_sync_redis_key(replay->key, a->small, &bytes);
+    if (!a->redis_key)
+        return false;
     bool versions = replay->key->tier->coherence != NEARCACHE_COHERENCE_TRACKING;
-    int deadline_bytes = snprintf(deadline, sizeof deadline, "%" PRIu64, replay->deadline_us);
-    int stamp_bytes = snprintf(stamp, sizeof stamp, "%" PRIu64, replay->stamp);
-    struct nc_slice keys[] = {
-        {sync->key_s, strlen(sync->key_s)}, {sync->key_w, strlen(sync->key_w)}, {redis_key, bytes}};
-    struct nc_slice args[] = {
-        {sync->channel_inv, strlen(sync->channel_inv)},
-        {sync->origin_hex, 16},
-        {replay->set ? "s" : "d", 1},
-        {replay->set ? replay->value : "", replay->set ? replay->value_bytes : 0},
-        {deadline, (size_t)deadline_bytes},
-        {stamp, (size_t)stamp_bytes},
-        {versions ? "p" : "t", 1}};
-    int outcome = nc_script_call(&sync->scripts, NC_SCRIPT_REPLAY, keys, 3, args, 7, deadline_ns,
-                                 answer, NULL, NULL);
-    if (redis_key != small)
-        free(redis_key);
+    int deadline_bytes = snprintf(a->deadline, sizeof a->deadline, "%" PRIu64, replay->deadline_us);
+    int stamp_bytes = snprintf(a->stamp, sizeof a->stamp, "%" PRIu64, replay->stamp);
+    a->keys[0] = (struct nc_slice){sync->key_s, strlen(sync->key_s)};
+    a->keys[1] = (struct nc_slice){sync->key_w, strlen(sync->key_w)};
+    a->keys[2] = (struct nc_slice){a->redis_key, bytes};
+    a->args[0] = (struct nc_slice){sync->channel_inv, strlen(sync->channel_inv)};
+    a->args[1] = (struct nc_slice){sync->origin_hex, 16};
+    a->args[2] = (struct nc_slice){replay->set ? "s" : "d", 1};
+    a->args[3] =
+        (struct nc_slice){replay->set ? replay->value : "", replay->set ? replay->value_bytes : 0};
+    a->args[4] = (struct nc_slice){a->deadline, (size_t)deadline_bytes};
+    a->args[5] = (struct nc_slice){a->stamp, (size_t)stamp_bytes};
+    a->args[6] = (struct nc_slice){versions ? "p" : "t", 1};
+    return true;
+}
+
+static void free_arguments(struct arguments *a)
+{
+    if (a->redis_key != a->small)
+        free(a->redis_key);
+}
+
+/* answer->number: status, s, TIME. */
+static int check_answer(int outcome, const struct nc_answer *answer)
+{
     if (outcome == 0 && (answer->count != 3 || answer->number[0] < REFUSED ||
                          answer->number[0] > OVER || answer->number[1] < 0))
         return NEARCACHE_EPROTOCOL;
     return outcome;
+}
+
+static int send_replay(struct nc_sync *sync, const struct replay *replay, uint64_t deadline_ns,
+                       struct nc_answer *answer)
+{
+    struct arguments a;
+    memset(answer, 0, offsetof(struct nc_answer, number));
+    if (!write_arguments(sync, replay, &a))
+        return NEARCACHE_ENOMEM;
+    int outcome = nc_script_call(&sync->scripts, NC_SCRIPT_REPLAY, a.keys, 3, a.args, 7,
+                                 deadline_ns, answer, NULL, NULL);
+    free_arguments(&a);
+    return check_answer(outcome, answer);
 }
 
 static void tell_refused(struct nc_sync *sync, const struct nc_intent *intent, int outcome)
@@ -70,7 +96,9 @@ static void settle(struct nc_sync *sync, struct nc_cache_thread *self, struct nc
     bool newest = nc_journal_settle(&sync->journal, intent);
     if (version) {
         nc_sync_saw(sync, version);
-        nc_cache_observe(self, key, version);
+        nc_cache_observe(self, key, version,
+                         answer->number[0] == APPLIED ? NEARCACHE_CAUSE_REPLACED
+                                                      : NEARCACHE_CAUSE_INVALIDATED);
     }
     if (!newest)
         return; /* a newer intent took its place and will be told of its own fate */
@@ -163,26 +191,90 @@ uint64_t nc_replay_round(struct nc_sync *sync, struct nc_cache_thread *self, uin
     return io_ns;
 }
 
-int nc_replay_loaded(struct nc_sync *sync, const struct nc_key *key, const void *value,
-                     size_t value_bytes, uint64_t ttl_ms, uint64_t read_s, uint64_t deadline_ns,
-                     uint64_t *version, bool *sent)
+/* ---- what loaders made ---- */
+
+static struct replay replay_of(const struct nc_sync *sync, const struct nc_loaded *loaded)
+{
+    struct replay replay = {
+        .key = loaded->key,
+        .set = true,
+        .value = loaded->value,
+        .value_bytes = loaded->value_bytes,
+        .stamp = loaded->read_s,
+    };
+    if (loaded->ttl_ms < NEARCACHE_NONE / 1000)
+        replay.deadline_us =
+            nc_offset_not_after_us(&sync->offset, nc_clock_deadline_ns(loaded->ttl_ms * 1000));
+    return replay;
+}
+
+static void take_answer(struct nc_loaded *loaded, int outcome, const struct nc_answer *answer)
+{
+    loaded->outcome = outcome;
+    if (outcome == NEARCACHE_EREMOTE && answer->refusal == NC_REFUSAL_UNAVAILABLE)
+        loaded->outcome = NEARCACHE_EOFFLINK;
+    if (outcome == 0) {
+        loaded->version = (uint64_t)answer->number[1];
+        loaded->outcome = answer->number[0] == REFUSED ? NEARCACHE_MISS : 0;
+    }
+}
+
+static void send_alone(struct nc_sync *sync, struct nc_loaded *loaded, uint64_t deadline_ns)
 {
     struct nc_answer answer;
-    uint64_t ends_ns = ttl_ms == NEARCACHE_NONE ? 0 : nc_clock_deadline_ns(ttl_ms * 1000);
-    struct replay replay = {
-        .key = key,
-        .set = true,
-        .value = value,
-        .value_bytes = value_bytes,
-        .deadline_us = ends_ns ? nc_offset_not_after_us(&sync->offset, ends_ns) : 0,
-        .stamp = read_s,
-    };
+    struct replay replay = replay_of(sync, loaded);
     int outcome = send_replay(sync, &replay, deadline_ns, &answer);
-    *sent = answer.sent;
-    if (outcome == NEARCACHE_EREMOTE)
-        return answer.refusal == NC_REFUSAL_UNAVAILABLE ? NEARCACHE_EOFFLINK : NEARCACHE_EREMOTE;
-    if (outcome != 0)
-        return outcome;
-    *version = (uint64_t)answer.number[1];
-    return answer.number[0] == REFUSED ? NEARCACHE_MISS : 0;
+    take_answer(loaded, outcome, &answer);
+}
+
+/* One of several under way at a time. */
+struct sent {
+    struct nc_script_run run;
+    struct nc_answer answer;
+};
+
+static int submit(struct nc_sync *sync, struct nc_loaded *loaded, struct sent *sent,
+                  uint64_t deadline_ns)
+{
+    struct arguments a;
+    struct replay replay = replay_of(sync, loaded);
+    if (!write_arguments(sync, &replay, &a))
+        return NEARCACHE_ENOMEM;
+    int outcome = nc_script_prepare(&sync->scripts, NC_SCRIPT_REPLAY, a.keys, 3, a.args, 7,
+                                    &sent->run, &sent->answer, NULL, NULL);
+    free_arguments(&a);
+    if (outcome == 0)
+        nc_link_submit(sync->link, sent->run.call, NC_CALL_BATCH, deadline_ns);
+    return outcome;
+}
+
+static void receive(struct nc_sync *sync, struct nc_loaded *loaded, struct sent *sent,
+                    uint64_t deadline_ns)
+{
+    int status = nc_link_wait(sync->link, sent->run.call, deadline_ns);
+    if (status == NEARCACHE_ETIMEOUT)
+        nc_call_abandon(sent->run.call);
+    int outcome = check_answer(nc_script_end(&sent->run, status), &sent->answer);
+    nc_call_release(sent->run.call);
+    if (outcome == NEARCACHE_EREMOTE && sent->answer.refusal == NC_REFUSAL_NOSCRIPT)
+        send_alone(sync, loaded, deadline_ns);
+    else
+        take_answer(loaded, outcome, &sent->answer);
+}
+
+void nc_replay_loaded(struct nc_sync *sync, struct nc_loaded *loaded, unsigned count,
+                      uint64_t deadline_ns)
+{
+    struct sent *sent = count > 1 ? malloc(count * sizeof *sent) : NULL;
+    if (!sent) {
+        for (unsigned i = 0; i < count; i++)
+            send_alone(sync, &loaded[i], deadline_ns);
+        return;
+    }
+    for (unsigned i = 0; i < count; i++)
+        loaded[i].outcome = submit(sync, &loaded[i], &sent[i], deadline_ns);
+    for (unsigned i = 0; i < count; i++)
+        if (loaded[i].outcome == 0)
+            receive(sync, &loaded[i], &sent[i], deadline_ns);
+    free(sent);
 }

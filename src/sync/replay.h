@@ -24,13 +24,22 @@ enum nc_replay nc_replay_intent(struct nc_sync *sync, struct nc_cache_thread *se
  */
 uint64_t nc_replay_round(struct nc_sync *sync, struct nc_cache_thread *self, uint64_t io_ns);
 
-/*
- * A value that a loader made, written only if nothing newer than the read that missed stands.
- * 0 and *version: written. NEARCACHE_MISS: refused, something newer is there. Else as a write that
- * did not reach Redis; *sent tells whether it may still be applied.
+/* A value that a loader made, to be written only if nothing newer than the read that missed stands.
  */
-int nc_replay_loaded(struct nc_sync *sync, const struct nc_key *key, const void *value,
-                     size_t value_bytes, uint64_t ttl_ms, uint64_t read_s, uint64_t deadline_ns,
-                     uint64_t *version, bool *sent);
+struct nc_loaded {
+    const struct nc_key *key;
+    const void *value;
+    size_t value_bytes;
+    uint64_t ttl_ms; /* NEARCACHE_NONE: no expiry */
+    uint64_t read_s; /* s of the read that missed */
+    /* 0 and the version: written. NEARCACHE_MISS: refused, something newer is there. Else as a
+     * write that did not reach Redis. */
+    int outcome;
+    uint64_t version;
+};
+
+/* Writes them, all under way at a time; sets each outcome. */
+void nc_replay_loaded(struct nc_sync *sync, struct nc_loaded *loaded, unsigned count,
+                      uint64_t deadline_ns);
 
 #endif

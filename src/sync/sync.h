@@ -14,6 +14,7 @@
 #define NC_SYNC_SYNC_H
 
 #include "cache/cache.h"
+#include "metrics/histogram.h"
 #include "redis/link.h"
 #include "sync/chain.h"
 #include "sync/commit.h"
@@ -76,7 +77,15 @@ struct nc_sync {
     _Atomic uint64_t last;  /* chain.last, for nearcache_sync */
     _Atomic uint32_t heard; /* futex: moves with `last` and with the state */
     _Atomic uint64_t seen;  /* largest version in any reply or message */
-    _Atomic uint64_t gaps, repairs, epochs, staleness_max_us;
+    _Atomic uint64_t gaps, repairs, epochs;
+    /* From the publication of other processes' messages to the drops here, by Redis' clock. */
+    struct nc_histogram staleness_us;
+    _Atomic uint64_t staleness_max_us, staleness_sum_us;
+    /* Of the lines about the link's state. */
+    _Atomic uint64_t lost_at_ns; /* when it was last live; 0: it is, or never was */
+    _Atomic uint64_t quiet_until_ns;
+    _Atomic bool was_live;
+    _Atomic uint32_t untold; /* changes that were too many to be told */
 };
 
 /* Fills in what does not need the link; `cache`, `log` and `config` are set by the caller. */

@@ -1,6 +1,7 @@
 #include "sync/write.h"
 
 #include "base/futex.h"
+#include "sync/replay.h"
 
 #include <inttypes.h>
 #include <stdio.h>
@@ -162,7 +163,7 @@ static void applied(struct call *call, struct nc_write_item *item, uint64_t vers
     nc_journal_forget(&sync->journal, &item->key);
     if (call->script == NC_SCRIPT_WRITE) {
         nc_sync_saw(sync, version);
-        nc_cache_observe(call->self, &item->key, version);
+        nc_cache_observe(call->self, &item->key, version, NEARCACHE_CAUSE_REPLACED);
     }
     /* Tracking tiers keep a value only after reading it; an invalidation keeps nothing. */
     if (item->op == NC_WRITE_INVALIDATE || !fits_locally(item) ||
@@ -299,6 +300,34 @@ static bool same_key(const struct nc_write_item *a, const struct nc_write_item *
            memcmp(a->key.name, b->key.name, a->key.name_bytes) == 0;
 }
 
+/* ---- what loaders made ---- */
+
+void nc_write_loaded(struct nc_sync *sync, struct nc_cache_thread *self,
+                     struct nc_write_item *items, unsigned count, uint64_t deadline_ns)
+{
+    struct nc_loaded loaded[NC_COMMIT_KEYS];
+    for (unsigned i = 0; i < count; i++) {
+        loaded[i] = (struct nc_loaded){.key = &items[i].key,
+                                       .value = items[i].value,
+                                       .value_bytes = items[i].value_bytes,
+                                       .ttl_ms = items[i].ttl_ms,
+                                       .read_s = items[i].read_s};
+        items[i].ticket = nc_cache_ticket(&items[i].key);
+    }
+    nc_replay_loaded(sync, loaded, count, deadline_ns);
+    for (unsigned i = 0; i < count; i++) {
+        items[i].outcome = loaded[i].outcome;
+        if (loaded[i].outcome != 0)
+            continue;
+        items[i].version = loaded[i].version;
+        nc_sync_saw(sync, loaded[i].version);
+        nc_cache_observe(self, &items[i].key, loaded[i].version, NEARCACHE_CAUSE_REPLACED);
+        items[i].ticket.generation = 0; /* an own write holds on any link */
+        if (fits_locally(&items[i]))
+            keep(self, &items[i], nc_clock_now_ns(&sync->cache->clock));
+    }
+}
+
 void nc_write(struct nc_sync *sync, struct nc_cache_thread *self, struct nc_write_item *items,
               size_t count, uint64_t deadline_ns)
 {
@@ -383,7 +412,7 @@ int nc_write_touch(struct nc_sync *sync, struct nc_cache_thread *self, const str
         /* Shorter is a write: the copy here carries the new version and ends with the key. */
         nc_sync_saw(sync, version);
         if (!nc_cache_touch(self, key, ttl_ns, version))
-            nc_cache_observe(self, key, version);
+            nc_cache_observe(self, key, version, NEARCACHE_CAUSE_REPLACED);
         return 0;
     default:
         nc_cache_touch(self, key, ttl_ns, 0);

@@ -38,6 +38,14 @@ struct nc_write_item {
 void nc_write(struct nc_sync *sync, struct nc_cache_thread *self, struct nc_write_item *items,
               size_t count, uint64_t deadline_ns);
 
+/*
+ * Values that a loader made of keys that a read at items[i].read_s (not 0) found absent, in a tier
+ * with versions: written only where nothing newer stands, at most NC_COMMIT_KEYS of them. Outcome
+ * NEARCACHE_MISS: something newer does.
+ */
+void nc_write_loaded(struct nc_sync *sync, struct nc_cache_thread *self,
+                     struct nc_write_item *items, unsigned count, uint64_t deadline_ns);
+
 /* The local half of a write that needs no Redis: a local-only cache. */
 void nc_write_local(struct nc_cache_thread *self, struct nc_write_item *item);
 

@@ -69,8 +69,6 @@ static unsigned keys_of_message(redisContext *context)
     return keys;
 }
 
-static bool one_is_under_way(void) { return coherence_metrics(cache).redis_commands > 0; }
-
 Test(coherence_commit, writes_that_wait_for_another_share_one_call_and_one_message)
 {
     struct writer writers[WRITERS] = {0};
