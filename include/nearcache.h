@@ -161,10 +161,12 @@ struct nearcache_redis {
     const char *sentinels;       /* "host:port,host:port"; NULL: no Sentinel */
     const char *sentinel_primary; /* the name that the Sentinels know the primary by */
     const char *sentinel_password;
-    uint32_t cluster; /* 1: the host is a node of a Redis Cluster */
+    uint32_t cluster;         /* 1: the host is a node of a Redis Cluster */
+    uint32_t tls_min_version; /* 12 or 13; default TLS 1.2 */
+    const char *tls_ca_dir;   /* a folder of authorities as c_rehash makes it; see tls_ca_file */
 };
 #define NEARCACHE_REDIS_INIT {sizeof(struct nearcache_redis), 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, \
-                              0, 0, 0, 0, 0, 0, 0}
+                              0, 0, 0, 0, 0, 0, 0, 0, 0}
 
 /*
  * Fills *redis from REDIS_URL, REDIS_HOST, REDIS_PORT, REDIS_PASSWORD and REDIS_DB. The strings

@@ -69,7 +69,13 @@ libnearcache_core_la_SOURCES += \
 	src/redis/reply.c src/redis/reply.h \
 	src/redis/resolve.c src/redis/resolve.h \
 	src/redis/settings.c src/redis/settings.h \
-	src/redis/subscriber.c src/redis/subscriber.h
+	src/redis/subscriber.c src/redis/subscriber.h \
+	src/redis/tls.h
+if WITH_TLS
+libnearcache_core_la_SOURCES += src/redis/tls.c
+else
+libnearcache_core_la_SOURCES += src/redis/tls_none.c
+endif
 
 # sync: reading, writing and invalidating through; knows cache and redis.
 libnearcache_core_la_SOURCES += \

@@ -53,6 +53,10 @@ redis_tests = \
 	tests/redis/test_queue_schedule \
 	tests/redis/test_queue_worker
 
+if WITH_TLS
+tls_tests = tests/redis/test_tls
+endif
+
 # Criterion programs in which allocations, sockets or disks fail. Where allocations fail, one more
 # line: tests_fault_test_x_LDFLAGS = $(AM_LDFLAGS) $(wrap_alloc)
 fault_tests =
@@ -96,6 +100,7 @@ tests_interop_queue_peer_LDADD = libnearcache.la
 check_LIBRARIES += tests/libtest.a tests/libfuzzmain.a
 tests_libtest_a_SOURCES = \
 	tests/lib/alloc_fail.c tests/lib/alloc_fail.h \
+	tests/lib/authority.c tests/lib/authority.h \
 	tests/lib/child.c tests/lib/child.h \
 	tests/lib/fake_clock.c tests/lib/fake_clock.h \
 	tests/lib/link_fixture.c tests/lib/link_fixture.h \
@@ -124,7 +129,7 @@ endif
 
 # Criterion's runner does not start under ThreadSanitizer: there only plain programs run.
 plain_tests = $(stress_tests) $(fuzzers)
-criterion_tests = $(unit_tests) $(model_tests) $(redis_tests) $(fault_tests)
+criterion_tests = $(unit_tests) $(model_tests) $(redis_tests) $(tls_tests) $(fault_tests)
 
 if SANITIZE_THREAD
 check_PROGRAMS += $(stress_tests)
@@ -178,6 +183,7 @@ EXTRA_DIST += \
 
 EXTRA_DIST += \
 	$(script_tests) \
+	tests/redis/test_tls.c \
 	tests/cli/lib.sh \
 	tests/data/cron_vectors.txt \
 	tests/data/make_cron_vectors.mjs \

@@ -48,6 +48,8 @@ void nc_conn_init(struct nc_conn *conn, struct nc_link_stats *stats)
 
 void nc_conn_close(struct nc_conn *conn)
 {
+    nc_tls_close(conn->tls);
+    conn->tls = NULL;
     if (conn->fd >= 0)
         close(conn->fd);
     conn->fd = -1;
@@ -59,6 +61,20 @@ void nc_conn_close(struct nc_conn *conn)
 }
 
 /* ---- bytes ---- */
+
+static ssize_t transmit(struct nc_conn *conn, const char *bytes, size_t bytes_count)
+{
+    if (conn->tls)
+        return nc_tls_send(conn->tls, bytes, bytes_count);
+    return send(conn->fd, bytes, bytes_count, MSG_NOSIGNAL | MSG_DONTWAIT);
+}
+
+static ssize_t receive(struct nc_conn *conn, char *buffer, size_t room)
+{
+    if (conn->tls)
+        return nc_tls_recv(conn->tls, buffer, room);
+    return recv(conn->fd, buffer, room, MSG_DONTWAIT);
+}
 
 int nc_conn_reserve(struct nc_conn *conn, size_t bytes_count)
 {
@@ -81,7 +97,7 @@ int nc_conn_reserve(struct nc_conn *conn, size_t bytes_count)
 void nc_conn_put(struct nc_conn *conn, const char *bytes, size_t bytes_count)
 {
     if (bytes_count >= DIRECT_BYTES && !nc_conn_has_output(conn)) {
-        ssize_t n = send(conn->fd, bytes, bytes_count, MSG_NOSIGNAL | MSG_DONTWAIT);
+        ssize_t n = transmit(conn, bytes, bytes_count);
         /* A failure shows again when the rest is flushed. */
         if (n > 0) {
             count(&conn->stats->bytes_sent, (uint64_t)n);
@@ -105,8 +121,7 @@ int nc_conn_queue(struct nc_conn *conn, const char *bytes, size_t bytes_count)
 int nc_conn_flush(struct nc_conn *conn)
 {
     while (nc_conn_has_output(conn)) {
-        ssize_t n = send(conn->fd, conn->out + conn->out_sent, conn->out_used - conn->out_sent,
-                         MSG_NOSIGNAL | MSG_DONTWAIT);
+        ssize_t n = transmit(conn, conn->out + conn->out_sent, conn->out_used - conn->out_sent);
         if (n < 0)
             return errno == EAGAIN || errno == EINTR ? 0 : NEARCACHE_EOFFLINK;
         conn->out_sent += (size_t)n;
@@ -125,13 +140,18 @@ int nc_conn_flush(struct nc_conn *conn)
 int nc_conn_read(struct nc_conn *conn)
 {
     char buffer[READ_BYTES];
-    ssize_t n = recv(conn->fd, buffer, sizeof buffer, MSG_DONTWAIT);
-    if (n < 0)
-        return errno == EAGAIN || errno == EINTR ? 0 : NEARCACHE_EOFFLINK;
-    if (n == 0)
-        return NEARCACHE_EOFFLINK;
-    count(&conn->stats->bytes_received, (uint64_t)n);
-    return nc_reader_feed(conn->reader, buffer, (size_t)n);
+    for (;;) {
+        ssize_t n = receive(conn, buffer, sizeof buffer);
+        if (n < 0)
+            return errno == EAGAIN || errno == EINTR ? 0 : NEARCACHE_EOFFLINK;
+        if (n == 0)
+            return NEARCACHE_EOFFLINK;
+        count(&conn->stats->bytes_received, (uint64_t)n);
+        int outcome = nc_reader_feed(conn->reader, buffer, (size_t)n);
+        /* What TLS has decrypted already would not wake a poll of the socket. */
+        if (outcome != 0 || !conn->tls || !nc_tls_pending(conn->tls))
+            return outcome;
+    }
 }
 
 /* ---- waiting ---- */
@@ -217,6 +237,31 @@ static int connect_any(struct nc_conn *conn, const struct nc_redis_settings *set
             return tried;
     }
     return outcome;
+}
+
+/* ---- TLS ---- */
+
+static int start_tls(struct nc_conn *conn, const struct nc_redis_settings *settings, int stop_fd,
+                     uint64_t deadline_ns)
+{
+    int outcome = nc_tls_open(&conn->tls, settings->tls, conn->fd, settings->host);
+    while (outcome == 0) {
+        int needs = nc_tls_handshake(conn->tls, &conn->why);
+        if (needs <= 0)
+            return needs;
+        outcome = wait_ready(conn->fd, (short)needs, stop_fd, deadline_ns);
+    }
+    return outcome;
+}
+
+/* A server that wants another certificate of us says so after its part of the handshake. */
+static const char *why_tls_ended(struct nc_tls *tls)
+{
+    char alert;
+    const char *why = nc_tls_why(tls);
+    if (!why && nc_tls_recv(tls, &alert, 1) < 0)
+        why = nc_tls_why(tls);
+    return why;
 }
 
 /* ---- handshake ---- */
@@ -329,14 +374,19 @@ int nc_conn_open(struct nc_conn *conn, const struct nc_redis_settings *settings,
                  uint64_t deadline_ns)
 {
     struct nc_reader_events events = {on_part, on_end, conn};
+    conn->why = NULL;
     int outcome = connect_any(conn, settings, stop_fd, deadline_ns);
+    if (outcome == 0 && settings->tls)
+        outcome = start_tls(conn, settings, stop_fd, deadline_ns);
     if (outcome == 0 && !(conn->reader = nc_reader_create(&events)))
         outcome = NEARCACHE_ENOMEM;
     if (outcome == 0)
         outcome = greet(conn, settings, stop_fd, deadline_ns);
     if (outcome == 0)
         count(&conn->stats->connects, 1);
-    else
+    if (outcome == NEARCACHE_EOFFLINK && !conn->why && conn->tls)
+        conn->why = why_tls_ended(conn->tls);
+    if (outcome != 0)
         nc_conn_close(conn);
     return outcome;
 }

@@ -9,9 +9,12 @@
 #include "redis/link.h"
 #include "redis/reply.h"
 #include "redis/settings.h"
+#include "redis/tls.h"
 
 struct nc_conn {
-    int fd; /* -1: closed */
+    int fd;             /* -1: closed */
+    struct nc_tls *tls; /* NULL: plain */
+    const char *why;    /* of the last failure to open, static text; NULL: see the outcome */
     struct nc_reader *reader;
     struct nc_reader_events events; /* who gets the replies; changed between replies only */
     char *out;
@@ -21,8 +24,8 @@ struct nc_conn {
 
 void nc_conn_init(struct nc_conn *conn, struct nc_link_stats *stats);
 /*
- * Connects and presents itself (AUTH, SELECT, CLIENT SETNAME), all within the deadline; `stop_fd`
- * readable ends it early. 0; NEARCACHE_EOFFLINK, NEARCACHE_ETIMEOUT, NEARCACHE_EAUTH,
+ * Connects (TCP, TLS) and presents itself (AUTH, SELECT, CLIENT SETNAME), within the deadline;
+ * `stop_fd` readable ends it early. 0; NEARCACHE_EOFFLINK, NEARCACHE_ETIMEOUT, NEARCACHE_EAUTH,
  * NEARCACHE_EPROTOCOL, NEARCACHE_EIO, NEARCACHE_ENOMEM.
  */
 int nc_conn_open(struct nc_conn *conn, const struct nc_redis_settings *settings, int stop_fd,

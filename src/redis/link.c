@@ -203,6 +203,7 @@ static int open_conn(struct nc_link *link, struct nc_conn *conn, bool first, uin
 {
     char server[96];
     int outcome = nc_conn_open(conn, link->settings, link->stop_fd, deadline_ns);
+    link->why = conn->why;
     if (outcome == 0)
         outcome = ask_identity(link, conn, server, deadline_ns);
     if (outcome == 0 && first)

@@ -10,7 +10,7 @@
 struct parse {
     struct nc_redis_settings *settings;
     const char *why; /* static text */
-    bool oom;
+    bool oom, tls;
 };
 
 static void wipe(char *secret)
@@ -29,6 +29,7 @@ void nc_redis_settings_destroy(struct nc_redis_settings *settings)
     free(settings->username);
     wipe(settings->password);
     free(settings->client_name);
+    nc_tls_context_release(settings->tls);
     free(settings);
 }
 
@@ -136,28 +137,32 @@ static void parse_authority(struct parse *p, const char *at, const char *end)
         p->why = "the URL's port is not a number from 1 to 65535";
 }
 
-static int parse_url(struct parse *p, const char *url)
+static void parse_url(struct parse *p, const char *url)
 {
     if (strncmp(url, "unix://", 7) == 0) {
         parse_unix(p, url + 7);
-        return 0;
+        return;
     }
-    if (strncmp(url, "rediss://", 9) == 0) {
-        p->why = "TLS is not built into this library";
-        return NEARCACHE_ENOTSUP;
-    }
-    if (strncmp(url, "redis://", 8) != 0) {
+    p->tls = strncmp(url, "rediss://", 9) == 0;
+    if (!p->tls && strncmp(url, "redis://", 8) != 0) {
         p->why = "the URL must begin with redis://, rediss:// or unix://";
-        return 0;
+        return;
     }
-    const char *at = url + 8, *slash = at + strcspn(at, "/?#");
+    const char *at = url + (p->tls ? 9 : 8), *slash = at + strcspn(at, "/?#");
     parse_authority(p, at, slash);
     if (*slash == '/' && slash[1] &&
         !number(slash + 1, strlen(slash + 1), INT32_MAX, &p->settings->database))
         p->why = "the URL's path must be a database number";
     else if (*slash && *slash != '/')
         p->why = "a redis URL has no query";
-    return 0;
+}
+
+/* Any word of TLS asks for TLS: what was meant to be encrypted is never sent in the clear. */
+static bool asks_for_tls(const struct parse *p, const struct nearcache_redis *given)
+{
+    return p->tls || given->tls || given->tls_ca_file || given->tls_ca_dir ||
+           given->tls_cert_file || given->tls_key_file || given->tls_server_name ||
+           given->tls_insecure || given->tls_min_version;
 }
 
 static void put_fields(struct parse *p, const struct nearcache_redis *given)
@@ -197,29 +202,32 @@ static void put_fields(struct parse *p, const struct nearcache_redis *given)
         p->why = "a user needs a password";
 }
 
+static int fill(struct parse *p, const struct nearcache_redis *given)
+{
+    if (given->sentinels || given->cluster) {
+        p->why = "Sentinel and Cluster are not built into this library";
+        return NEARCACHE_ENOTSUP;
+    }
+    if (given->url)
+        parse_url(p, given->url);
+    put_fields(p, given);
+    bool tls = asks_for_tls(p, given);
+    if (tls && p->settings->unix_path)
+        p->why = "TLS is for hosts, not for unix sockets";
+    if (p->oom)
+        return NEARCACHE_ENOMEM;
+    if (p->why)
+        return NEARCACHE_ECONFIG;
+    return tls ? nc_tls_context_create(&p->settings->tls, given, &p->why) : 0;
+}
+
 int nc_redis_settings_create(struct nc_redis_settings **out, const struct nearcache_redis *given,
                              const struct nc_log *log)
 {
-    struct parse p = {calloc(1, sizeof(struct nc_redis_settings)), NULL, false};
-    int outcome = 0;
+    struct parse p = {calloc(1, sizeof(struct nc_redis_settings)), NULL, false, false};
     if (!p.settings)
         return NEARCACHE_ENOMEM;
-    if (given->tls || given->tls_ca_file || given->tls_cert_file || given->tls_key_file) {
-        p.why = "TLS is not built into this library";
-        outcome = NEARCACHE_ENOTSUP;
-    } else if (given->sentinels || given->cluster) {
-        p.why = "Sentinel and Cluster are not built into this library";
-        outcome = NEARCACHE_ENOTSUP;
-    } else {
-        if (given->url)
-            outcome = parse_url(&p, given->url);
-        if (outcome == 0)
-            put_fields(&p, given);
-    }
-    if (outcome == 0 && p.oom)
-        outcome = NEARCACHE_ENOMEM;
-    else if (outcome == 0 && p.why)
-        outcome = NEARCACHE_ECONFIG;
+    int outcome = fill(&p, given);
     if (outcome != 0) {
         nc_log_write(log, NEARCACHE_LOG_ERROR, "Redis settings: %s",
                      p.why ? p.why : "out of memory");
@@ -232,9 +240,12 @@ int nc_redis_settings_create(struct nc_redis_settings **out, const struct nearca
 
 int nc_redis_settings_copy(struct nc_redis_settings **out, const struct nc_redis_settings *other)
 {
-    struct parse p = {calloc(1, sizeof(struct nc_redis_settings)), NULL, false};
+    struct parse p = {calloc(1, sizeof(struct nc_redis_settings)), NULL, false, false};
     if (!p.settings)
         return NEARCACHE_ENOMEM;
+    if (other->tls)
+        nc_tls_context_retain(other->tls);
+    p.settings->tls = other->tls;
     put(&p, &p.settings->host, other->host);
     put(&p, &p.settings->unix_path, other->unix_path);
     put(&p, &p.settings->username, other->username);

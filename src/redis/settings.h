@@ -7,12 +7,14 @@
 
 #include "base/log.h"
 #include "nearcache.h"
+#include "redis/tls.h"
 
 struct nc_redis_settings {
     char *host; /* NULL: a unix socket */
     char *unix_path;
     char *username, *password; /* NULL: none */
     char *client_name;
+    struct nc_tls_context *tls; /* NULL: plain */
     uint32_t port, database, connections;
 };
 

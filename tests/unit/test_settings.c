@@ -144,6 +144,27 @@ Test(settings, no_line_shows_a_secret)
     cr_expect_null(strstr(logged, "hunter2"), "%s", logged);
 }
 
+Test(settings, tls_asked_for_in_any_way_is_never_plain)
+{
+    struct nearcache_redis given = NEARCACHE_REDIS_INIT;
+#ifdef NC_WITH_TLS
+    cr_assert_eq(from_url("rediss://h:6380/1"), 0);
+    cr_expect_not_null(settings->tls);
+    cr_assert_eq(from_url("redis://h"), 0);
+    cr_expect_null(settings->tls);
+    given.tls_server_name = "h";
+    cr_assert_eq(make(&given), 0);
+    cr_expect_not_null(settings->tls);
+#else
+    cr_expect_eq(from_url("rediss://h"), NEARCACHE_ENOTSUP);
+    given.tls_server_name = "h";
+    cr_expect_eq(make(&given), NEARCACHE_ENOTSUP);
+    given.tls_server_name = NULL;
+    given.tls = 1;
+    cr_expect_eq(make(&given), NEARCACHE_ENOTSUP);
+#endif
+}
+
 Test(settings, a_copy_has_everything)
 {
     struct nc_redis_settings *copy;
