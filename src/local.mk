@@ -54,6 +54,7 @@ libnearcache_core_la_SOURCES += \
 # cache: tiers and keys; a cache that knows no network.
 libnearcache_core_la_SOURCES += \
 	src/cache/cache.c src/cache/cache.h \
+	src/cache/hit.h \
 	src/cache/life.c src/cache/life.h \
 	src/cache/tier.c src/cache/tier.h
 

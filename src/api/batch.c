@@ -24,6 +24,40 @@ static int fail_all(int outcome, int *statuses, size_t count)
     return outcome;
 }
 
+/* Reads what is here; what is not is noted in `wants`. Returns how many those are. */
+static size_t read_wave(struct nc_call_context *call, struct nearcache_tier *tier,
+                        const struct nearcache_name *names, size_t count, bool refresh,
+                        struct nearcache_result *results, int *statuses, struct nc_want *wants)
+{
+    struct nc_key keys[NC_HIT_WAVE];
+    struct nearcache_result *own[NC_HIT_WAVE];
+    enum nc_found found[NC_HIT_WAVE] = {NC_FOUND_NOTHING};
+    size_t good = 0, wanted = 0;
+    for (size_t i = 0; i < count; i++) {
+        statuses[i] = nc_cache_key(tier, names[i].data, names[i].bytes, &keys[good]);
+        own[good] = &results[i];
+        good += statuses[i] == 0;
+    }
+    if (!refresh)
+        nc_hit_find_wave(call->self, keys, good, own, found);
+    for (size_t i = 0; i < good; i++) {
+        if (nc_call_take_hit(call, &keys[i], found[i], false, own[i], &statuses[own[i] - results]))
+            continue;
+        wants[wanted++] = (struct nc_want){
+            .key = keys[i], .result = own[i], .read_s = 0, .outcome = NEARCACHE_MISS};
+    }
+    return wanted;
+}
+
+/* More is missing than fits in. NULL: out of memory. */
+static struct nc_want *enlarge(const struct nc_want *small, size_t wanted, size_t count)
+{
+    struct nc_want *wants = malloc(count * sizeof *wants);
+    if (wants)
+        memcpy(wants, small, wanted * sizeof *wants);
+    return wants;
+}
+
 int nearcache_get_many(struct nearcache_tier *tier, const struct nearcache_name *names,
                        size_t count, const struct nearcache_read *how,
                        struct nearcache_result *results, int *statuses)
@@ -40,21 +74,17 @@ int nearcache_get_many(struct nearcache_tier *tier, const struct nearcache_name 
     int outcome = nc_call_begin_tier(&call, tier);
     if (outcome == 0)
         outcome = nc_config_read(tier, call.cache->config.deadline_us, how, &options);
-    if (outcome == 0 && count > SMALL && !(wants = malloc(count * sizeof wants[0])))
-        outcome = NEARCACHE_ENOMEM;
     if (outcome != 0)
         return fail_all(outcome, statuses, count);
 
-    for (size_t i = 0; i < count; i++) {
-        struct nc_want *want = &wants[wanted];
-        statuses[i] = nc_cache_key(tier, names[i].data, names[i].bytes, &want->key);
-        if (statuses[i] != 0 ||
-            (!options.refresh && nc_call_read_hit(&call, &want->key, false, &results[i], &statuses[i])))
-            continue;
-        want->result = &results[i];
-        want->read_s = 0;
-        want->outcome = NEARCACHE_MISS;
-        wanted++;
+    for (size_t at = 0; at < count; at += NC_HIT_WAVE) {
+        size_t n = count - at < NC_HIT_WAVE ? count - at : NC_HIT_WAVE;
+        if (wants == small && wanted + n > SMALL && !(wants = enlarge(small, wanted, count))) {
+            nearcache_release_many(results, count);
+            return fail_all(NEARCACHE_ENOMEM, statuses, count);
+        }
+        wanted += read_wave(&call, tier, &names[at], n, options.refresh, &results[at],
+                            &statuses[at], &wants[wanted]);
     }
     if (wanted > 0 && call.cache->link) {
         struct nc_fetch_options fetch = nc_call_fetch_options(&options);

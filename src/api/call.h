@@ -7,6 +7,7 @@
 
 #include "api/config.h"
 #include "api/runtime.h"
+#include "cache/hit.h"
 #include "sync/fetch.h"
 
 #include <string.h>
@@ -72,12 +73,13 @@ static inline bool nc_call_refresh_is_due(const struct nearcache_tier *tier,
     return result->ttl_ms * 100 < whole_ms * tier->eager_refresh_percent;
 }
 
-/* The local copy if it is fresh; false: the way to Redis is due. `loads`: the call brings a loader,
- * which only an absence that a loader vouched for keeps from running. */
-static inline bool nc_call_read_hit(struct nc_call_context *call, const struct nc_key *key,
-                                    bool loads, struct nearcache_result *result, int *outcome)
+/* What a look-up in the cache means for the call; false: the way to Redis is due. `loads`: the
+ * call brings a loader, which only an absence that a loader vouched for keeps from running. */
+static inline bool nc_call_take_hit(struct nc_call_context *call, const struct nc_key *key,
+                                    enum nc_found found, bool loads,
+                                    struct nearcache_result *result, int *outcome)
 {
-    switch (nc_cache_find(call->self, key, false, 0, result)) {
+    switch (found) {
     case NC_FOUND_FRESH:
         result->source = NEARCACHE_SOURCE_LOCAL;
         *outcome = 0;
@@ -93,12 +95,35 @@ static inline bool nc_call_read_hit(struct nc_call_context *call, const struct n
         result->source = NEARCACHE_SOURCE_NEGATIVE;
         *outcome = NEARCACHE_MISS;
         return true;
-    default: return false;
+    default:
+        return false;
     }
 }
 
-int nc_call_count_read(struct nc_call_context *call, struct nearcache_tier *tier, int outcome,
-                       const struct nearcache_result *result);
+/* The local copy if it is fresh. */
+static inline bool nc_call_read_hit(struct nc_call_context *call, const struct nc_key *key,
+                                    bool loads, struct nearcache_result *result, int *outcome)
+{
+    enum nc_found found = nc_hit_find(call->self, key, result);
+    return nc_call_take_hit(call, key, found, loads, result, outcome);
+}
+
+static inline int nc_call_count_read(struct nc_call_context *call, struct nearcache_tier *tier,
+                                     int outcome, const struct nearcache_result *result)
+{
+    static const enum nc_counter by_source[] = {
+        [NEARCACHE_SOURCE_MISS] = NC_COUNT_misses,
+        [NEARCACHE_SOURCE_LOCAL] = NC_COUNT_hits_local,
+        [NEARCACHE_SOURCE_REMOTE] = NC_COUNT_hits_remote,
+        [NEARCACHE_SOURCE_LOADED] = NC_COUNT_hits_loaded,
+        [NEARCACHE_SOURCE_STALE] = NC_COUNT_hits_stale,
+        [NEARCACHE_SOURCE_NEGATIVE] = NC_COUNT_hits_negative,
+    };
+    nc_cache_count(call->self, tier, outcome < 0 ? NC_COUNT_read_errors : by_source[result->source],
+                   1);
+    return outcome;
+}
+
 void nc_call_count_write(struct nc_call_context *call, struct nearcache_tier *tier, int outcome,
                          bool is_delete);
 

@@ -35,24 +35,44 @@ static void take_row(struct rows *rows, size_t i, struct nearcache_result *resul
     nc_cache_release(result);
 }
 
+/* Up to NC_HIT_WAVE rows from `at` on; the numbers of those that are not here go to `left`. */
+static size_t read_wave(struct rows *rows, size_t at, size_t n, size_t *left)
+{
+    struct nc_key keys[NC_HIT_WAVE];
+    struct nearcache_result results[NC_HIT_WAVE] = {{0}}, *own[NC_HIT_WAVE];
+    enum nc_found found[NC_HIT_WAVE] = {NC_FOUND_NOTHING};
+    size_t numbers[NC_HIT_WAVE], good = 0, count = 0;
+    for (size_t i = at; i < at + n; i++) {
+        const struct nearcache_name *name = &rows->names[i];
+        rows->statuses[i] = nc_cache_key(rows->tier, name->data, name->bytes, &keys[good]);
+        own[good] = &results[good];
+        numbers[good] = i;
+        if (rows->statuses[i] != 0)
+            take_row(rows, i, own[good]);
+        else
+            good++;
+    }
+    if (!rows->options->refresh)
+        nc_hit_find_wave(rows->call->self, keys, good, own, found);
+    for (size_t i = 0; i < good; i++) {
+        if (nc_call_take_hit(rows->call, &keys[i], found[i], rows->load != NULL, own[i],
+                             &rows->statuses[numbers[i]])) {
+            take_row(rows, numbers[i], own[i]);
+        } else {
+            rows->statuses[numbers[i]] = NEARCACHE_MISS;
+            left[count++] = numbers[i];
+        }
+    }
+    return count;
+}
+
 /* Rows that are here. Returns how many are left, their numbers in `left`. */
 static size_t read_local(struct rows *rows, size_t *left)
 {
     size_t count = 0;
-    for (size_t i = 0; i < rows->count; i++) {
-        struct nearcache_result result = {0};
-        struct nc_key key;
-        rows->statuses[i] =
-            nc_cache_key(rows->tier, rows->names[i].data, rows->names[i].bytes, &key);
-        if (rows->statuses[i] != 0) {
-            take_row(rows, i, &result);
-        } else if (!rows->options->refresh && nc_call_read_hit(rows->call, &key, rows->load != NULL,
-                                                               &result, &rows->statuses[i])) {
-            take_row(rows, i, &result);
-        } else {
-            rows->statuses[i] = NEARCACHE_MISS;
-            left[count++] = i;
-        }
+    for (size_t at = 0; at < rows->count; at += NC_HIT_WAVE) {
+        size_t n = rows->count - at < NC_HIT_WAVE ? rows->count - at : NC_HIT_WAVE;
+        count += read_wave(rows, at, n, &left[count]);
     }
     return count;
 }

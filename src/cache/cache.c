@@ -1,6 +1,7 @@
 #include "cache/cache.h"
 
 #include "base/hash.h"
+#include "cache/hit.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -168,9 +169,8 @@ int nc_cache_tier_open(struct nc_cache *cache, const struct nearcache_tier_confi
         *why = conflict ? conflict : "256 tiers are open";
         free(tier);
         outcome = NEARCACHE_ECONFIG;
-    } else if (!(tier->partition = nc_store_tier_open(
-                     &cache->store, count, policy_of(tier),
-                     (uint32_t)tier->budget_share_percent))) {
+    } else if (!(tier->partition = nc_store_tier_open(&cache->store, count, policy_of(tier),
+                                                      (uint32_t)tier->budget_share_percent))) {
         free(tier);
         outcome = NEARCACHE_ENOMEM;
     } else {
@@ -195,29 +195,17 @@ struct nearcache_tier *nc_cache_tier_find(struct nc_cache *cache, const char *na
 
 /* ---- counting ---- */
 
-static struct nc_counters *begin_counting(struct nc_cache_thread *self, struct nearcache_tier *tier)
+void nc_cache_count_first(struct nc_cache_thread *self, struct nearcache_tier *tier,
+                          enum nc_counter which, uint64_t n)
 {
-    struct nc_counters *counters = calloc(1, sizeof *counters);
-    /* Release pairs with the acquire of who sums: the block is zeroed. */
-    if (counters)
-        atomic_store_explicit(&self->counters[tier->id], counters, memory_order_release);
-    return counters;
-}
-
-void nc_cache_count(struct nc_cache_thread *self, struct nearcache_tier *tier,
-                    enum nc_counter which, uint64_t n)
-{
-    struct nc_counters *counters = NULL;
-    if (self) {
-        /* Relaxed: only this thread stores it. */
-        counters = atomic_load_explicit(&self->counters[tier->id], memory_order_relaxed);
-        if (__builtin_expect(!counters, 0))
-            counters = begin_counting(self, tier);
-    }
-    if (counters)
-        nc_counter_add(counters, which, n);
-    else
+    struct nc_counters *counters = self ? calloc(1, sizeof *counters) : NULL;
+    if (!counters) {
         nc_counter_add_shared(&tier->shared, which, n);
+        return;
+    }
+    nc_counter_add(counters, which, n);
+    /* Release pairs with the acquire of who sums: the block is filled in. */
+    atomic_store_explicit(&self->counters[tier->id], counters, memory_order_release);
 }
 
 void nc_cache_counters(struct nearcache_tier *tier, uint64_t sum[NC_COUNTERS])
@@ -235,100 +223,33 @@ void nc_cache_counters(struct nearcache_tier *tier, uint64_t sum[NC_COUNTERS])
 
 /* ---- reading ---- */
 
-int nc_cache_key(struct nearcache_tier *tier, const void *name, size_t name_bytes,
-                 struct nc_key *key)
+static enum nc_found find_old(struct nc_cache_thread *self, const struct nc_key *key,
+                              uint64_t max_stale_ns, struct nearcache_result *result)
 {
-    if (__builtin_expect(!name || name_bytes == 0, 0))
-        return NEARCACHE_EINVAL;
-    if (__builtin_expect(name_bytes + tier->prefix_bytes > NEARCACHE_MAX_KEY_BYTES, 0))
-        return NEARCACHE_ETOOBIG;
-    key->tier = tier;
-    key->name = name;
-    key->name_bytes = name_bytes;
-    key->hash = nc_hash_key(tier->cache->hash_seed, tier->id, name, name_bytes);
-    return 0;
-}
+    struct nearcache_tier *tier = key->tier;
+    struct nc_cache *cache = tier->cache;
+    enum nc_found found = NC_FOUND_NOTHING;
+    uint32_t epoch = atomic_load_explicit(&tier->epoch, memory_order_acquire);
 
-static void put_result(struct nearcache_result *result, struct nc_pin pin)
-{
-    result->data = nc_entry_value(pin.entry);
-    result->bytes = nc_entry_value_bytes(pin.entry);
-    result->internal[0] = (uintptr_t)pin.entry;
-    result->internal[1] = pin.where;
-}
-
-static void put_times(struct nearcache_result *result, const struct nc_entry *entry,
-                      uint64_t now_ns)
-{
-    nc_tick now = nc_tick_of(now_ns);
-    result->age_ms = nc_tick_to_ms(now - entry->birth_tick);
-    result->ttl_ms = NEARCACHE_NONE;
-    if (nc_entry_is(entry, NC_ENTRY_EXPIRES)) {
-        nc_tick end =
-            atomic_load_explicit(&((struct nc_entry *)entry)->expiry_tick, memory_order_relaxed);
-        result->ttl_ms = nc_tick_after(end, now) ? nc_tick_left_ns(end, now_ns) / NC_NS_PER_MS : 0;
+    nc_epoch_enter(&cache->store.epoch, &self->reader);
+    struct nc_entry *entry = nc_index_find(&nc_store_shard(&cache->store, key->hash)->index,
+                                           key->hash, tier->id, key->name, key->name_bytes);
+    if (entry && nc_entry_is_of(entry, epoch)) {
+        uint64_t now_ns = nc_clock_now_ns(&cache->clock);
+        bool absent = nc_entry_is(entry, NC_ENTRY_NEGATIVE);
+        if (nc_cache_stale_age_ns(tier, entry, now_ns) <= max_stale_ns)
+            found = nc_hit_take(self, key, entry, now_ns,
+                                absent ? NC_FOUND_OLD_ABSENCE : NC_FOUND_OLD, result);
     }
-}
-
-/* How far the proof has gone, judged by the reader's own clock. */
-static uint64_t proof_age_ns(const struct nc_cache *cache, uint64_t proof_ns, uint64_t now_ns)
-{
-    uint64_t io_ns = cache->clock.now ? nc_clock_coarse_ns() : now_ns;
-    if (proof_ns == 0)
-        return UINT64_MAX;
-    return io_ns > proof_ns ? io_ns - proof_ns : 0;
+    nc_epoch_leave(&self->reader);
+    return found;
 }
 
 enum nc_found nc_cache_find(struct nc_cache_thread *self, const struct nc_key *key, bool stale,
                             uint64_t max_stale_ns, struct nearcache_result *result)
 {
-    struct nearcache_tier *tier = key->tier;
-    struct nc_cache *cache = tier->cache;
-    enum nc_found found = NC_FOUND_NOTHING;
-    uint64_t proof_ns = 0;
-    /* R2: proof and epoch before the bucket, the clock after it. Acquire pairs with the releases
-     * of nc_proof and nc_cache_tier_epoch: what was dropped before them is not found here. */
-    if (tier->proven)
-        proof_ns = atomic_load_explicit(&cache->proof_ns, memory_order_acquire);
-    uint32_t epoch = atomic_load_explicit(&tier->epoch, memory_order_acquire);
-
-    nc_epoch_enter(&cache->store.epoch, &self->reader);
-    struct nc_shard *shard = nc_store_shard(&cache->store, key->hash);
-    struct nc_entry *entry =
-        nc_index_find(&shard->index, key->hash, tier->id, key->name, key->name_bytes);
-    if (entry && entry->tier_epoch == nc_entry_tier_epoch(tier->id, epoch)) {
-        uint64_t now_ns = nc_clock_now_ns(&cache->clock);
-        nc_tick now = nc_tick_of(now_ns);
-        bool absent = nc_entry_is(entry, NC_ENTRY_NEGATIVE);
-        bool fresh = !nc_entry_is(entry, NC_ENTRY_OLD) &&
-                     (!nc_entry_is(entry, NC_ENTRY_EXPIRES) ||
-                      nc_tick_after(atomic_load_explicit(&entry->expiry_tick, memory_order_relaxed),
-                                    now));
-        if (fresh && tier->proven)
-            fresh = proof_age_ns(cache, proof_ns, now_ns) <= cache->lease_ns &&
-                    !atomic_load_explicit(&tier->deaf, memory_order_acquire);
-        if (!fresh && stale)
-            stale = nc_cache_stale_age_ns(tier, entry, now_ns) <= max_stale_ns;
-        if (fresh)
-            found = !absent                                 ? NC_FOUND_FRESH
-                    : nc_entry_is(entry, NC_ENTRY_VOUCHED) ? NC_FOUND_FRESH_VOUCHED
-                                                           : NC_FOUND_FRESH_ABSENCE;
-        else if (stale)
-            found = absent ? NC_FOUND_OLD_ABSENCE : NC_FOUND_OLD;
-        if (found != NC_FOUND_NOTHING) {
-            struct nc_pin pin = {entry, 0};
-            if (!absent)
-                pin = nc_epoch_pin(&cache->store.epoch, &self->reader, entry);
-            put_times(result, entry, now_ns);
-            if (__builtin_expect(!pin.entry, 0))
-                found = NC_FOUND_NOTHING; /* no memory to note the pin with */
-            else if (!absent)
-                put_result(result, pin);
-            nc_partition_hit(tier->partition, key->hash, entry);
-        }
-    }
-    nc_epoch_leave(&self->reader);
-    return found;
+    enum nc_found found = nc_hit_find(self, key, result);
+    return found == NC_FOUND_NOTHING && stale ? find_old(self, key, max_stale_ns, result) : found;
 }
 
 uint64_t nc_cache_stale_age_ns(const struct nearcache_tier *tier, const struct nc_entry *entry,
@@ -339,37 +260,27 @@ uint64_t nc_cache_stale_age_ns(const struct nearcache_tier *tier, const struct n
     uint64_t last_ns = atomic_load_explicit(&cache->last_proof_ns, memory_order_relaxed);
     /* While the link was proven the copy was true, however old it is. */
     if (tier->proven && last_ns) {
-        uint64_t unproven_ns = proof_age_ns(cache, last_ns, now_ns);
+        uint64_t unproven_ns = nc_hit_proof_age_ns(cache, last_ns, now_ns);
         return unproven_ns < age_ns ? unproven_ns : age_ns;
     }
     return age_ns;
 }
 
-int nc_cache_hold(struct nc_cache_thread *self, struct nearcache_tier *tier,
-                  struct nc_entry *entry, struct nearcache_result *result)
+int nc_cache_hold(struct nc_cache_thread *self, struct nearcache_tier *tier, struct nc_entry *entry,
+                  struct nearcache_result *result)
 {
     struct nc_cache *cache = tier->cache;
     struct nc_pin pin = nc_epoch_pin_again(&cache->store.epoch, &self->reader, entry);
     if (!pin.entry)
         return NEARCACHE_ENOMEM;
-    put_times(result, entry, nc_clock_now_ns(&cache->clock));
-    put_result(result, pin);
+    nc_hit_put_times(result, entry, nc_clock_now_ns(&cache->clock));
+    nc_hit_put_pin(result, pin);
     return 0;
 }
 
 struct nc_entry *nc_cache_held_entry(const struct nearcache_result *result)
 {
     return (struct nc_entry *)result->internal[0];
-}
-
-void nc_cache_release(struct nearcache_result *result)
-{
-    struct nc_pin pin = {nc_cache_held_entry(result), result->internal[1]};
-    if (!pin.entry)
-        return;
-    result->internal[0] = result->internal[1] = 0;
-    result->data = NULL;
-    nc_epoch_unpin(pin);
 }
 
 /* ---- tickets and filling ---- */
@@ -396,8 +307,8 @@ struct nc_entry *nc_cache_entry_create(struct nc_cache_thread *self, const struc
                                        size_t value_bytes, bool absent)
 {
     struct nc_store *store = &key->tier->cache->store;
-    uint8_t flags = (uint8_t)((absent ? NC_ENTRY_NEGATIVE : 0) |
-                              (key->tier->row_bytes ? NC_ENTRY_ALIGNED : 0));
+    uint8_t flags =
+        (uint8_t)((absent ? NC_ENTRY_NEGATIVE : 0) | (key->tier->row_bytes ? NC_ENTRY_ALIGNED : 0));
     return nc_entry_create(&store->arena, nc_epoch_heap(&store->epoch, &self->reader), key->hash,
                            key->tier->id, key->name, key->name_bytes, value_bytes, flags);
 }

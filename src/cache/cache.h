@@ -14,6 +14,7 @@
 #define NC_CACHE_CACHE_H
 
 #include "base/clock.h"
+#include "base/hash.h"
 #include "base/log.h"
 #include "base/thread.h"
 #include "cache/life.h"
@@ -58,7 +59,7 @@ struct nc_cache {
 
     /* Written by the link thread about once a heartbeat, read by hits of tiers that need it. */
     _Alignas(64) _Atomic uint64_t proof_ns; /* machine's monotonic time; 0: none */
-    _Atomic uint64_t last_proof_ns;       /* the newest that there ever was; never goes back to 0 */
+    _Atomic uint64_t last_proof_ns; /* the newest that there ever was; never goes back to 0 */
     _Atomic uint64_t link_generation;
     _Atomic uint32_t link_epoch;
 
@@ -114,9 +115,8 @@ struct nearcache_tier *nc_cache_tier_find(struct nc_cache *cache, const char *na
 static inline struct nearcache_tier *nc_cache_tier_at(struct nc_cache *cache, uint32_t i)
 {
     /* Acquire pairs with the release of opening: a tier that is seen is complete. */
-    return i < NEARCACHE_MAX_TIERS
-               ? atomic_load_explicit(&cache->tiers[i], memory_order_acquire)
-               : NULL;
+    return i < NEARCACHE_MAX_TIERS ? atomic_load_explicit(&cache->tiers[i], memory_order_acquire)
+                                   : NULL;
 }
 
 /* The calling thread's record; NULL: out of memory. */
@@ -124,21 +124,57 @@ static inline struct nc_cache_thread *nc_cache_self(struct nc_cache *cache)
 {
     return (struct nc_cache_thread *)nc_threads_self(&cache->threads);
 }
-void nc_cache_count(struct nc_cache_thread *self, struct nearcache_tier *tier,
-                    enum nc_counter which, uint64_t n);
+/* The first time that a thread counts in a tier, or where it has no record. */
+void nc_cache_count_first(struct nc_cache_thread *self, struct nearcache_tier *tier,
+                          enum nc_counter which, uint64_t n);
+
+static inline void nc_cache_count(struct nc_cache_thread *self, struct nearcache_tier *tier,
+                                  enum nc_counter which, uint64_t n)
+{
+    /* Relaxed: only this thread stores it. */
+    struct nc_counters *counters =
+        self ? atomic_load_explicit(&self->counters[tier->id], memory_order_relaxed) : NULL;
+    if (__builtin_expect(counters != NULL, 1))
+        nc_counter_add(counters, which, n);
+    else
+        nc_cache_count_first(self, tier, which, n);
+}
 /* sum[] over all threads. */
 void nc_cache_counters(struct nearcache_tier *tier, uint64_t sum[NC_COUNTERS]);
 
 /* Checks the arguments that every call with a key has, and hashes it. 0, EINVAL or ETOOBIG. */
-int nc_cache_key(struct nearcache_tier *tier, const void *name, size_t name_bytes,
-                 struct nc_key *key);
+static inline int nc_cache_key(struct nearcache_tier *tier, const void *name, size_t name_bytes,
+                               struct nc_key *key)
+{
+    if (__builtin_expect(!name || name_bytes == 0, 0))
+        return NEARCACHE_EINVAL;
+    if (__builtin_expect(name_bytes + tier->prefix_bytes > NEARCACHE_MAX_KEY_BYTES, 0))
+        return NEARCACHE_ETOOBIG;
+    key->tier = tier;
+    key->name = name;
+    key->name_bytes = name_bytes;
+    key->hash = nc_hash_key(tier->cache->hash_seed, tier->id, name, name_bytes);
+    return 0;
+}
 
 /*
- * The hit path. With `stale` false only fresh copies count. Fills result (data, bytes, age, ttl,
- * pin) for FRESH and OLD, age and ttl for absences; sets no source.
+ * The local copy. With `stale` false only fresh copies count (nc_hit_find in cache/hit.h, which is
+ * the hit path). Fills result (data, bytes, age, ttl, pin) for FRESH and OLD, age and ttl for
+ * absences; sets no source.
  */
 enum nc_found nc_cache_find(struct nc_cache_thread *self, const struct nc_key *key, bool stale,
                             uint64_t max_stale_ns, struct nearcache_result *result);
+
+/* Ends a result's pin; any thread. */
+static inline void nc_cache_release(struct nearcache_result *result)
+{
+    struct nc_pin pin = {(struct nc_entry *)result->internal[0], result->internal[1]};
+    if (!pin.entry)
+        return;
+    result->internal[0] = result->internal[1] = 0;
+    result->data = NULL;
+    nc_epoch_unpin(pin);
+}
 
 /* For how long a copy may have been untrue: since the last proof, or since it was read. */
 uint64_t nc_cache_stale_age_ns(const struct nearcache_tier *tier, const struct nc_entry *entry,
@@ -146,8 +182,8 @@ uint64_t nc_cache_stale_age_ns(const struct nearcache_tier *tier, const struct n
 
 /* Pins an entry that is reachable (own, or pinned by another) into the result. 0, or
  * NEARCACHE_ENOMEM: it is not pinned. */
-int nc_cache_hold(struct nc_cache_thread *self, struct nearcache_tier *tier,
-                  struct nc_entry *entry, struct nearcache_result *result);
+int nc_cache_hold(struct nc_cache_thread *self, struct nearcache_tier *tier, struct nc_entry *entry,
+                  struct nearcache_result *result);
 
 struct nc_ticket nc_cache_ticket(const struct nc_key *key);
 
@@ -204,8 +240,5 @@ uint64_t nc_cache_drop_prefix(struct nc_cache_thread *self, struct nearcache_tie
 
 /* Maintenance: expiry that gives memory back. True: there is more to do. */
 bool nc_cache_sweep(struct nc_cache *cache);
-
-/* Ends a result's pin; any thread. */
-void nc_cache_release(struct nearcache_result *result);
 
 #endif

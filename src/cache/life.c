@@ -3,14 +3,12 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
-static size_t page_bytes(void)
-{
-    return (size_t)sysconf(_SC_PAGESIZE);
-}
+static size_t page_bytes(void) { return (size_t)sysconf(_SC_PAGESIZE); }
 
 int nc_life_init(struct nc_life *life)
 {
-    void *page = mmap(NULL, page_bytes(), PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    void *page =
+        mmap(NULL, page_bytes(), PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
     if (page == MAP_FAILED)
         return NEARCACHE_ENOMEM;
     if (madvise(page, page_bytes(), MADV_WIPEONFORK) != 0) {

@@ -44,10 +44,14 @@ static bool name_is_valid(const char *name)
 static uint32_t element_bytes(enum nearcache_kind kind)
 {
     switch (kind) {
-    case NEARCACHE_VECTOR_F32: return 4;
-    case NEARCACHE_VECTOR_F16: return 2;
-    case NEARCACHE_VECTOR_I8: return 1;
-    default: return 0;
+    case NEARCACHE_VECTOR_F32:
+        return 4;
+    case NEARCACHE_VECTOR_F16:
+        return 2;
+    case NEARCACHE_VECTOR_I8:
+        return 1;
+    default:
+        return 0;
     }
 }
 
@@ -57,10 +61,7 @@ static uint64_t ms_to_ns(uint64_t ms)
     return ms > UINT64_MAX / NC_NS_PER_MS ? NEARCACHE_NONE : ms * NC_NS_PER_MS;
 }
 
-static uint64_t or_default(uint64_t value, uint64_t other)
-{
-    return value ? value : other;
-}
+static uint64_t or_default(uint64_t value, uint64_t other) { return value ? value : other; }
 
 static const char *what_is_wrong(const struct nearcache_tier_config *c)
 {

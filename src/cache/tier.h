@@ -21,12 +21,12 @@ struct nearcache_tier {
     /* The line that every hit reads; written by epoch changes only. */
     _Alignas(64) _Atomic uint32_t epoch; /* entries of another epoch are dead */
     uint32_t id;
-    _Atomic bool deaf; /* its changes cannot be heard: nothing is fresh */
+    _Atomic bool deaf;             /* its changes cannot be heard: nothing is fresh */
     const _Atomic uint32_t *alive; /* the cache's life page, see cache/life */
     struct nc_cache *cache;
     const struct nc_partition *partition; /* where its entries compete */
-    uint64_t local_ttl_ns;    /* NEARCACHE_NONE: none */
-    uint64_t negative_ttl_ns; /* NEARCACHE_NONE: absences are not remembered */
+    uint64_t local_ttl_ns;                /* NEARCACHE_NONE: none */
+    uint64_t negative_ttl_ns;             /* NEARCACHE_NONE: absences are not remembered */
     uint64_t max_stale_ns;
     bool proven; /* fresh only while the link is proven: Redis configured, coherence not none */
     bool linked; /* Redis is configured */

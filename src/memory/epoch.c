@@ -90,7 +90,7 @@ static struct nc_pin pin_in_table(struct nc_epoch *epoch, struct nc_entry *entry
     return (struct nc_pin){overflow ? entry : NULL, (uintptr_t)overflow | 1};
 }
 
-static void unpin_in_table(struct nc_overflow *overflow)
+void nc_epoch_unpin_in_table(struct nc_overflow *overflow)
 {
     struct nc_epoch *epoch = overflow->epoch;
     nc_lock_take(&epoch->overflow_lock);
@@ -103,17 +103,14 @@ static void unpin_in_table(struct nc_overflow *overflow)
     nc_lock_drop(&epoch->overflow_lock);
 }
 
-struct nc_pin nc_epoch_pin(struct nc_epoch *epoch, struct nc_reader *reader, struct nc_entry *entry)
+struct nc_pin nc_epoch_pin_elsewhere(struct nc_epoch *epoch, struct nc_reader *reader,
+                                     struct nc_entry *entry)
 {
-    for (uint32_t i = 0; i < NC_PIN_SLOTS; i++) {
+    for (uint32_t i = 1; i < NC_PIN_SLOTS; i++) {
         uint32_t at = (reader->next_slot + i) % NC_PIN_SLOTS;
-        _Atomic(struct nc_entry *) *slot = &reader->slots[at];
-        /* Relaxed: only this thread fills it; nothing is read through what another has cleared. */
-        if (atomic_load_explicit(slot, memory_order_relaxed) == NULL) {
+        if (atomic_load_explicit(&reader->slots[at], memory_order_relaxed) == NULL) {
             reader->next_slot = at;
-            /* Release: with the leaving (also a release) whoever frees sees it after the grace. */
-            atomic_store_explicit(slot, entry, memory_order_release);
-            return (struct nc_pin){entry, (uintptr_t)slot};
+            return nc_epoch_pin(epoch, reader, entry);
         }
     }
     return pin_in_table(epoch, entry);
@@ -127,15 +124,6 @@ struct nc_pin nc_epoch_pin_again(struct nc_epoch *epoch, struct nc_reader *reade
      * number has changed and looks again. */
     atomic_fetch_add_explicit(&epoch->transfers, 1, memory_order_acq_rel);
     return pin;
-}
-
-void nc_epoch_unpin(struct nc_pin pin)
-{
-    /* Release: this holder's reads end before the entry may be freed. */
-    if ((pin.where & 1) == 0)
-        atomic_store_explicit((_Atomic(struct nc_entry *) *)pin.where, NULL, memory_order_release);
-    else
-        unpin_in_table((struct nc_overflow *)(pin.where - 1));
 }
 
 uint64_t nc_epoch_pinned(struct nc_epoch *epoch)
@@ -193,7 +181,8 @@ static bool is_in_a_slot(struct nc_epoch *epoch, const struct nc_entry *entry)
 
 static bool is_in_table(struct nc_epoch *epoch, const struct nc_entry *entry)
 {
-    /* Acquire pairs with the release in unpin_in_table: a transfer to a slot comes before. */
+    /* Acquire pairs with the release in nc_epoch_unpin_in_table: a transfer to a slot comes before.
+     */
     if (atomic_load_explicit(&epoch->overflow_pins, memory_order_acquire) == 0)
         return false;
     nc_lock_take(&epoch->overflow_lock);

@@ -116,14 +116,36 @@ static inline bool nc_epoch_has_passed(struct nc_epoch *epoch, uint64_t stamp)
     return atomic_load_explicit(&epoch->now, memory_order_acquire) >= stamp + 2;
 }
 
+/* The same as below, where the slot that was used last is taken. */
+struct nc_pin nc_epoch_pin_elsewhere(struct nc_epoch *epoch, struct nc_reader *reader,
+                                     struct nc_entry *entry);
+void nc_epoch_unpin_in_table(struct nc_overflow *overflow);
+
 /* Pins an entry inside the epoch in which it was found, or a private one. */
-struct nc_pin nc_epoch_pin(struct nc_epoch *epoch, struct nc_reader *reader,
-                           struct nc_entry *entry);
+static inline struct nc_pin nc_epoch_pin(struct nc_epoch *epoch, struct nc_reader *reader,
+                                         struct nc_entry *entry)
+{
+    _Atomic(struct nc_entry *) *slot = &reader->slots[reader->next_slot];
+    /* Relaxed: only this thread fills it; nothing is read through what another has cleared. */
+    if (__builtin_expect(atomic_load_explicit(slot, memory_order_relaxed) != NULL, 0))
+        return nc_epoch_pin_elsewhere(epoch, reader, entry);
+    /* Release: with the leaving (also a release) whoever frees sees it after the grace. */
+    atomic_store_explicit(slot, entry, memory_order_release);
+    return (struct nc_pin){entry, (uintptr_t)slot};
+}
+
 /* Pins an entry that another pin holds until this has returned. */
 struct nc_pin nc_epoch_pin_again(struct nc_epoch *epoch, struct nc_reader *reader,
                                  struct nc_entry *entry);
 /* Any thread. */
-void nc_epoch_unpin(struct nc_pin pin);
+static inline void nc_epoch_unpin(struct nc_pin pin)
+{
+    /* Release: this holder's reads end before the entry may be freed. */
+    if (__builtin_expect((pin.where & 1) == 0, 1))
+        atomic_store_explicit((_Atomic(struct nc_entry *) *)pin.where, NULL, memory_order_release);
+    else
+        nc_epoch_unpin_in_table((struct nc_overflow *)(pin.where - 1));
+}
 uint64_t nc_epoch_pinned(struct nc_epoch *epoch);
 
 /* An unlinked entry, freed when nobody can see it any more. */
