@@ -42,6 +42,7 @@ libnearcache_core_la_SOURCES += \
 # store: shards: find, insert, evict, expire.
 libnearcache_core_la_SOURCES += \
 	src/store/as3.c src/store/as3.h \
+	src/store/expiry.c src/store/expiry.h \
 	src/store/ghost.c src/store/ghost.h \
 	src/store/index.c src/store/index.h \
 	src/store/lru.c src/store/lru.h \

@@ -378,6 +378,7 @@ bool nc_cache_fill(struct nc_cache_thread *self, const struct nc_key *key,
     struct nc_removed removed = {NULL, NULL};
     bool raced = false, kept = false;
     entry->tier_epoch = nc_entry_tier_epoch(tier->id, ticket->epoch);
+    nc_tick now = nc_tick_of(nc_clock_now_ns(&tier->cache->clock));
     nc_shard_lock(shard);
     if (!may_keep_locked(key, ticket, nc_entry_version(entry))) {
         raced = true;
@@ -389,7 +390,7 @@ bool nc_cache_fill(struct nc_cache_thread *self, const struct nc_key *key,
             nc_entry_version(old) > nc_entry_version(entry))
             raced = true;
         else
-            kept = nc_shard_insert_locked(shard, entry, &removed);
+            kept = nc_shard_insert_locked(shard, entry, now, &removed);
     }
     nc_shard_unlock(shard);
     nc_store_settle(store, &removed);
@@ -499,6 +500,7 @@ bool nc_cache_touch(struct nc_cache_thread *self, const struct nc_key *key, uint
             atomic_store_explicit(&entry->expiry_tick, nc_tick_of(now_ns + ttl_ns),
                                   memory_order_relaxed);
             nc_entry_set(entry, NC_ENTRY_EXPIRES);
+            nc_shard_touched_locked(shard, entry, nc_tick_of(now_ns));
         }
         if (version) {
             struct nc_bucket *bucket = bucket_of(cache, key->hash);
@@ -549,5 +551,9 @@ uint64_t nc_cache_drop_prefix(struct nc_cache_thread *self, struct nearcache_tie
 
 bool nc_cache_sweep(struct nc_cache *cache)
 {
-    return nc_store_sweep(&cache->store, nc_tick_of(nc_clock_now_ns(&cache->clock)));
+    struct nearcache_tier *tier;
+    uint64_t epochs = 0;
+    for (uint32_t i = 0; (tier = nc_cache_tier_at(cache, i)); i++)
+        epochs += atomic_load_explicit(&tier->epoch, memory_order_relaxed);
+    return nc_store_sweep(&cache->store, nc_tick_of(nc_clock_now_ns(&cache->clock)), epochs);
 }

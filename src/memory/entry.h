@@ -106,12 +106,6 @@ static inline bool nc_entry_is_of(const struct nc_entry *entry, uint32_t epoch)
     return entry->tier_epoch == nc_entry_tier_epoch(nc_entry_tier(entry), epoch);
 }
 
-/* 64 bits made of the 32 that are kept: for tables beside the index, equal keys give equal ones. */
-static inline uint64_t nc_entry_hash(const struct nc_entry *entry)
-{
-    return (uint64_t)entry->hash * UINT64_C(0x9e3779b97f4a7c15);
-}
-
 static inline struct nc_entry *nc_entry_newer(const struct nc_entry *entry)
 {
     return entry->newer ? (struct nc_entry *)((char *)entry + entry->newer * (ptrdiff_t)64) : NULL;

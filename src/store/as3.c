@@ -86,7 +86,7 @@ bool nc_as3_arrive(struct nc_as3 *as3, const struct nc_entry *entry)
 {
     uint32_t age;
     int queue =
-        nc_ghost_take(&as3->ghost, nc_entry_hash(entry), (uint64_t)as3->entries * NC_GHOST_REACH, &age);
+        nc_ghost_take(&as3->ghost, entry->hash, (uint64_t)as3->entries * NC_GHOST_REACH, &age);
     if (queue < 0)
         return false;
     uint64_t whole = whole_weight(as3);
@@ -109,7 +109,7 @@ static bool gate_lets_in(const struct nc_as3 *as3, const struct nc_entry *entry)
     if (as3->weights[NC_AS3_MAIN] <= whole_weight(as3) / 2)
         return true;
     const struct nc_entry *next = next_of_main(as3);
-    return nc_sketch_count(&as3->sketch, nc_entry_hash(entry)) >
+    return nc_sketch_count(&as3->sketch, entry->hash) >
            nc_sketch_count(&as3->sketch, next->hash) + hits_of(next);
 }
 
@@ -157,8 +157,8 @@ struct nc_entry *nc_as3_victim(struct nc_as3 *as3)
 
 static void remember(struct nc_as3 *as3, const struct nc_entry *entry, unsigned seen)
 {
-    nc_ghost_add(&as3->ghost, entry->queue, nc_entry_hash(entry));
-    nc_sketch_add(&as3->sketch, nc_entry_hash(entry), seen);
+    nc_ghost_add(&as3->ghost, entry->queue, entry->hash);
+    nc_sketch_add(&as3->sketch, entry->hash, seen);
 }
 
 void nc_as3_evicted(struct nc_as3 *as3, const struct nc_entry *entry)

@@ -28,15 +28,15 @@ size_t nc_ghost_bytes(const struct nc_ghost *ghost)
     return ghost->slots ? (size_t)ghost->buckets * SLOTS * sizeof *ghost->slots : 0;
 }
 
-/* The bits above those of the fingerprint, below those of the shard. */
-static uint32_t bucket_of(uint64_t hash, uint32_t buckets)
+/* By the upper bits; the fingerprint has the lower ones. */
+static uint32_t bucket_of(uint32_t hash, uint32_t buckets)
 {
-    return (uint32_t)((uint64_t)(uint32_t)(hash >> 16) * buckets >> 32);
+    return (uint32_t)((uint64_t)hash * buckets >> 32);
 }
 
-static uint32_t fingerprint_of(uint64_t hash)
+static uint32_t fingerprint_of(uint32_t hash)
 {
-    uint32_t fingerprint = (uint32_t)hash & FINGERPRINT_MASK;
+    uint32_t fingerprint = hash & FINGERPRINT_MASK;
     return fingerprint ? fingerprint : 1;
 }
 
@@ -77,7 +77,7 @@ static void sweep_bucket(struct nc_ghost *ghost)
             slots[i] = 0;
 }
 
-void nc_ghost_add(struct nc_ghost *ghost, int queue, uint64_t hash)
+void nc_ghost_add(struct nc_ghost *ghost, int queue, uint32_t hash)
 {
     if (!ghost->slots)
         return;
@@ -87,7 +87,7 @@ void nc_ghost_add(struct nc_ghost *ghost, int queue, uint64_t hash)
         sweep_bucket(ghost);
 }
 
-int nc_ghost_take(struct nc_ghost *ghost, uint64_t hash, uint64_t reach, uint32_t *age)
+int nc_ghost_take(struct nc_ghost *ghost, uint32_t hash, uint64_t reach, uint32_t *age)
 {
     if (!ghost->slots)
         return -1;

@@ -1,7 +1,7 @@
 /*
- * store/ghost: remembers the keys that two queues evicted lately, by a few bits of their hash and
- * when they went, counted in evictions of that queue. A key of another hash is taken for one of
- * them once in 60,000 times.
+ * store/ghost: remembers the keys that two queues evicted lately, by their hash and when they went,
+ * counted in evictions of that queue. Hashes are the lower 32 bits of the key's; with a million
+ * entries one key of a thousand is taken for another, with fewer seldom any.
  *
  * Buckets of one cache line hold 16 slots; a full bucket forgets its oldest. A slot:
  *
@@ -38,9 +38,9 @@ size_t nc_ghost_bytes(const struct nc_ghost *ghost);
  * was. */
 bool nc_ghost_resize(struct nc_ghost *ghost, uint32_t capacity);
 
-void nc_ghost_add(struct nc_ghost *ghost, int queue, uint64_t hash);
+void nc_ghost_add(struct nc_ghost *ghost, int queue, uint32_t hash);
 /* Forgets the key. The queue that it left at most `reach` evictions ago, and how many in *age;
  * -1: none. */
-int nc_ghost_take(struct nc_ghost *ghost, uint64_t hash, uint64_t reach, uint32_t *age);
+int nc_ghost_take(struct nc_ghost *ghost, uint32_t hash, uint64_t reach, uint32_t *age);
 
 #endif

@@ -187,3 +187,22 @@ unsigned nc_index_bucket(const struct nc_index *index, uint32_t at,
     }
     return n;
 }
+
+unsigned nc_index_with_hash(const struct nc_index *index, uint32_t hash,
+                            struct nc_entry *entries[2 * NC_BUCKET_WORDS])
+{
+    struct nc_index_table *table = table_of(index);
+    uint16_t tag = nc_hash_tag(hash);
+    uint32_t first = nc_index_first(table->buckets, hash), at = first;
+    unsigned n = 0;
+    do {
+        for (unsigned match = nc_index_match(table->words[at], tag); match; match &= match - 1) {
+            uint64_t word =
+                atomic_load_explicit(&table->words[at][__builtin_ctz(match)], memory_order_relaxed);
+            if (nc_index_entry(word)->hash == hash)
+                entries[n++] = nc_index_entry(word);
+        }
+        at = nc_index_other(table->buckets, at, tag);
+    } while (at != first);
+    return n;
+}

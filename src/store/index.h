@@ -63,6 +63,9 @@ size_t nc_index_bytes(const struct nc_index *index);
 /* The entries of bucket `at`; returns how many. */
 unsigned nc_index_bucket(const struct nc_index *index, uint32_t at,
                          struct nc_entry *entries[NC_BUCKET_WORDS]);
+/* The entries of which this is the lower half of the hash; returns how many. */
+unsigned nc_index_with_hash(const struct nc_index *index, uint32_t hash,
+                            struct nc_entry *entries[2 * NC_BUCKET_WORDS]);
 uint32_t nc_index_buckets(const struct nc_index *index);
 
 /* ---- reading ---- */

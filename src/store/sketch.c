@@ -22,11 +22,10 @@ size_t nc_sketch_bytes(const struct nc_sketch *sketch)
     return sketch->blocks ? sketch->count * sizeof *sketch->blocks : 0;
 }
 
-/* Other bits than those that chose the shard, mixed: buckets of ghosts take them plain. */
-static uint64_t mix(uint64_t hash)
+static uint64_t mix(uint32_t hash)
 {
-    hash = (hash & ((UINT64_C(1) << 48) - 1)) * UINT64_C(0x9e3779b97f4a7c15);
-    return hash ^ (hash >> 32);
+    uint64_t mixed = (hash + UINT64_C(1)) * UINT64_C(0x9e3779b97f4a7c15);
+    return (mixed ^ mixed >> 32) * UINT64_C(0xd6e8feb86659fd93);
 }
 
 static uint64_t *block_of(const struct nc_sketch *sketch, uint64_t mixed)
@@ -37,12 +36,12 @@ static uint64_t *block_of(const struct nc_sketch *sketch, uint64_t mixed)
 /* The word of a row's counter, and how far up in it the counter is. */
 static unsigned word_of(uint64_t mixed, unsigned row, unsigned *shift)
 {
-    unsigned counter = (unsigned)(mixed >> (row * 5)) % COUNTERS_A_ROW;
+    unsigned counter = (unsigned)(mixed >> (8 + row * 5)) % COUNTERS_A_ROW;
     *shift = counter % 16 * 4;
     return row * 2 + counter / 16;
 }
 
-unsigned nc_sketch_count(const struct nc_sketch *sketch, uint64_t hash)
+unsigned nc_sketch_count(const struct nc_sketch *sketch, uint32_t hash)
 {
     unsigned least = NC_SKETCH_MOST, shift;
     if (!sketch->blocks)
@@ -64,7 +63,7 @@ static void halve(struct nc_sketch *sketch)
             sketch->blocks[b][word] = (sketch->blocks[b][word] >> 1) & LOW_BITS;
 }
 
-void nc_sketch_add(struct nc_sketch *sketch, uint64_t hash, unsigned by)
+void nc_sketch_add(struct nc_sketch *sketch, uint32_t hash, unsigned by)
 {
     unsigned shift;
     if (!sketch->blocks)

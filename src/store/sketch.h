@@ -28,7 +28,7 @@ size_t nc_sketch_bytes(const struct nc_sketch *sketch);
 /* Makes it fit `capacity` entries; counts stay. False: out of memory, all is as it was. */
 bool nc_sketch_resize(struct nc_sketch *sketch, uint32_t capacity);
 
-void nc_sketch_add(struct nc_sketch *sketch, uint64_t hash, unsigned count);
-unsigned nc_sketch_count(const struct nc_sketch *sketch, uint64_t hash);
+void nc_sketch_add(struct nc_sketch *sketch, uint32_t hash, unsigned count);
+unsigned nc_sketch_count(const struct nc_sketch *sketch, uint32_t hash);
 
 #endif

@@ -16,6 +16,14 @@
 /* A batch of retired entries, of one thread. */
 #define BATCH_BYTES_LEAST ((uint64_t)16 << 10)
 #define BATCH_BYTES_MOST ((uint64_t)512 << 10)
+/* Filed keys that are looked at: with each insertion, and in a shard with each sweep. */
+#define EXPIRED_A_TIME 2
+#define EXPIRED_A_SWEEP 256
+#define WEEDED_A_TIME 4
+#define STALE_LEAST 64
+/* Calls of the sweep until it has seen all: one comes every 100 ms. */
+#define HURRIED_CALLS 50
+#define SLOW_CALLS 1000
 
 static unsigned choose_shard_bits(const struct nc_store_config *config)
 {
@@ -49,6 +57,7 @@ static int init_shard(struct nc_store *store, struct nc_shard *shard, uint32_t n
     uint64_t entries = store->config.capacity_entries;
     uint32_t count = UINT32_C(1) << store->shard_bits;
     memset(shard, 0, sizeof *shard);
+    nc_expiry_init(&shard->expiry);
     shard->store = store;
     shard->number = number;
     shard->entries_most = UINT32_MAX;
@@ -116,6 +125,8 @@ bool nc_store_deinit(struct nc_store *store)
     nc_store_remove_if(store, everything, NULL, NEARCACHE_CAUSE_CLEARED);
     if (!nc_epoch_deinit(&store->epoch))
         return false;
+    for (size_t i = 0; i < (size_t)1 << store->shard_bits; i++)
+        nc_expiry_deinit(&store->shards[i].expiry);
     pthread_mutex_destroy(&store->tables_lock);
     nc_partitions_deinit(&store->partitions);
     free(store->shards);
@@ -223,6 +234,84 @@ static uint64_t bytes_most(struct nc_shard *shard)
     return (budget > other ? budget - other : 0) >> store->shard_bits;
 }
 
+/* ---- expiry ---- */
+
+static nc_tick end_of(const struct nc_entry *entry)
+{
+    return atomic_load_explicit(&((struct nc_entry *)entry)->expiry_tick, memory_order_relaxed);
+}
+
+static bool has_expired(const struct nc_entry *entry, nc_tick now)
+{
+    return nc_entry_is(entry, NC_ENTRY_EXPIRES) && !nc_tick_after(end_of(entry), now);
+}
+
+/* Removes what is over of at most `most` filed keys that are due, but never `spared`, which is not
+ * linked yet. How many keys were looked at; *freed: whether anything went. */
+static uint32_t expire_due(struct nc_shard *shard, nc_tick now, uint32_t most,
+                           const struct nc_entry *spared, bool *freed, struct nc_removed *removed)
+{
+    struct nc_entry *entries[2 * NC_BUCKET_WORDS];
+    struct nc_expired due;
+    uint32_t looked = 0;
+    *freed = false;
+    while (looked < most && nc_expiry_take(&shard->expiry, now, &due)) {
+        looked++;
+        unsigned n = nc_index_with_hash(&shard->index, due.hash, entries);
+        for (unsigned i = 0; i < n; i++)
+            if (entries[i] != spared && has_expired(entries[i], now)) {
+                nc_shard_remove_locked(shard, entries[i], NEARCACHE_CAUSE_EXPIRED, removed);
+                *freed = true;
+            }
+    }
+    return looked;
+}
+
+/* One that is over goes before anybody who is not. */
+static bool expire_one(struct nc_shard *shard, nc_tick now, const struct nc_entry *spared,
+                       struct nc_removed *removed)
+{
+    bool freed;
+    while (expire_due(shard, now, 1, spared, &freed, removed))
+        if (freed)
+            return true;
+    return false;
+}
+
+/* A key that is filed and was removed or written again stays filed. Where most are such ones a few
+ * are looked at with each that is filed, so that they are never more than the entries need. */
+static void weed(struct nc_shard *shard, nc_tick now)
+{
+    struct nc_entry *entries[2 * NC_BUCKET_WORDS];
+    struct nc_expired filed;
+    for (int i = 0; i < WEEDED_A_TIME && shard->expiry.filed > 2 * shard->entries + STALE_LEAST;
+         i++) {
+        if (!nc_expiry_weed(&shard->expiry, &filed))
+            return;
+        unsigned n = nc_index_with_hash(&shard->index, filed.hash, entries);
+        for (unsigned e = 0; e < n; e++)
+            if (nc_entry_is(entries[e], NC_ENTRY_EXPIRES) &&
+                !nc_tick_after(end_of(entries[e]), filed.due))
+                nc_expiry_file(&shard->expiry, filed.hash, end_of(entries[e]), now);
+    }
+}
+
+static void file_expiry(struct nc_shard *shard, const struct nc_entry *entry, nc_tick now)
+{
+    if (!nc_entry_is(entry, NC_ENTRY_EXPIRES))
+        return;
+    weed(shard, now);
+    if (shard->expiry.filed <= 4 * shard->entries + 2 * STALE_LEAST)
+        nc_expiry_file(&shard->expiry, entry->hash, end_of(entry), now);
+}
+
+void nc_shard_touched_locked(struct nc_shard *shard, struct nc_entry *entry, nc_tick now)
+{
+    file_expiry(shard, entry, now);
+}
+
+/* ---- making room ---- */
+
 /* Absences have a share of their own, so that a flood of misses cannot evict values. */
 static void make_room_for_absence(struct nc_shard *shard, uint64_t most, struct nc_removed *removed)
 {
@@ -235,13 +324,15 @@ static void make_room_for_absence(struct nc_shard *shard, uint64_t most, struct 
 }
 
 static void make_room(struct nc_shard *shard, const struct nc_entry *entry, uint64_t most,
-                      struct nc_removed *removed)
+                      nc_tick now, struct nc_removed *removed)
 {
     bool absent = nc_entry_is(entry, NC_ENTRY_NEGATIVE);
     bool by_entries = shard->store->partitions.by_entries;
     if (absent)
         make_room_for_absence(shard, most, removed);
     while (shard->bytes + nc_entry_charge(entry) > most || shard->entries >= shard->entries_most) {
+        if (expire_one(shard, now, entry, removed))
+            continue;
         struct nc_segment *payer = nc_partitions_payer(
             &shard->store->partitions, shard->number, absent ? NULL : segment_of(shard, entry),
             by_entries ? 1 : nc_entry_charge(entry), by_entries ? shard->entries_most : most);
@@ -282,10 +373,12 @@ static void place(struct nc_shard *shard, struct nc_entry *entry, struct nc_remo
                                NEARCACHE_CAUSE_EVICTED, removed);
 }
 
-/* What the policies remember grows and shrinks with the entries; it counts against the budget. */
+/* What policies and expiry remember grows and shrinks with the entries; it counts against the
+ * budget. */
 static void account_policies(struct nc_shard *shard)
 {
-    uint64_t bytes = nc_partitions_bytes(&shard->store->partitions, shard->number);
+    uint64_t bytes =
+        nc_partitions_bytes(&shard->store->partitions, shard->number) + shard->expiry.bytes;
     if (bytes == shard->policy_bytes)
         return;
     nc_budget_charge(shard->store, NC_BYTES_FIXED, bytes - shard->policy_bytes);
@@ -302,24 +395,29 @@ static struct nc_arrival arrive(struct nc_shard *shard, const struct nc_entry *e
                              old && !nc_entry_is(old, NC_ENTRY_NEGATIVE) ? old : NULL);
 }
 
-bool nc_shard_insert_locked(struct nc_shard *shard, struct nc_entry *entry,
+bool nc_shard_insert_locked(struct nc_shard *shard, struct nc_entry *entry, nc_tick now,
                             struct nc_removed *removed)
 {
+    bool freed;
     uint64_t most = bytes_most(shard);
     if (nc_entry_charge(entry) > most || shard->entries_most == 0)
         return false;
     struct nc_entry *old = nc_shard_find_locked(shard, entry->hash, nc_entry_tier(entry),
                                                 entry->name, entry->name_bytes);
     struct nc_arrival arrival = arrive(shard, entry, old);
+    bool filed = old && nc_entry_is(old, NC_ENTRY_EXPIRES) && end_of(old) == end_of(entry);
     if (old) {
         nc_index_replace(&shard->index, old, entry);
         account_out(shard, old, NEARCACHE_CAUSE_REPLACED, removed);
-        make_room(shard, entry, most, removed);
+        make_room(shard, entry, most, now, removed);
     } else {
-        make_room(shard, entry, most, removed);
+        make_room(shard, entry, most, now, removed);
         place(shard, entry, removed);
     }
     link_entry(shard, entry, arrival);
+    if (!filed)
+        file_expiry(shard, entry, now);
+    expire_due(shard, now, EXPIRED_A_TIME, entry, &freed, removed);
     account_policies(shard);
     return true;
 }
@@ -338,19 +436,13 @@ void nc_store_settle(struct nc_store *store, struct nc_removed *removed)
 
 static bool is_over(const struct nc_store *store, const struct nc_entry *entry, nc_tick now)
 {
-    if (nc_entry_is(entry, NC_ENTRY_EXPIRES) &&
-        !nc_tick_after(
-            atomic_load_explicit(&((struct nc_entry *)entry)->expiry_tick, memory_order_relaxed),
-            now))
-        return true;
-    return store->config.is_dead(store->config.arg, entry);
+    return has_expired(entry, now) || store->config.is_dead(store->config.arg, entry);
 }
 
-/* A fiftieth of the buckets a call, at least 64: with a call every 100 ms a whole round takes 5 s.
- */
-static uint32_t sweep_shard(struct nc_shard *shard, nc_tick now, struct nc_removed *removed)
+static uint32_t sweep_shard(struct nc_shard *shard, uint32_t part, nc_tick now,
+                            struct nc_removed *removed)
 {
-    uint32_t buckets = nc_index_buckets(&shard->index), part = buckets / 50 + 64, found = 0;
+    uint32_t buckets = nc_index_buckets(&shard->index), found = 0;
     for (uint32_t i = 0; i < part && i < buckets; i++) {
         struct nc_entry *entries[NC_BUCKET_WORDS];
         unsigned n = nc_index_bucket(&shard->index, shard->sweep_at++ % buckets, entries);
@@ -363,22 +455,44 @@ static uint32_t sweep_shard(struct nc_shard *shard, nc_tick now, struct nc_remov
     return found;
 }
 
-bool nc_store_sweep(struct nc_store *store, nc_tick now)
+/* How much of the index a call looks through: what is dead by the epoch of its tier is nowhere
+ * filed, and is looked for in a hurry when an epoch has moved; else the slow round is there for
+ * what could not be filed. */
+static uint32_t part_of(struct nc_store *store, uint32_t buckets)
 {
-    uint32_t found = 0;
-    for (size_t i = 0; i < (size_t)1 << store->shard_bits; i++) {
-        struct nc_removed removed = {NULL, NULL};
-        nc_shard_lock(&store->shards[i]);
-        found += sweep_shard(&store->shards[i], now, &removed);
-        nc_partitions_fit(&store->partitions, (uint32_t)i);
-        account_policies(&store->shards[i]);
-        nc_shard_unlock(&store->shards[i]);
-        nc_store_settle(store, &removed);
+    return store->hurry ? buckets / HURRIED_CALLS + 64 : buckets / SLOW_CALLS + 1;
+}
+
+static bool sweep_one(struct nc_shard *shard, nc_tick now)
+{
+    struct nc_removed removed = {NULL, NULL};
+    bool freed;
+    nc_shard_lock(shard);
+    uint32_t found = expire_due(shard, now, EXPIRED_A_SWEEP, NULL, &freed, &removed);
+    bool more = found == EXPIRED_A_SWEEP;
+    found +=
+        sweep_shard(shard, part_of(shard->store, nc_index_buckets(&shard->index)), now, &removed);
+    nc_partitions_fit(&shard->store->partitions, shard->number);
+    account_policies(shard);
+    nc_shard_unlock(shard);
+    nc_store_settle(shard->store, &removed);
+    return more || found > EXPIRED_A_SWEEP;
+}
+
+bool nc_store_sweep(struct nc_store *store, nc_tick now, uint64_t epochs)
+{
+    bool more = false;
+    if (epochs != store->epochs_swept) {
+        store->epochs_swept = epochs;
+        store->hurry = HURRIED_CALLS + 1;
     }
-    bool more = nc_epoch_reclaim(&store->epoch);
+    for (size_t i = 0; i < (size_t)1 << store->shard_bits; i++)
+        more |= sweep_one(&store->shards[i], now);
+    store->hurry -= store->hurry > 0;
+    more |= nc_epoch_reclaim(&store->epoch);
     free_old_tables(store);
     more |= nc_arena_trim(&store->arena);
-    return more || found > 256;
+    return more;
 }
 
 uint64_t nc_store_remove_if(struct nc_store *store, bool (*match)(void *, const struct nc_entry *),

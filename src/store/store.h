@@ -14,6 +14,7 @@
 
 #include "memory/epoch.h"
 #include "nearcache.h"
+#include "store/expiry.h"
 #include "store/index.h"
 #include "store/partition.h"
 
@@ -43,7 +44,8 @@ struct nc_shard {
     uint32_t entries_most;
     uint32_t sweep_at;
     uint32_t number;
-    uint64_t policy_bytes;
+    struct nc_expiry expiry;
+    uint64_t policy_bytes; /* of what policies and expiry remember */
     struct nc_store *store;
 };
 
@@ -56,6 +58,8 @@ struct nc_store {
     unsigned shard_bits;
     struct nc_shard *shards;
     struct nc_partitions partitions;
+    uint64_t epochs_swept; /* maintenance only, as the next */
+    uint32_t hurry;
     _Atomic uint64_t other_bytes[NC_BYTES_KINDS];
     _Atomic uint64_t index_bytes;
     pthread_mutex_t tables_lock;
@@ -90,17 +94,21 @@ static inline void nc_shard_unlock(struct nc_shard *shard) { nc_lock_drop(&shard
 /* `hash`: of the key; its lower half does. */
 struct nc_entry *nc_shard_find_locked(struct nc_shard *shard, uint64_t hash, uint32_t tier,
                                       const void *name, size_t name_bytes);
-/* Takes the place of an entry of the same key and evicts what is needed. False: too large for the
- * shard; nothing was changed. */
-bool nc_shard_insert_locked(struct nc_shard *shard, struct nc_entry *entry,
+/* Takes the place of an entry of the same key and makes room: by what is over at `now`, then by
+ * evicting. False: too large for the shard; nothing was changed. */
+bool nc_shard_insert_locked(struct nc_shard *shard, struct nc_entry *entry, nc_tick now,
                             struct nc_removed *removed);
+/* The entry has a new end. */
+void nc_shard_touched_locked(struct nc_shard *shard, struct nc_entry *entry, nc_tick now);
 void nc_shard_remove_locked(struct nc_shard *shard, struct nc_entry *entry,
                             enum nearcache_cause cause, struct nc_removed *removed);
 /* After unlocking: tells of each removed entry and retires it. */
 void nc_store_settle(struct nc_store *store, struct nc_removed *removed);
 
-/* Removes what is over at `now` from a part of each shard. True: there was a lot of it. */
-bool nc_store_sweep(struct nc_store *store, nc_tick now);
+/* One thread. Removes what is over at `now`, a bounded number a call, and looks through a part of
+ * each shard for what is dead; through all of it within 5 s of calls every 100 ms when `epochs`,
+ * any number that moves with the epochs of tiers, has changed. True: there was a lot of it. */
+bool nc_store_sweep(struct nc_store *store, nc_tick now, uint64_t epochs);
 /* Removes all entries that the predicate names; returns how many. */
 uint64_t nc_store_remove_if(struct nc_store *store, bool (*match)(void *, const struct nc_entry *),
                             void *arg, enum nearcache_cause cause);
