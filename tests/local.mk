@@ -16,7 +16,9 @@ unit_tests = \
 	tests/unit/test_command \
 	tests/unit/test_config_file \
 	tests/unit/test_cron \
+	tests/unit/test_expiry \
 	tests/unit/test_fake_clock \
+	tests/unit/test_ghost \
 	tests/unit/test_ids \
 	tests/unit/test_job_line \
 	tests/unit/test_job_options \
@@ -32,6 +34,7 @@ unit_tests = \
 	tests/unit/test_resolve \
 	tests/unit/test_resume \
 	tests/unit/test_settings \
+	tests/unit/test_sketch \
 	tests/unit/test_target \
 	tests/unit/test_text \
 	tests/unit/test_trace \
@@ -103,6 +106,7 @@ tests_libtest_a_SOURCES = \
 	tests/lib/authority.c tests/lib/authority.h \
 	tests/lib/child.c tests/lib/child.h \
 	tests/lib/fake_clock.c tests/lib/fake_clock.h \
+	tests/lib/local_cache.c tests/lib/local_cache.h \
 	tests/lib/link_fixture.c tests/lib/link_fixture.h \
 	tests/lib/proc.c tests/lib/proc.h \
 	tests/lib/redis_server.c tests/lib/redis_server.h \
