@@ -164,11 +164,20 @@ FAULT_JOBS = 4
 FAULT_FLAGS =
 fault_harness = PYTHONDONTWRITEBYTECODE=1 python3 $(srcdir)/tests/fault/harness/run.py \
 	--program ./nearcache --jobs $(FAULT_JOBS)
-.PHONY: check-fault fault
+.PHONY: check-fault fault fault-mutants
 check-fault: nearcache$(EXEEXT)
 	srcdir=$(srcdir) $(srcdir)/tests/fault/harness/check.sh
 fault: nearcache$(EXEEXT)
 	$(fault_harness) --seeds $(FAULT_SEEDS) $(FAULT_FLAGS)
+
+# Shows that the harness can fail: each switched-off rule must be noticed.
+if MUTANTS
+fault-mutants: nearcache$(EXEEXT)
+	$(fault_harness) --mutants --seeds $(FAULT_SEEDS) $(FAULT_FLAGS)
+else
+fault-mutants:
+	@echo 'make fault-mutants: needs a build with configure --enable-mutants' >&2; exit 1
+endif
 
 EXTRA_DIST += \
 	tests/fault/harness/applied.py \

@@ -1,6 +1,7 @@
 #include "cache/cache.h"
 
 #include "base/hash.h"
+#include "base/mutant.h"
 #include "cache/hit.h"
 
 #include <stdlib.h>
@@ -358,6 +359,8 @@ static bool may_keep_locked(const struct nc_key *key, const struct nc_ticket *ti
     struct nearcache_tier *tier = key->tier;
     struct nc_cache *cache = tier->cache;
     const struct nc_bucket *bucket = bucket_of(cache, key->hash);
+    if (NC_MUTANT(no_ticket))
+        return true;
     if (ticket->epoch != atomic_load_explicit(&tier->epoch, memory_order_acquire))
         return false;
     if (ticket->generation != 0 &&

@@ -9,6 +9,7 @@
 #ifndef NC_CACHE_HIT_H
 #define NC_CACHE_HIT_H
 
+#include "base/mutant.h"
 #include "cache/cache.h"
 
 static inline void nc_hit_put_pin(struct nearcache_result *result, struct nc_pin pin)
@@ -70,7 +71,8 @@ static inline bool nc_hit_is_fresh(const struct nearcache_tier *tier, const stru
              nc_tick_of(now_ns))))
         return false;
     return !tier->proven ||
-           (nc_hit_proof_age_ns(tier->cache, proof_ns, now_ns) <= tier->cache->lease_ns &&
+           ((nc_hit_proof_age_ns(tier->cache, proof_ns, now_ns) <= tier->cache->lease_ns ||
+             (NC_MUTANT(no_lease) && proof_ns)) &&
             /* Acquire: what was heard before it went deaf is not told from what was not. */
             !atomic_load_explicit(&((struct nearcache_tier *)tier)->deaf, memory_order_acquire));
 }

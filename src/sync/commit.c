@@ -1,6 +1,7 @@
 #include "sync/commit.h"
 
 #include "base/futex.h"
+#include "base/mutant.h"
 #include "sync/sync.h"
 
 #include <inttypes.h>
@@ -102,7 +103,9 @@ static void put_limits(struct arguments *a, const struct nc_sync *sync,
     size_t used = 0;
     bool differ = false;
     for (unsigned i = 0; i < count; i++) {
-        uint64_t limit = nc_offset_not_after_us(&sync->offset, items[i]->deadline_ns);
+        uint64_t limit = NC_MUTANT(no_not_after)
+                             ? UINT64_C(1) << 53
+                             : nc_offset_not_after_us(&sync->offset, items[i]->deadline_ns);
         differ = differ || (i > 0 && items[i]->deadline_ns != items[0]->deadline_ns);
         smallest = limit < smallest ? limit : smallest;
         used += put_text(a->limits + used, sizeof a->limits - used, limit, " ");
@@ -388,7 +391,8 @@ static int commit_one(struct nc_sync *sync, enum nc_script script,
     memset(answer, 0, offsetof(struct nc_answer, number));
     if (leads) {
         int prepared = prepare(sync, script, group, &last_ns);
-        fly(sync, group, prepared, last_ns, item->deadline_ns);
+        fly(sync, group, prepared, last_ns,
+            NC_MUTANT(early_give_up) ? nc_clock_io_ns() + 10 * NC_NS_PER_MS : item->deadline_ns);
         outcome = take_result(group, &member, answer);
     } else if (wait_in_group(sync, script, group, &member)) {
         outcome = take_result(group, &member, answer);

@@ -1,6 +1,7 @@
 #include "sync/proof.h"
 
 #include "base/futex.h"
+#include "base/mutant.h"
 #include "sync/invalidate.h"
 #include "sync/message.h"
 #include "sync/replay.h"
@@ -286,7 +287,8 @@ static void judge(struct nc_sync *sync, struct changes *changes, const struct nc
     case NC_CHAIN_AGAIN:
         return;
     case NC_CHAIN_ACCEPTED:
-        apply_changes(changes);
+        if (!NC_MUTANT(resume_unobserved))
+            apply_changes(changes);
         atomic_fetch_add_explicit(&sync->repairs, 1, memory_order_relaxed);
         break;
     case NC_CHAIN_FORGET:

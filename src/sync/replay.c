@@ -1,5 +1,7 @@
 #include "sync/replay.h"
 
+#include "base/mutant.h"
+
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -146,7 +148,8 @@ enum nc_replay nc_replay_intent(struct nc_sync *sync, struct nc_cache_thread *se
 
     struct nc_intent *newest = nc_journal_find(&sync->journal, &key);
     if (newest == intent && intent->not_before_ns <= nc_clock_io_ns()) {
-        uint64_t stamp = nc_offset_redis_us(&sync->offset, intent->taken_ns);
+        uint64_t stamp = nc_offset_redis_us(
+            &sync->offset, NC_MUTANT(late_stamp) ? nc_clock_io_ns() : intent->taken_ns);
         struct replay replay = {
             .key = &key,
             .set = intent->op == NC_INTENT_SET,

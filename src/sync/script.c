@@ -1,6 +1,7 @@
 #include "sync/script.h"
 
 #include "base/clock.h"
+#include "base/mutant.h"
 #include "base/sha1.h"
 #include "sync/lua_scripts.h"
 
@@ -24,6 +25,31 @@ static const struct {
     [NC_SCRIPT_HEARTBEAT] = {nc_lua_heartbeat_2, sizeof nc_lua_heartbeat_2 - 1, true},
 };
 
+/* The text of a script without the part that all share. */
+static struct nc_slice text_of(enum nc_script which)
+{
+    struct nc_slice text = {scripts_text[which].text, scripts_text[which].bytes};
+#ifdef NC_MUTANTS
+    static _Thread_local char changed[8192];
+    const char *from = NULL, *to = "";
+    if (which == NC_SCRIPT_WRITE && NC_MUTANT(unindexed_delete)) {
+        from = "at = at + 2";
+        to = "if op ~= 'd' then at = at + 2 else index[at + 1], index[at + 2] = nil, nil end";
+    } else if (which == NC_SCRIPT_HEARTBEAT && NC_MUTANT(idle_heartbeat)) {
+        from = "redis.call('PERSIST', S)";
+    }
+    const char *at = from ? memmem(text.data, text.bytes, from, strlen(from)) : NULL;
+    if (at) {
+        int before = (int)(at - (const char *)text.data);
+        int after = (int)(text.bytes - strlen(from)) - before;
+        text.bytes = (size_t)snprintf(changed, sizeof changed, "%.*s%s%.*s", before,
+                                      (const char *)text.data, to, after, at + strlen(from));
+        text.data = changed;
+    }
+#endif
+    return text;
+}
+
 static size_t common_bytes(enum nc_script which)
 {
     return scripts_text[which].common ? sizeof nc_lua_common_2 - 1 : 0;
@@ -33,8 +59,9 @@ void nc_scripts_init(struct nc_scripts *scripts, struct nc_link *link)
 {
     scripts->link = link;
     for (int i = 0; i < NC_SCRIPTS; i++) {
+        struct nc_slice text = text_of((enum nc_script)i);
         struct nc_sha1_part parts[] = {{nc_lua_common_2, common_bytes((enum nc_script)i)},
-                                       {scripts_text[i].text, scripts_text[i].bytes}};
+                                       {text.data, text.bytes}};
         nc_sha1_hex(parts, 2, scripts->script[i].text_sha);
     }
 }
@@ -129,8 +156,8 @@ static struct nc_call *build(struct nc_scripts *scripts, enum nc_script which, b
         nc_command_arg(command, scripts->script[which].text_sha, 40);
     } else {
         nc_command_arg(command, "EVAL", 4);
-        nc_command_arg2(command, nc_lua_common_2, common_bytes(which), scripts_text[which].text,
-                        scripts_text[which].bytes);
+        struct nc_slice text = text_of(which);
+        nc_command_arg2(command, nc_lua_common_2, common_bytes(which), text.data, text.bytes);
     }
     put_number(command, key_count);
     for (unsigned i = 0; i < key_count; i++)
@@ -151,8 +178,8 @@ void nc_scripts_load(struct nc_scripts *scripts, uint64_t deadline_ns)
         nc_command_begin(command, 3);
         nc_command_arg(command, "SCRIPT", 6);
         nc_command_arg(command, "LOAD", 4);
-        nc_command_arg2(command, nc_lua_common_2, common_bytes(shared[i]),
-                        scripts_text[shared[i]].text, scripts_text[shared[i]].bytes);
+        struct nc_slice text = text_of(shared[i]);
+        nc_command_arg2(command, nc_lua_common_2, common_bytes(shared[i]), text.data, text.bytes);
     }
     nc_link_call(scripts->link, call, NC_CALL_SINGLE, deadline_ns);
     nc_call_release(call);

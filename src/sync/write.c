@@ -1,6 +1,7 @@
 #include "sync/write.h"
 
 #include "base/futex.h"
+#include "base/mutant.h"
 #include "sync/replay.h"
 
 #include <inttypes.h>
@@ -186,8 +187,9 @@ static void not_applied(struct call *call, struct nc_write_item *item, int outco
         return;
     }
     /* One tick of slack: Redis compares whole microseconds. */
-    item->outcome = keep_for_later(call->sync, call->self, item, call->taken_ns,
-                                   in_doubt ? call->deadline_ns + NC_NS_PER_MS : 0);
+    item->outcome = keep_for_later(
+        call->sync, call->self, item, call->taken_ns,
+        in_doubt && !NC_MUTANT(early_give_up) ? call->deadline_ns + NC_NS_PER_MS : 0);
 }
 
 /* A connection that broke leaves the write in doubt until its not_after has passed (R11). */

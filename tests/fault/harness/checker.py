@@ -79,7 +79,7 @@ class Check:
         self.stale_ms, self.superseded = [], 0
         self.tracking = self.run["mode"] == "tracking"
         # The kernel counts a wait when it ends: it began that much earlier.
-        self.stalls = [(r["e"], min(r["b"], r["e"] - r["ns"]), r["ns"])
+        self.stalls = [(r["e"], min(r["b"], r["e"] - max(r["ns"].values())), r["ns"])
                        for r in records if r["t"] == "stall"]
 
     def wrong(self, rule, text, record=None):
@@ -90,14 +90,16 @@ class Check:
                 record["r"])
         self.found.append(rule + ": " + text + where)
 
-    def noise(self, begin, end):
+    def noise(self, begin, end, process=None):
+        """Waits that may have delayed what a process knows; without one: everybody's."""
         total = 0
         for at in range(bisect.bisect_left(self.stalls, (begin,)), len(self.stalls)):
             stall_end, stall_begin, waited = self.stalls[at]
             if stall_end > end + 2000 * MS:
                 break
             if stall_begin <= end:
-                total += waited
+                total += sum(waited.values()) if process is None else \
+                    waited["server"] + waited.get(str(process), 0)
         return total
 
     # ---- what the server did ----
@@ -178,7 +180,7 @@ class Check:
         by_value = {op["v"]: op for op in self.ops if op["op"] == "set"}
         self.clocks = {}
         for r in self.records:
-            if r["t"] == "apply" and r["v"] in by_value and "not_after" in r:
+            if r["t"] == "apply" and r["v"] in by_value and 0 < r.get("not_after", 0) < 1 << 52:
                 op = by_value[r["v"]]
                 self.clocks.setdefault(op["p"], []).append(
                     (op["b"], r["not_after"] * 1000 - self.run["op_timeout_ms"] * MS - op["b"]))
@@ -203,7 +205,7 @@ class Check:
                 continue
             began = state.record.get("stamp", 0) * 1000 if state.kind == "replay" else \
                 state.record.get("not_after", 0) * 1000 - self.run["op_timeout_ms"] * MS
-            ahead = self.ahead(op["p"], op["b"])
+            ahead = self.ahead(op["p"], op["b"]) if 0 < began < 1 << 62 else None
             error = abs(began - ahead - op["b"]) if ahead is not None else state.at - op["b"]
             if least is None or error <= least:
                 best, least = op, error
@@ -223,7 +225,7 @@ class Check:
             bound = 2 * self.run["heartbeat_ms"] * MS + 5 * D
         else:
             bound = self.run["lease_ms"] * MS + D
-        return bound + self.noise(op["b"] - bound, op["e"])
+        return bound + self.noise(op["b"] - bound, op["e"], op["p"])
 
     def fresh(self, key, op):
         """A FRESH answer and what it may be."""
@@ -319,8 +321,9 @@ class Check:
                     newest = None  # the server lost what it had
                     continue
                 if op and newest and op is not newest:
-                    slack = 0 if op["p"] == newest["p"] else \
-                        2 * D + self.noise(op["b"], newest["b"]) + self.round_trip()
+                    slack = 0
+                    if state.kind == "replay" and op["p"] != newest["p"]:
+                        slack = D + self.round_trip() + self.noise(op["b"] - X, op["e"], op["p"])
                     if op["e"] + slack < newest["b"]:
                         rule = "I6" if state.kind == "replay" else "I5"
                         self.wrong(rule, "%s of %s (%s, ended %d ms earlier) replaced %s of "
@@ -483,7 +486,7 @@ def check(records):
     return judged.found, {
         "answers": answers, "counters": counters, "recovery_ms": times,
         "stale_ms": [round(age, 2) for age in judged.stale_ms if age > 0],
-        "fresh": len(judged.stale_ms), "noise_ms": sum(s[2] for s in judged.stalls) // MS}
+        "fresh": len(judged.stale_ms), "noise_ms": sum(sum(s[2].values()) for s in judged.stalls) // MS}
 
 
 def summary(measured):

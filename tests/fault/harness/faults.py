@@ -14,7 +14,7 @@ import time
 from collections import namedtuple
 
 from resp import Redis
-from server import Sentinel, set_clock, wait_until
+from server import Sentinel, free_port, set_clock, wait_until
 
 Fault = namedtuple("Fault", "run modes clock replica")
 FAULTS = {}
@@ -86,6 +86,29 @@ def hold(run, rng):
     run.proxy.order("release", who=who)
     time.sleep(0.1)
     return {"who": who}
+
+
+@fault("hiccup")
+def hiccup(run, rng):
+    """Requests are held back for less than a caller waits."""
+    who = some(rng)
+    for _ in range(rng.randrange(3, 9)):
+        run.proxy.mode(who, "hold")
+        time.sleep(rng.uniform(0.03, 0.13))
+        run.proxy.order("release", who=who)
+        run.proxy.mode(who, "pass")
+        time.sleep(rng.uniform(0.02, 0.2))
+    return {"who": who, "rtt_ms": 130}
+
+
+@fault("late-replies")
+def late_replies(run, rng):
+    """A reply overtaken by the message about a newer write."""
+    who = some(rng)
+    run.proxy.mode(who, "late-replies", rng.randrange(10, 70))
+    time.sleep(rng.uniform(1.5, 3.0))
+    run.proxy.mode(who, "pass")
+    return {"who": [], "rtt_ms": 70}
 
 
 @fault("drop", modes=("pubsub",))
@@ -283,6 +306,18 @@ def failover_and_back(run, rng):
     time.sleep(rng.uniform(0.2, 1.5))
     wait_until(old.follows, 20, "the old primary does not follow")
     hand_over(run, old)
+
+
+@fault("stranded", replica=True)
+def stranded(run, rng):
+    """The old primary becomes a replica that has lost its primary: it answers, takes PUBLISH, and
+    says nothing new for ever. One process only reads, so no write of its own tells it."""
+    reader = rng.choice(ALL)
+    run.workers[reader].reads_only = True
+    old = hand_over(run, run.replica)
+    old.call("REPLICAOF", "127.0.0.1", free_port())
+    time.sleep(rng.uniform(2.0, 3.0))
+    run.workers[reader].reads_only = False
 
 
 @fault("sentinel", replica=True)

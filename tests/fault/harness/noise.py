@@ -11,16 +11,17 @@ PERIOD_S = 0.025
 class Noise(threading.Thread):
     """Records a `stall` for each period in which the threads waited for more than a moment."""
 
-    def __init__(self, history, pids):
+    def __init__(self, history, groups):
         super().__init__(daemon=True)
-        self.history, self.pids = history, pids  # pids: a function, the processes change
+        # A function, because processes change: {"driver": pids, "server": pids, "0": pids, ...}
+        self.history, self.groups = history, groups
         self.ended = threading.Event()
         self.known = {}
         self.start()
 
-    def waited_ns(self):
+    def waited_ns(self, pids):
         total = 0
-        for pid in self.pids():
+        for pid in pids:
             folder = "/proc/%d/task" % pid
             try:
                 threads = os.listdir(folder)
@@ -38,12 +39,12 @@ class Noise(threading.Thread):
 
     def run(self):
         begin = time.monotonic_ns()
-        self.waited_ns()
+        for pids in self.groups().values():
+            self.waited_ns(pids)
         while not self.ended.wait(PERIOD_S):
             end = time.monotonic_ns()
-            late = max(0, end - begin - int(PERIOD_S * 1e9))
-            waited = self.waited_ns() + late
-            if waited > 1_000_000:
+            waited = {name: self.waited_ns(pids) for name, pids in self.groups().items()}
+            if sum(waited.values()) > 1_000_000:
                 self.history.put("stall", b=begin, e=end, ns=waited)
             begin = end
 

@@ -9,6 +9,7 @@ Commands are JSON lines on standard input, one answer line each. A client's traf
     hold            what the client sends waits for `release`, even when the client has gone
     drop SHARE      that share of the invalidation messages is lost
     slow BYTES      at most that many bytes a second reach the client
+    late-replies MS replies are late, but a subscriber's messages are not
     stuck           nothing is read from the server for a subscriber
 
 `orphan` ends the client's side of connections whose bytes are held; `release` lets those go.
@@ -186,8 +187,10 @@ class Proxy:
             if not data:
                 return
         late = pair.late[from_client]
-        if client.mode == "delay" or late:
-            due = time.monotonic() + (client.value / 1000 if client.mode == "delay" else 0)
+        delays = client.mode == "delay" or (
+            client.mode == "late-replies" and not from_client and not pair.subscriber)
+        if delays or late:
+            due = time.monotonic() + (client.value / 1000 if delays else 0)
             self.number += 1
             pair.late[from_client] += 1
             heapq.heappush(self.delayed, (max(due, self.newest(side)), self.number, side, data))

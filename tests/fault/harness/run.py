@@ -1,7 +1,7 @@
 """Runs the fault harness: every fault that applies, by mode and seed.
 
     run.py [--program PATH] [--faults a,b] [--modes pubsub,tracking] [--seeds N | --seed S]
-           [--short] [--jobs N] [--keep FOLDER] [--figures FILE]
+           [--short | --mutants] [--jobs N] [--keep FOLDER] [--figures FILE]
 
 Each run prints one line with its seed; the same fault, mode and seed make the same plan of
 operations and of the fault. Exit status 1: an invariant does not hold somewhere.
@@ -33,6 +33,8 @@ def arguments():
     parser.add_argument("--short", action="store_true", help="what make check runs")
     parser.add_argument("--keep", help="keep the histories in this folder")
     parser.add_argument("--figures", help="write what was measured there, JSON lines")
+    parser.add_argument("--mutants", action="store_true",
+                        help="each rule that is switched off must be noticed")
     parser.add_argument("--one", nargs=4, metavar=("FAULT", "MODE", "SEED", "HISTORY"),
                         help=argparse.SUPPRESS)
     return parser.parse_args()
@@ -49,6 +51,24 @@ def one(options):
 SHORT = (("cut", "pubsub"), ("cut", "tracking"), ("kill", "pubsub"), ("stop", "tracking"))
 
 
+# What switches off a rule, and the faults in which that shows.
+MUTANTS = (
+    ("no_ticket", "late-replies", "pubsub"),
+    ("no_ticket", "late-replies", "tracking"),
+    ("no_not_after", "hold", "pubsub"),
+    ("no_not_after", "hold", "tracking"),
+    ("early_give_up", "hiccup", "pubsub"),
+    ("no_lease", "half-open", "pubsub"),
+    ("no_lease", "half-open", "tracking"),
+    ("no_gap_check", "drop", "pubsub"),
+    ("idle_heartbeat", "stranded", "pubsub"),
+    ("idle_heartbeat", "stranded", "tracking"),
+    ("late_stamp", "cut", "pubsub"),
+    ("unindexed_delete", "cut", "pubsub"),
+    ("resume_unobserved", "cut", "pubsub"),
+)
+
+
 def plans(options):
     if options.short:
         for fault, mode in SHORT:
@@ -63,14 +83,41 @@ def plans(options):
                     yield fault, mode, seed
 
 
-def start(options, folder, plan):
+def start(options, folder, plan, mutant=""):
     fault, mode, seed = plan
-    path = os.path.join(folder, "%s-%s-%d.jsonl" % plan)
+    path = os.path.join(folder, "%s%s-%s-%d.jsonl" % (mutant and mutant + "-", fault, mode, seed))
     with open(path + ".log", "wb") as log:
         process = subprocess.Popen([sys.executable, os.path.abspath(__file__), "--program",
                                     options.program, "--one", fault, mode, str(seed), path],
-                                   stdout=log, stderr=log)
+                                   stdout=log, stderr=log,
+                                   env=dict(os.environ, NEARCACHE_MUTANT=mutant))
     return process, plan, path, time.monotonic()
+
+
+def judge_mutants(options, folder):
+    """Each mutant runs with one seed after the other until it is noticed."""
+    waiting = [(m, options.first) for m in MUTANTS]
+    running, missed = [], 0
+    while waiting or running:
+        while waiting and len(running) < options.jobs:
+            mutant, seed = waiting.pop(0)
+            running.append((mutant, seed, start(options, folder, mutant[1:] + (seed,), mutant[0])))
+        for entry in [r for r in running if r[2][0].poll() is not None]:
+            running.remove(entry)
+            (name, fault, mode), seed, (process, _, path, _) = entry
+            found = checker.check(history.read(path))[0] if process.returncode == 0 else []
+            if found:
+                print("caught  %-18s %-12s %-8s seed %d: %d, the first: %s" % (
+                    name, fault, mode, seed, len(found), found[0]))
+            elif seed + 1 < options.first + options.seeds:
+                waiting.append((entry[0], seed + 1))
+            else:
+                print("MISSED  %-18s %-12s %-8s in %d seeds" % (name, fault, mode, options.seeds))
+                missed += 1
+            sys.stdout.flush()
+        time.sleep(0.02)
+    print("%d of %d mutants were missed" % (missed, len(MUTANTS)))
+    return 1 if missed else 0
 
 
 def finish(job, figures):
@@ -103,6 +150,8 @@ def main():
         return 0
     folder = options.keep or tempfile.mkdtemp(prefix="nearcache-fault-history.")
     os.makedirs(folder, exist_ok=True)
+    if options.mutants:
+        return judge_mutants(options, folder)
     figures = open(options.figures, "a", encoding="ascii") if options.figures else None
     waiting, running, wrong, runs = list(plans(options)), [], 0, 0
     while waiting or running:

@@ -112,13 +112,17 @@ class Scenario:
             self.shells.append(Shell(self.program, url, options,
                                      os.path.join(self.folder, "process%d.log" % index),
                                      clock if fault.clock == "client" else None))
-        self.noise = Noise(self.history, self.pids)
+        self.noise = Noise(self.history, self.groups)
         for shell in self.shells:
             wait_until(lambda s=shell: s.stats().get("link") == "live", 15, "a link is not live")
 
-    def pids(self):
-        processes = [s.process for s in self.servers + self.shells] + [self.proxy.process]
-        return [p.pid for p in processes if p] + [os.getpid()]
+    def groups(self):
+        """Whose waiting delays what: the servers and proxies everybody, a process itself."""
+        groups = {str(i): [shell.process.pid] for i, shell in enumerate(self.shells)}
+        groups["server"] = [s.process.pid for s in self.servers if s.process]
+        groups["server"].append(self.proxy.process.pid)
+        groups["driver"] = [os.getpid()]
+        return groups
 
     def work(self):
         for index, shell in enumerate(self.shells):
@@ -144,6 +148,8 @@ class Scenario:
                              **concerns)
             time.sleep(RECOVER_S + 0.3)
             self.ended.set()
+            if self.plain:
+                self.plain.join(5)
             for worker in self.workers:
                 worker.join(15)
                 if worker.is_alive():

@@ -5,10 +5,13 @@ import threading
 import time
 
 PREFIX = "k:"
-LASTING = [PREFIX + "c%d" % i for i in range(6)]
+HOT = [PREFIX + "c%d" % i for i in range(4)]
+COLD = [PREFIX + "d%d" % i for i in range(8)]  # read as often, but seldom written
+LASTING = HOT + COLD
 ENDING = [PREFIX + "t%d" % i for i in range(3)]  # with a TTL
 KEYS = LASTING + ENDING
 MEAN_S = 0.006
+READS = 0.66
 
 
 def plan(rng, name, keys):
@@ -17,8 +20,9 @@ def plan(rng, name, keys):
     while True:
         pause = rng.expovariate(1 / MEAN_S)
         roll = rng.random()
-        key = rng.choice(keys)
-        if roll < 0.66:
+        key = rng.choice(keys if roll < READS or rng.random() < 0.1 else
+                         [k for k in keys if k not in COLD])
+        if roll < READS:
             yield pause, "get " + key, {"op": "get", "k": key}
         elif roll < 0.92:
             count += 1
@@ -41,6 +45,7 @@ class Worker(threading.Thread):
         self.ended = ended
         self.restart = threading.Event()
         self.failure = None
+        self.reads_only = False
         self.generation = 0
         self.calls = {"get": 0, "set": 0, "del": 0}
 
@@ -49,6 +54,8 @@ class Worker(threading.Thread):
             while not self.ended.is_set():
                 pause, line, fields = next(self.plan)
                 time.sleep(pause)
+                if self.reads_only and fields["op"] != "get":
+                    continue
                 with self.busy:
                     self.one(line, fields)
         except Exception as error:  # the run as a whole fails
