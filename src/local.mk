@@ -71,6 +71,7 @@ libnearcache_core_la_SOURCES += \
 	src/redis/mux.c src/redis/mux.h \
 	src/redis/reply.c src/redis/reply.h \
 	src/redis/resolve.c src/redis/resolve.h \
+	src/redis/sentinel.c src/redis/sentinel.h \
 	src/redis/settings.c src/redis/settings.h \
 	src/redis/subscriber.c src/redis/subscriber.h \
 	src/redis/tls.h

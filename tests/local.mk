@@ -54,7 +54,8 @@ redis_tests = \
 	tests/redis/test_queue \
 	tests/redis/test_queue_order \
 	tests/redis/test_queue_schedule \
-	tests/redis/test_queue_worker
+	tests/redis/test_queue_worker \
+	tests/redis/test_sentinel
 
 if WITH_TLS
 tls_tests = tests/redis/test_tls

@@ -4,6 +4,7 @@
 #include "base/sha1.h"
 #include "redis/conn.h"
 #include "redis/link.h"
+#include "redis/sentinel.h"
 #include "redis/settings.h"
 
 #include <errno.h>
@@ -348,7 +349,7 @@ int nc_waiter_send(struct nc_waiter *waiter, const struct nc_args *args, uint64_
     struct nc_command command;
     int outcome = 0;
     if (waiter->conn.fd < 0)
-        outcome = nc_conn_open(&waiter->conn, waiter->settings, -1, deadline_ns);
+        outcome = nc_sentinel_open(&waiter->conn, waiter->settings, -1, deadline_ns);
     if (outcome)
         return outcome;
     waiter->conn.events = (struct nc_reader_events){on_part, on_end, waiter};

@@ -339,11 +339,14 @@ static void write_greeting(struct nc_command *command, const struct nc_redis_set
     }
     int n = 0;
     for (uint32_t v = settings->database, d = 1000000000; d; d /= 10)
-        if (n > 0 || v / d % 10 || d == 1)
+        if (n > 0 || v / d % 10)
             number[n++] = (char)('0' + v / d % 10);
-    nc_command_begin(command, 2);
-    put_word(command, "SELECT");
-    nc_command_arg(command, number, (size_t)n);
+    /* Connections begin in database 0, and a Sentinel has none. */
+    if (n > 0) {
+        nc_command_begin(command, 2);
+        put_word(command, "SELECT");
+        nc_command_arg(command, number, (size_t)n);
+    }
     /* Also finds out about LOADING before anybody's request does. */
     nc_command_begin(command, 1);
     put_word(command, "PING");

@@ -6,6 +6,7 @@
 #include "redis/backoff.h"
 #include "redis/breaker.h"
 #include "redis/mux.h"
+#include "redis/sentinel.h"
 #include "redis/subscriber.h"
 
 #include <errno.h>
@@ -22,6 +23,10 @@
 /* Replies under way on the connection for batches: more only fills buffers. */
 #define BATCH_BYTES (256 * 1024)
 #define SUBSCRIBE_NS (500 * NC_NS_PER_MS)
+/* Looking for a Sentinel to listen to holds up the link's thread: now and then, and not for long.
+ */
+#define SENTINEL_EVERY_NS (1 * NC_NS_PER_S)
+#define SENTINEL_NS (50 * NC_NS_PER_MS)
 
 struct nc_link {
     struct nc_link_config config;
@@ -30,6 +35,11 @@ struct nc_link {
     struct nc_breaker breaker;
     struct nc_backoff backoff;
     struct nc_subscriber subscriber;
+    struct nc_primary primary;     /* with Sentinels: whom the link is with */
+    struct nc_subscriber sentinel; /* tells of another */
+    struct nc_link_stats unused;   /* of talking to Sentinels */
+    uint64_t listen_at_ns;
+    unsigned sentinels_tried;
     unsigned singles; /* muxes[0 .. singles), then the one for batches */
     struct nc_mux *muxes;
     _Atomic uint32_t callers; /* waiting for single requests */
@@ -89,6 +99,18 @@ static void on_error(void *arg, const char *text, size_t bytes)
         nc_link_fail(link, "the replica has lost its primary");
 }
 
+static void on_sentinel(void *arg, const char *channel, size_t channel_bytes, const char *payload,
+                        size_t payload_bytes)
+{
+    struct nc_link *link = arg;
+    struct nc_primary now;
+    (void)channel;
+    (void)channel_bytes;
+    if (payload && nc_sentinel_heard(link->settings, payload, payload_bytes, &now) &&
+        !nc_primary_is(&now, &link->primary))
+        nc_link_restart(link, "the Sentinels chose another primary");
+}
+
 /* ---- open ---- */
 
 int nc_link_open(struct nc_link **out, const struct nc_link_config *config)
@@ -126,6 +148,7 @@ int nc_link_open(struct nc_link **out, const struct nc_link_config *config)
         link->muxes[i].arg = link;
     }
     nc_subscriber_init(&link->subscriber, &link->stats, config->on_message, config->arg);
+    nc_subscriber_init(&link->sentinel, &link->unused, on_sentinel, link);
     nc_breaker_init(&link->breaker, config->breaker_expiries);
     link->backoff.random = nc_hash_random();
     *out = link;
@@ -202,7 +225,10 @@ void nc_link_server(struct nc_link *link, char *text, size_t capacity)
 static int open_conn(struct nc_link *link, struct nc_conn *conn, bool first, uint64_t deadline_ns)
 {
     char server[96];
-    int outcome = nc_conn_open(conn, link->settings, link->stop_fd, deadline_ns);
+    int outcome =
+        link->settings->sentinel_count > 0
+            ? nc_sentinel_open_at(conn, link->settings, &link->primary, link->stop_fd, deadline_ns)
+            : nc_conn_open(conn, link->settings, link->stop_fd, deadline_ns);
     link->why = conn->why;
     if (outcome == 0)
         outcome = ask_identity(link, conn, server, deadline_ns);
@@ -220,6 +246,7 @@ static void close_all(struct nc_link *link)
     for (unsigned i = 0; i <= link->singles; i++)
         nc_mux_down(&link->muxes[i]);
     nc_conn_close(&link->subscriber.conn);
+    nc_conn_close(&link->sentinel.conn);
 }
 
 static int open_all(struct nc_link *link)
@@ -227,7 +254,11 @@ static int open_all(struct nc_link *link)
     uint64_t deadline_ns = nc_clock_io_ns() + CONNECT_NS;
     int outcome = 0;
     link->why = NULL;
-    if (link->config.subscriber)
+    link->listen_at_ns = 0;
+    if (link->settings->sentinel_count > 0)
+        outcome = nc_sentinel_find(link->settings, link->stop_fd, deadline_ns, &link->primary,
+                                   &link->why);
+    if (outcome == 0 && link->config.subscriber)
         outcome = open_conn(link, &link->subscriber.conn, true, deadline_ns);
     for (unsigned i = 0; outcome == 0 && i <= link->singles; i++)
         outcome =
@@ -274,21 +305,45 @@ static void wait_backoff(struct nc_link *link)
         ;
 }
 
+/* Listens to a Sentinel; who was chosen before it listened is asked for. When to come again. */
+static uint64_t listen_to_sentinel(struct nc_link *link, uint64_t now_ns)
+{
+    struct nc_primary now;
+    const char *why;
+    if (link->settings->sentinel_count == 0 || link->sentinel.conn.fd >= 0)
+        return UINT64_MAX;
+    if (now_ns < link->listen_at_ns)
+        return link->listen_at_ns;
+    link->listen_at_ns = now_ns + SENTINEL_EVERY_NS;
+    if (nc_sentinel_listen(&link->sentinel, link->settings, link->sentinels_tried++, link->stop_fd,
+                           now_ns + SENTINEL_NS) != 0)
+        return link->listen_at_ns;
+    if (nc_sentinel_find(link->settings, link->stop_fd, now_ns + 2 * SENTINEL_NS, &now, &why) ==
+            0 &&
+        !nc_primary_is(&now, &link->primary))
+        nc_link_restart(link, "the Sentinels chose another primary");
+    return UINT64_MAX;
+}
+
 /* Serves everything until the link fails. Returns why, or NULL when stopped. */
 static const char *serve(struct nc_link *link)
 {
-    struct pollfd *fds = calloc(link->singles + 4, sizeof *fds);
+    unsigned last = link->singles + 4;
+    struct pollfd *fds = calloc(last + 1, sizeof *fds);
     const char *why = fds ? NULL : "out of memory";
     while (fds && !(why = atomic_load(&link->failure))) {
         uint64_t due_ns = UINT64_MAX;
         if (link->config.on_tick)
             due_ns = link->config.on_tick(link->config.arg, nc_clock_io_ns());
+        uint64_t listen_ns = listen_to_sentinel(link, nc_clock_io_ns());
+        due_ns = listen_ns < due_ns ? listen_ns : due_ns;
         fds[0] = (struct pollfd){link->stop_fd, POLLIN, 0};
         fds[1] = (struct pollfd){link->wake_fd, POLLIN, 0};
         fds[2] = (struct pollfd){link->subscriber.conn.fd, POLLIN, 0};
         for (unsigned i = 0; i <= link->singles; i++)
             fds[3 + i] = (struct pollfd){link->muxes[i].conn.fd, nc_mux_watch(&link->muxes[i]), 0};
-        poll(fds, link->singles + 4, timeout_ms(due_ns));
+        fds[last] = (struct pollfd){link->sentinel.conn.fd, POLLIN, 0};
+        poll(fds, last + 1, timeout_ms(due_ns));
         for (unsigned i = 0; i <= link->singles; i++)
             nc_mux_unwatch(&link->muxes[i]);
         if (fds[0].revents)
@@ -297,6 +352,8 @@ static const char *serve(struct nc_link *link)
             drain(link->wake_fd);
         if (fds[2].revents && nc_conn_read(&link->subscriber.conn) != 0)
             nc_link_fail(link, "the subscription's connection was lost");
+        if (fds[last].revents && nc_conn_read(&link->sentinel.conn) != 0)
+            nc_conn_close(&link->sentinel.conn);
         for (unsigned i = 0; i <= link->singles; i++) {
             if (fds[3 + i].revents)
                 nc_mux_serve(&link->muxes[i]);

@@ -6,6 +6,7 @@
 
 #define DEFAULT_CONNECTIONS 4
 #define MOST_CONNECTIONS 64
+#define SENTINEL_PORT 26379
 
 struct parse {
     struct nc_redis_settings *settings;
@@ -29,6 +30,10 @@ void nc_redis_settings_destroy(struct nc_redis_settings *settings)
     free(settings->username);
     wipe(settings->password);
     free(settings->client_name);
+    for (unsigned i = 0; i < settings->sentinel_count; i++)
+        free(settings->sentinels[i].host);
+    free(settings->sentinel_primary);
+    wipe(settings->sentinel_password);
     nc_tls_context_release(settings->tls);
     free(settings);
 }
@@ -101,6 +106,33 @@ static void parse_unix(struct parse *p, const char *rest)
         p->why = "after the path of a unix URL only ?db=NUMBER may follow";
 }
 
+/* `host`, `host:port`, `[address]:port`. */
+static void parse_host(struct parse *p, const char *at, const char *end, char **host,
+                       uint32_t *port_number)
+{
+    const char *host_end, *port = NULL;
+    if (at < end && *at == '[') {
+        host_end = memchr(at, ']', (size_t)(end - at));
+        if (!host_end) {
+            p->why = "an IPv6 address has no closing bracket";
+            return;
+        }
+        if (host_end + 1 < end && host_end[1] == ':')
+            port = host_end + 2;
+        else if (host_end + 1 != end)
+            p->why = "something stands between address and port";
+        at++;
+    } else {
+        host_end = memchr(at, ':', (size_t)(end - at));
+        port = host_end ? host_end + 1 : NULL;
+        host_end = host_end ? host_end : end;
+    }
+    if (host_end > at)
+        put_decoded(p, host, at, (size_t)(host_end - at));
+    if (port && (!number(port, (size_t)(end - port), 65535, port_number) || *port_number == 0))
+        p->why = "a port is not a number from 1 to 65535";
+}
+
 static void parse_authority(struct parse *p, const char *at, const char *end)
 {
     const char *user_end = memrchr(at, '@', (size_t)(end - at));
@@ -113,28 +145,7 @@ static void parse_authority(struct parse *p, const char *at, const char *end)
             put_decoded(p, &p->settings->password, colon + 1, (size_t)(user_end - colon - 1));
         at = user_end + 1;
     }
-    const char *host_end, *port = NULL;
-    if (at < end && *at == '[') {
-        host_end = memchr(at, ']', (size_t)(end - at));
-        if (!host_end) {
-            p->why = "the URL's IPv6 address has no closing bracket";
-            return;
-        }
-        if (host_end + 1 < end && host_end[1] == ':')
-            port = host_end + 2;
-        else if (host_end + 1 != end)
-            p->why = "the URL has something between address and path";
-        at++;
-    } else {
-        host_end = memchr(at, ':', (size_t)(end - at));
-        port = host_end ? host_end + 1 : NULL;
-        host_end = host_end ? host_end : end;
-    }
-    if (host_end > at)
-        put_decoded(p, &p->settings->host, at, (size_t)(host_end - at));
-    if (port &&
-        (!number(port, (size_t)(end - port), 65535, &p->settings->port) || p->settings->port == 0))
-        p->why = "the URL's port is not a number from 1 to 65535";
+    parse_host(p, at, end, &p->settings->host, &p->settings->port);
 }
 
 static void parse_url(struct parse *p, const char *url)
@@ -155,6 +166,32 @@ static void parse_url(struct parse *p, const char *url)
         p->why = "the URL's path must be a database number";
     else if (*slash && *slash != '/')
         p->why = "a redis URL has no query";
+}
+
+static void parse_sentinels(struct parse *p, const struct nearcache_redis *given)
+{
+    struct nc_redis_settings *s = p->settings;
+    const char *at = given->sentinels;
+    if (given->url || given->host || given->unix_path)
+        p->why = "sentinels stand in place of url, host and unix_path";
+    if (!given->sentinel_primary || !given->sentinel_primary[0])
+        p->why = "sentinels need the name of the primary";
+    for (bool more = true; more && !p->why; s->sentinel_count++) {
+        const char *end = at + strcspn(at, ",");
+        if (s->sentinel_count == NC_SENTINELS_MOST) {
+            p->why = "more than 16 sentinels";
+            return;
+        }
+        s->sentinels[s->sentinel_count].port = SENTINEL_PORT;
+        parse_host(p, at, end, &s->sentinels[s->sentinel_count].host,
+                   &s->sentinels[s->sentinel_count].port);
+        if (!s->sentinels[s->sentinel_count].host && !p->oom)
+            p->why = "a sentinel has no host";
+        more = *end == ',';
+        at = end + 1;
+    }
+    put(p, &s->sentinel_primary, given->sentinel_primary);
+    put(p, &s->sentinel_password, given->sentinel_password);
 }
 
 /* Any word of TLS asks for TLS: what was meant to be encrypted is never sent in the clear. */
@@ -188,7 +225,7 @@ static void put_fields(struct parse *p, const struct nearcache_redis *given)
     s->connections = given->connections ? given->connections : DEFAULT_CONNECTIONS;
     if (!s->port)
         s->port = 6379;
-    if (!s->host && !s->unix_path)
+    if (!s->host && !s->unix_path && s->sentinel_count == 0)
         put(p, &s->host, "127.0.0.1");
     if (s->port > 65535)
         p->why = "the port is above 65535";
@@ -204,12 +241,16 @@ static void put_fields(struct parse *p, const struct nearcache_redis *given)
 
 static int fill(struct parse *p, const struct nearcache_redis *given)
 {
-    if (given->sentinels || given->cluster) {
-        p->why = "Sentinel and Cluster are not built into this library";
+    if (given->cluster) {
+        p->why = "Cluster is not built into this library";
         return NEARCACHE_ENOTSUP;
     }
     if (given->url)
         parse_url(p, given->url);
+    if (given->sentinels)
+        parse_sentinels(p, given);
+    else if (given->sentinel_primary || given->sentinel_password)
+        p->why = "the primary's name is for sentinels, and there are none";
     put_fields(p, given);
     bool tls = asks_for_tls(p, given);
     if (tls && p->settings->unix_path)
@@ -254,6 +295,13 @@ int nc_redis_settings_copy(struct nc_redis_settings **out, const struct nc_redis
     p.settings->port = other->port;
     p.settings->database = other->database;
     p.settings->connections = other->connections;
+    p.settings->sentinel_count = other->sentinel_count;
+    for (unsigned i = 0; i < other->sentinel_count; i++) {
+        put(&p, &p.settings->sentinels[i].host, other->sentinels[i].host);
+        p.settings->sentinels[i].port = other->sentinels[i].port;
+    }
+    put(&p, &p.settings->sentinel_primary, other->sentinel_primary);
+    put(&p, &p.settings->sentinel_password, other->sentinel_password);
     if (p.oom) {
         nc_redis_settings_destroy(p.settings);
         return NEARCACHE_ENOMEM;

@@ -9,13 +9,21 @@
 #include "nearcache.h"
 #include "redis/tls.h"
 
+#define NC_SENTINELS_MOST 16u
+
 struct nc_redis_settings {
-    char *host; /* NULL: a unix socket */
+    char *host; /* NULL: a unix socket, or Sentinels know */
     char *unix_path;
     char *username, *password; /* NULL: none */
     char *client_name;
     struct nc_tls_context *tls; /* NULL: plain */
     uint32_t port, database, connections;
+    uint32_t sentinel_count; /* 0: no Sentinels */
+    struct {
+        char *host;
+        uint32_t port;
+    } sentinels[NC_SENTINELS_MOST];
+    char *sentinel_primary, *sentinel_password;
 };
 
 /* 0; NEARCACHE_ECONFIG (the log says what is wrong), NEARCACHE_ENOTSUP, NEARCACHE_ENOMEM. */

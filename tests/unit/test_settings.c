@@ -165,6 +165,51 @@ Test(settings, tls_asked_for_in_any_way_is_never_plain)
 #endif
 }
 
+Test(settings, sentinels_are_a_list_of_hosts_and_ports)
+{
+    struct nearcache_redis given = NEARCACHE_REDIS_INIT;
+    struct nc_redis_settings *copy;
+    given.sentinels = "one,two:26380,[::1]:5,[::2]";
+    given.sentinel_primary = "ours";
+    given.sentinel_password = "watch";
+    cr_assert_eq(make(&given), 0);
+    cr_assert_eq(nc_redis_settings_copy(&copy, settings), 0);
+    cr_assert_eq(copy->sentinel_count, 4);
+    cr_expect_null(copy->host);
+    cr_expect_str_eq(copy->sentinels[0].host, "one");
+    cr_expect_eq(copy->sentinels[0].port, 26379);
+    cr_expect_str_eq(copy->sentinels[1].host, "two");
+    cr_expect_eq(copy->sentinels[1].port, 26380);
+    cr_expect_str_eq(copy->sentinels[2].host, "::1");
+    cr_expect_eq(copy->sentinels[2].port, 5);
+    cr_expect_str_eq(copy->sentinels[3].host, "::2");
+    cr_expect_str_eq(copy->sentinel_primary, "ours");
+    cr_expect_str_eq(copy->sentinel_password, "watch");
+    nc_redis_settings_destroy(copy);
+}
+
+Test(settings, sentinels_that_make_no_sense_are_refused)
+{
+    static const char *const bad[] = {
+        "",      ",",    "one,",   "one,,two",  "one:0",
+        "one:x", "[::1", ":26379", "one:70000", "1,2,3,4,5,6,7,8,9,10,11,12,13,14,15,16,17"};
+    struct nearcache_redis given = NEARCACHE_REDIS_INIT;
+    given.sentinel_primary = "ours";
+    for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
+        given.sentinels = bad[i];
+        cr_expect_eq(make(&given), NEARCACHE_ECONFIG, "%s", bad[i]);
+    }
+    given.sentinels = "one";
+    given.host = "and a host";
+    cr_expect_eq(make(&given), NEARCACHE_ECONFIG);
+    given.host = NULL;
+    given.sentinel_primary = NULL;
+    cr_expect_eq(make(&given), NEARCACHE_ECONFIG, "no name");
+    given.sentinels = NULL;
+    given.sentinel_primary = "ours";
+    cr_expect_eq(make(&given), NEARCACHE_ECONFIG, "no sentinels");
+}
+
 Test(settings, a_copy_has_everything)
 {
     struct nc_redis_settings *copy;
