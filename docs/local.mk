@@ -5,4 +5,5 @@ EXTRA_DIST += \
 	docs/configuration.md \
 	docs/embedding.md \
 	docs/grafana.json \
-	docs/operations.md
+	docs/operations.md \
+	docs/queue.md

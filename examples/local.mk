@@ -2,6 +2,7 @@
 
 EXAMPLES = \
 	examples/embed20 \
+	examples/embedding_worker \
 	examples/http_load \
 	examples/local_hits \
 	examples/make_vectors \
@@ -17,6 +18,9 @@ example_ldadd = libnearcache.la -lm
 
 examples_embed20_CPPFLAGS = $(example_cppflags)
 examples_embed20_LDADD = $(example_ldadd)
+
+examples_embedding_worker_CPPFLAGS = $(example_cppflags)
+examples_embedding_worker_LDADD = $(example_ldadd)
 
 examples_http_load_CPPFLAGS = $(example_cppflags)
 examples_http_load_LDADD = $(example_ldadd)

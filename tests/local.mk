@@ -91,6 +91,7 @@ script_tests = \
 	tests/lint/headers.sh \
 	tests/lint/layers.sh \
 	tests/lint/text.sh \
+	tests/examples/test_embedding_worker.sh \
 	tests/examples/test_product_service.sh \
 	tests/fault/harness/check.sh
 
