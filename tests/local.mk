@@ -10,6 +10,7 @@ AM_TESTS_ENVIRONMENT = CC='$(CC)'; export CC;
 # Criterion programs, one for each source file.
 unit_tests = \
 	tests/unit/test_alloc_fail \
+	tests/unit/test_chain \
 	tests/unit/test_arena \
 	tests/unit/test_backoff \
 	tests/unit/test_breaker \

@@ -70,7 +70,9 @@ enum nc_chain_answer nc_chain_resume(struct nc_chain *chain, uint64_t s, uint64_
         chain->last = s > chain->c1 ? s : chain->c1;
         return NC_CHAIN_ACCEPTED;
     }
-    /* The epoch that follows forgets all entries, so what came before c1 no longer matters. */
-    chain->last = chain->c1;
+    /* The epoch that follows forgets all entries, so what came before no longer matters. Not c1
+     * alone: where an evicting server took the clock, the chain has not heard its new s, and the
+     * next heartbeat would be a gap again, for ever. */
+    chain->last = s > chain->c1 ? s : chain->c1;
     return NC_CHAIN_FORGET;
 }

@@ -17,6 +17,7 @@
  *   zombie     no acknowledged write is overwritten by a write that was given up before it
  *   local      a LOCAL write never replaces a newer acknowledged one, and is refused only for one
  *   loaded     a value that a loader made never replaces a write newer than the read that missed
+ *   epochs     a new epoch does not lead to the next one
  *   replayed   quiet and LIVE: the journal does not stay
  */
 
@@ -311,6 +312,7 @@ inline observe(s_)
 inline new_epoch()
 {
     epoch++;
+    assert(epoch < 6); /* epochs: each has a cause, none follows from the one before */
     ent_has = false; /* of an older epoch: never FRESH, never compared */
     inv_s = 0
 }
@@ -351,7 +353,7 @@ active proctype Subscriber()
 end:
     do
     /* R8, R9: connect to the primary of now, subscribe, open the chain by an own heartbeat */
-    :: atomic { state == DOWN && epoch < 6 && generation < 6 ->
+    :: atomic { state == DOWN && generation < 6 ->
         conn = primary; subscribed = true; state = SYNCING;
         resumed = false; rs = 0; rs_last = last }
     /* own heartbeats, one under way at a time */
@@ -431,7 +433,11 @@ end:
 #ifndef M_NO_EPOCH
                 new_epoch();
 #endif
+#ifndef M_FORGET_TO_C1
+                last = max(rs_s, c1)
+#else
                 last = c1
+#endif
             :: else ->
 #ifndef M_RESUME_NOT_OBSERVED
                 if
