@@ -43,6 +43,23 @@ unit_tests = \
 	tests/unit/test_wait_until \
 	tests/unit/test_zone
 
+# Those of src/base, src/metrics, src/cache, src/sync and src/api.
+unit_tests += \
+	tests/unit/test_chain \
+	tests/unit/test_clock \
+	tests/unit/test_counter \
+	tests/unit/test_error \
+	tests/unit/test_hash \
+	tests/unit/test_histogram \
+	tests/unit/test_log \
+	tests/unit/test_message \
+	tests/unit/test_offset \
+	tests/unit/test_prometheus \
+	tests/unit/test_registry \
+	tests/unit/test_sha1 \
+	tests/unit/test_table \
+	tests/unit/test_thread
+
 # Criterion programs: random operations against a simple model.
 model_tests =
 
@@ -125,6 +142,8 @@ LDADD = tests/libtest.a $(core_ldadd) $(CRITERION_LIBS)
 wrap_alloc = -Wl,--wrap=malloc,--wrap=calloc,--wrap=realloc,--wrap=aligned_alloc \
 	-Wl,--wrap=posix_memalign,--wrap=strdup,--wrap=strndup,--wrap=mmap,--wrap=mmap64
 tests_unit_test_alloc_fail_LDFLAGS = $(AM_LDFLAGS) $(wrap_alloc)
+tests_unit_test_thread_LDFLAGS = $(AM_LDFLAGS) $(wrap_alloc)
+tests_unit_test_table_LDFLAGS = $(AM_LDFLAGS) $(wrap_alloc)
 
 if FUZZING
 fuzz_ldadd = $(core_ldadd) $(NC_FUZZER_LDFLAGS)

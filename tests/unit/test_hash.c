@@ -1,0 +1,97 @@
+#include "base/hash.h"
+
+#include "nearcache.h"
+
+#include <criterion/criterion.h>
+#include <string.h>
+
+Test(hash, a_key_hashes_the_same_every_time)
+{
+    cr_expect_eq(nc_hash_key(7, 3, "shoe", 4), nc_hash_key(7, 3, "shoe", 4));
+}
+
+Test(hash, seed_tier_length_and_bytes_all_matter)
+{
+    uint64_t h = nc_hash_key(7, 3, "shoe", 4);
+    cr_expect_neq(h, nc_hash_key(8, 3, "shoe", 4));
+    cr_expect_neq(h, nc_hash_key(7, 4, "shoe", 4));
+    cr_expect_neq(h, nc_hash_key(7, 3, "shoe", 3));
+    cr_expect_neq(h, nc_hash_key(7, 3, "shoo", 4));
+    cr_expect_neq(nc_hash_key(7, 3, "a\0b", 3), nc_hash_key(7, 3, "a\0c", 3));
+}
+
+Test(hash, tiers_do_not_undo_seeds)
+{
+    /* A seed that differs by a tier's number must not map one tier onto the other. */
+    for (uint32_t tier = 0; tier < 256; tier++)
+        for (uint64_t seed = 0; seed < 256; seed++)
+            if (seed != 0 || tier != 0)
+                cr_assert_neq(nc_hash_key(0, 0, "k", 1), nc_hash_key(seed, tier, "k", 1));
+}
+
+Test(hash, seeds_are_random)
+{
+    uint64_t seen[64];
+    for (int i = 0; i < 64; i++) {
+        seen[i] = nc_hash_random();
+        for (int j = 0; j < i; j++)
+            cr_assert_neq(seen[i], seen[j]);
+    }
+}
+
+Test(hash, shards_take_the_top_bits_and_tags_the_low_ones)
+{
+    cr_expect_eq(nc_hash_shard(UINT64_MAX, 0), 0);
+    cr_expect_eq(nc_hash_shard(UINT64_MAX, 4), 15);
+    cr_expect_eq(nc_hash_shard(UINT64_C(1) << 63, 1), 1);
+    cr_expect_eq(nc_hash_shard(UINT64_MAX >> 1, 1), 0);
+    cr_expect_eq(nc_hash_tag(UINT64_C(0xabcdef0123454321)), 0x4321);
+}
+
+Test(hash, a_tag_is_never_zero)
+{
+    cr_expect_eq(nc_hash_tag(0), 1);
+    cr_expect_eq(nc_hash_tag(UINT64_C(0xffffffffffff0000)), 1);
+}
+
+Test(hash, keys_spread_evenly_over_shards)
+{
+    unsigned count[16] = {0};
+    for (uint32_t i = 0; i < 16000; i++)
+        count[nc_hash_shard(nc_hash_key(42, 0, &i, sizeof i), 4)]++;
+    /* 1000 each; 6 standard deviations are 184. */
+    for (int i = 0; i < 16; i++) {
+        cr_expect_gt(count[i], 800);
+        cr_expect_lt(count[i], 1200);
+    }
+}
+
+Test(hash, random_steps_do_not_repeat_soon)
+{
+    uint64_t state = 1, first = nc_hash_step(&state);
+    for (int i = 0; i < 100000; i++)
+        cr_assert_neq(nc_hash_step(&state), first);
+}
+
+/* The values that xxhsum -H2 prints: names must be the same everywhere and for ever. */
+Test(hash, a_query_name_is_xxh3_128_in_hexadecimal)
+{
+    char name[NEARCACHE_QUERY_NAME_BYTES + 1];
+    nearcache_query_name("", 0, name);
+    cr_expect_str_eq(name, "99aa06d3014798d86001c324468d497f");
+    nearcache_query_name("abc", 3, name);
+    cr_expect_str_eq(name, "06b05ab6733a618578af5f94892f3950");
+}
+
+Test(hash, a_long_query_gets_a_short_name_and_near_misses_another)
+{
+    static char query[100000];
+    char a[NEARCACHE_QUERY_NAME_BYTES + 1], b[NEARCACHE_QUERY_NAME_BYTES + 1];
+    memset(query, 'q', sizeof query);
+    nearcache_query_name(query, sizeof query, a);
+    cr_expect_eq(strlen(a), NEARCACHE_QUERY_NAME_BYTES);
+    cr_expect_eq(strspn(a, "0123456789abcdef"), NEARCACHE_QUERY_NAME_BYTES);
+    query[sizeof query - 1] = 'r';
+    nearcache_query_name(query, sizeof query, b);
+    cr_expect_str_neq(a, b);
+}
