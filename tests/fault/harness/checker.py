@@ -455,8 +455,29 @@ class Check:
             if counted != calls:
                 self.wrong("I10", "process %d: %d writes and deletes called, %d counted" % (
                     end["p"], calls, counted))
-            if self.run.get("epochs") == 0 and stats.get("epochs"):
-                self.wrong("I12", "process %d forgot all of its entries" % end["p"])
+            full = sum(op["r"] == "ERR journal full" for op in self.ops
+                       if op["p"] == end["p"] and op["g"] == end["g"])
+            if stats.get("journal_full", 0) != full:
+                self.wrong("I10", "process %d: %d writes refused by a full journal, %d told" % (
+                    end["p"], stats["journal_full"], full))
+        for fault in self.faults:
+            held = fault.get("journal", {"bytes": [], "most": 0})
+            if max(held["bytes"], default=0) > held["most"]:
+                self.wrong("I10", "a journal of %s bytes, the bound is %d" % (
+                    held["bytes"], held["most"]))
+
+    def kept(self):
+        """I11 and I12: what need not be dropped stays."""
+        for r in self.records:
+            if r["t"] == "own" and not self.tracking and r["attempts"] == 4 and \
+                    r["read"].startswith("VAL"):
+                self.wrong("I11", "process %d does not keep its own writes" % r["p"])
+        for fault in self.faults:
+            missed = fault.get("missed")
+            if missed and (missed["epochs"] or missed["fetched"] > missed["changed"] +
+                           self.noise(fault["b"], fault["e"]) // (500 * MS)):
+                self.wrong("I12", "%d keys had changed, %d were read again, %d epochs" % (
+                    missed["changed"], missed["fetched"], missed["epochs"]))
 
     def all(self):
         self.build()
@@ -468,6 +489,7 @@ class Check:
         self.agreement()
         self.replayed_ttl()
         self.counts()
+        self.kept()
         return times
 
 

@@ -8,6 +8,8 @@ when the fault has ended. What it returns tells the checker more about it:
     evicts     keys may have been missing while it lasted
     refuses    the index was lost, so replays may be refused although nothing newer stands
     backward   the server's wall clock went back
+    missed     entries read again after a reconnect, and how many had changed (I12)
+    journal    bytes that the journals held, and their bound (I10)
 """
 import signal
 import time
@@ -15,15 +17,16 @@ from collections import namedtuple
 
 from resp import Redis
 from server import Sentinel, free_port, set_clock, wait_until
+from workload import LASTING
 
-Fault = namedtuple("Fault", "run modes clock replica")
+Fault = namedtuple("Fault", "run modes clock replica options")
 FAULTS = {}
 BOTH = ("pubsub", "tracking")
 
 
-def fault(name, modes=BOTH, clock=None, replica=False):
+def fault(name, modes=BOTH, clock=None, replica=False, options=()):
     def add(function):
-        FAULTS[name] = Fault(function, modes, clock, replica)
+        FAULTS[name] = Fault(function, modes, clock, replica, list(options))
         return function
     return add
 
@@ -52,6 +55,48 @@ def cut(run, rng):
     time.sleep(rng.uniform(0.1, 2.5))
     run.proxy.mode(who, "pass")
     return {"who": who}
+
+
+@fault("missed-keys", modes=("pubsub",))
+def missed_keys(run, rng):
+    """While one process is cut off, few keys change: after the reconnect it reads only those."""
+    who = rng.choice(ALL)
+    changed = rng.sample(LASTING, rng.randrange(1, 4))
+    with run.quiet_work():
+        for key in LASTING:
+            run.drive(who, "set %s kept.%s" % (key, key.strip("k:")))
+        for key in LASTING:
+            run.drive(who, "get " + key)
+        before = run.shells[who].stats()
+        run.proxy.mode([who], "cut")
+        for key in changed:
+            run.drive((who + 1) % 3, "set %s changed.%s" % (key, key.strip("k:")))
+        time.sleep(rng.uniform(0.0, 0.5))
+        run.proxy.mode([who], "pass")
+        wait_until(lambda: run.shells[who].stats().get("link") == "live" and
+                   run.shells[who].stats()["redis_connects"] > before["redis_connects"], 10,
+                   "the link does not come back")
+        for key in LASTING:
+            run.drive(who, "get " + key)
+        after = run.shells[who].stats()
+    return {"who": [who], "missed": {
+        "fetched": after["flights"] - before["flights"], "changed": len(changed),
+        "epochs": after["epochs"] - before["epochs"]}}
+
+
+JOURNAL_BYTES = 1000
+
+
+@fault("journal-full", options=["--journal", str(JOURNAL_BYTES)])
+def journal_full(run, rng):
+    """More is written off the link than the journal takes."""
+    who = some(rng)
+    run.proxy.mode(who, "cut")
+    time.sleep(rng.uniform(0.8, 2.0))
+    with run.quiet_work():
+        held = [run.shells[i].stats().get("bytes_journal", 0) for i in who]
+    run.proxy.mode(who, "pass")
+    return {"who": who, "journal": {"bytes": held, "most": JOURNAL_BYTES}}
 
 
 @fault("half-open")

@@ -33,7 +33,7 @@ class Scenario:
         self.monitors, self.servers, self.shells, self.workers = [], [], [], []
         self.applied = self.replica = None
         self.proxy = self.noise = self.plain = None
-        self.options = []
+        self.extra = 0
         self.ended = threading.Event()
 
     # ---- parts ----
@@ -103,7 +103,7 @@ class Scenario:
         self.proxy = ProxyProcess(PROCESSES, self.primary.port, self.connected)
         options = ["--coherence", self.mode, "--prefix", PREFIX, "--op-timeout",
                    str(OP_TIMEOUT_MS), "--heartbeat", str(HEARTBEAT_MS), "--lease", str(LEASE_MS),
-                   "--off-link", self.rng.choice(["miss", "stale"])]
+                   "--off-link", self.rng.choice(["miss", "stale"])] + fault.options
         self.history.put("run", mode=self.mode, fault=self.fault_name, seed=self.seed,
                          op_timeout_ms=OP_TIMEOUT_MS, lease_ms=LEASE_MS, heartbeat_ms=HEARTBEAT_MS,
                          processes=PROCESSES, options=options)
@@ -134,6 +134,17 @@ class Scenario:
             self.plain.start()
         for worker in self.workers:
             worker.start()
+
+    def drive(self, index, line):
+        """One more call of a process, while its worker rests (quiet_work)."""
+        words = line.split()
+        fields = {"op": words[0], "k": words[1]}
+        if words[0] == "set":
+            self.extra += 1
+            value = "%s.x%d" % (words[2], self.extra)
+            line = "set %s %s 0" % (words[1], value)
+            fields.update(v=value, ttl=0)
+        return self.workers[index].one(line, fields)
 
     # ---- the course of a run ----
 
@@ -185,11 +196,22 @@ class Scenario:
                                      op="get", k=key, r=answer, last=fresh or attempt == 3)
                     if fresh:
                         break
+            self.history.put("own", p=index, **self.own_write(index, shell))
             self.history.put("end", p=index, g=self.workers[index].generation,
                              calls=self.workers[index].calls, stats=shell.stats())
         with Redis(self.primary.port) as redis:
             for key in self.keys:
                 self.history.put("final", k=key, v=redis.call("GET", key), at=time.monotonic_ns())
+
+    def own_write(self, index, shell):
+        """How often a process had to write a key until its next read was local (I11)."""
+        for attempt in range(1, 5):
+            answer = self.drive(index, "set %sown%d own" % (PREFIX, index))
+            before = shell.stats().get("hits_local", 0)
+            read = self.drive(index, "get %sown%d" % (PREFIX, index))
+            if answer == "OK" and shell.stats().get("hits_local", 0) > before:
+                break
+        return {"attempts": attempt, "read": read}
 
     def end(self):
         self.ended.set()

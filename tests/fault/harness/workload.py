@@ -74,6 +74,7 @@ class Worker(threading.Thread):
             self.generation += 1
             self.calls = {"get": 0, "set": 0, "del": 0}
             self.shell.start()
+        return answer
 
 
 class PlainWriter(threading.Thread):
