@@ -12,8 +12,10 @@ unit_tests = \
 	tests/unit/test_alloc_fail \
 	tests/unit/test_chain \
 	tests/unit/test_arena \
+	tests/unit/test_args \
 	tests/unit/test_backoff \
 	tests/unit/test_breaker \
+	tests/unit/test_civil \
 	tests/unit/test_command \
 	tests/unit/test_config_file \
 	tests/unit/test_cron \
@@ -34,6 +36,7 @@ unit_tests = \
 	tests/unit/test_reply \
 	tests/unit/test_resolve \
 	tests/unit/test_resume \
+	tests/unit/test_scripts \
 	tests/unit/test_settings \
 	tests/unit/test_sketch \
 	tests/unit/test_target \
@@ -81,7 +84,9 @@ endif
 
 # Criterion programs in which allocations, sockets or disks fail. Where allocations fail, one more
 # line: tests_fault_test_x_LDFLAGS = $(AM_LDFLAGS) $(wrap_alloc)
-fault_tests =
+fault_tests = \
+	tests/fault/test_queue_alloc
+tests_fault_test_queue_alloc_LDFLAGS = $(AM_LDFLAGS) $(wrap_alloc)
 
 # Plain programs with main(threads, seconds), made for ThreadSanitizer.
 stress_tests = \

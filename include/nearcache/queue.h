@@ -182,7 +182,8 @@ struct nearcache_job_id {
  * NEARCACHE_EINVAL (not JSON, an id or number out of its range, ...: the log says which),
  * NEARCACHE_ETOOBIG (data), NEARCACHE_ENOTSUP (an option listed above), NEARCACHE_ETIMEOUT (it
  * may or may not have been added; with a job_id adding again is safe), NEARCACHE_EOFFLINK,
- * NEARCACHE_EREMOTE (Redis is full or refuses), EAUTH, EPROTOCOL, ENOMEM, EFORK, ECLOSED.
+ * NEARCACHE_EREMOTE (Redis is full or refuses), EAUTH, EPROTOCOL, ENOMEM (nothing was sent, unless
+ * memory ran out for the answer itself), EFORK, ECLOSED.
  */
 int nearcache_queue_add(struct nearcache_queue *queue, const char *name, const void *data,
                         size_t data_bytes, const struct nearcache_job_options *how,
