@@ -2,6 +2,7 @@
 
 EXTRA_DIST += \
 	docs/architecture.md \
+	docs/coherence.md \
 	docs/configuration.md \
 	docs/embedding.md \
 	docs/grafana.json \

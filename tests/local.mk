@@ -211,6 +211,7 @@ EXTRA_DIST += \
 	tests/fault/harness/checker.py \
 	tests/fault/harness/clock.c \
 	tests/fault/harness/faults.py \
+	tests/fault/harness/figures.py \
 	tests/fault/harness/history.py \
 	tests/fault/harness/noise.py \
 	tests/fault/harness/proxy.py \

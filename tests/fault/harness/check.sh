@@ -1,5 +1,5 @@
 #!/bin/bash
-# The short form of the fault harness: few faults, one seed each, less than a minute.
+# The short form of the fault harness: some faults, one seed each, less than a minute.
 set -u -o pipefail
 here=$(cd "$(dirname "$0")" && pwd) || exit 1
 for tool in python3 redis-server; do

@@ -48,7 +48,8 @@ def one(options):
     Scenario(options.program, mode, fault, int(seed), path).run()
 
 
-SHORT = (("cut", "pubsub"), ("cut", "tracking"), ("kill", "pubsub"), ("stop", "tracking"))
+SHORT = (("cut", "pubsub"), ("cut", "tracking"), ("kill", "pubsub"), ("stop", "tracking"),
+         ("hold", "pubsub"), ("drop", "pubsub"), ("missed-keys", "pubsub"), ("kicked", "tracking"))
 
 
 # What switches off a rule, and the faults in which that shows.
