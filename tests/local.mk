@@ -48,7 +48,6 @@ unit_tests = \
 
 # Those of src/base, src/metrics, src/cache, src/sync and src/api.
 unit_tests += \
-	tests/unit/test_chain \
 	tests/unit/test_clock \
 	tests/unit/test_counter \
 	tests/unit/test_error \
