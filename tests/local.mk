@@ -10,11 +10,11 @@ AM_TESTS_ENVIRONMENT = CC='$(CC)'; export CC;
 # Criterion programs, one for each source file.
 unit_tests = \
 	tests/unit/test_alloc_fail \
-	tests/unit/test_chain \
 	tests/unit/test_arena \
 	tests/unit/test_args \
 	tests/unit/test_backoff \
 	tests/unit/test_breaker \
+	tests/unit/test_chain \
 	tests/unit/test_civil \
 	tests/unit/test_command \
 	tests/unit/test_config_file \
@@ -86,6 +86,7 @@ endif
 fault_tests = \
 	tests/fault/test_queue_alloc
 tests_fault_test_queue_alloc_LDFLAGS = $(AM_LDFLAGS) $(wrap_alloc)
+	tests/fault/hostile_redis
 
 # Plain programs with main(threads, seconds), made for ThreadSanitizer.
 stress_tests = \
@@ -95,8 +96,10 @@ stress_tests = \
 # LLVMFuzzerTestOneInput; without --enable-fuzzing run over tests/fuzz/NAME_corpus. A new one is a
 # line here and tests_fuzz_NAME_fuzzer_LDADD = $(fuzz_ldadd).
 fuzzers = \
-	tests/fuzz/npy_fuzzer
+	tests/fuzz/npy_fuzzer \
+	tests/fuzz/reply_fuzzer
 tests_fuzz_npy_fuzzer_LDADD = $(fuzz_ldadd)
+tests_fuzz_reply_fuzzer_LDADD = $(fuzz_ldadd)
 
 # Scripts that drive the command and the examples.
 script_tests = \
@@ -230,6 +233,7 @@ EXTRA_DIST += \
 	tests/examples/service_mix.lua \
 	tests/examples/wrk_outage.sh \
 	tests/fuzz/npy_corpus \
+	tests/fuzz/reply_corpus \
 	tests/interop/interop.mjs \
 	tests/interop/lib.sh \
 	tests/redis/queue_fixture.h

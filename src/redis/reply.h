@@ -1,8 +1,14 @@
 /*
- * redis/reply: replies as a flat stream of parts, straight out of hiredis' reader: no reply objects
- * are built, and bulk data is copied once, by whoever wants it, to where it belongs.
+ * redis/reply: replies (RESP2) as a flat stream of parts: no reply objects are built, and bulk data
+ * is handed over where it was received, to be copied once, by whoever wants it, to where it
+ * belongs.
  *
- * Replies are untrusted: what is malformed, too large or nested too deep ends the connection.
+ * A parser of our own and not hiredis': that one of Debian 12 ends the process when memory runs
+ * out, searches an endless line from its beginning with every piece, and copies every byte once
+ * more. hiredis is the oracle in tests/fuzz and the peer in bench/bench_redis_parse.
+ *
+ * Replies are untrusted: what is malformed, too large or nested too deep ends the connection, and
+ * memory is taken for bytes that have come, not for what a header claims.
  */
 #ifndef NC_REDIS_REPLY_H
 #define NC_REDIS_REPLY_H

@@ -113,6 +113,8 @@ Test(reply, what_is_not_the_protocol_loses_the_stream)
         "$abc\r\n",
         "$-2\r\n",
         "$99999999999999999999\r\n",
+        "$536870913\r\n",
+        "$9223372036854775807\r\n",
         "*99999999999\r\n",
         "*16777217\r\n",
         "*2147483647\r\n",
@@ -120,9 +122,16 @@ Test(reply, what_is_not_the_protocol_loses_the_stream)
         "*x\r\n",
         ":12x\r\n",
         ":\r\n",
+        ":007\r\n",
+        ":+7\r\n",
+        ":9223372036854775808\r\n",
+        "+a\n",
+        "$1\r\nab\r\n",
+        "$1\r\na\n\n",
         "HTTP/1.1 400 Bad Request\r\n",
         "%1\r\n+a\r\n+b\r\n",
-        "*1\r\n*1\r\n*1\r\n*1\r\n*1\r\n*1\r\n*1\r\n*1\r\n*1\r\n*1\r\n*1\r\n:1\r\n",
+        "*1\r\n*1\r\n*1\r\n*1\r\n*1\r\n*1\r\n*1\r\n*1\r\n*1\r\n*1\r\n*1\r\n*1\r\n*1\r\n*1\r\n*"
+        "1\r\n*1\r\n*1\r\n",
     };
     for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
         again();
@@ -130,6 +139,25 @@ Test(reply, what_is_not_the_protocol_loses_the_stream)
         cr_expect_eq(nc_reader_feed(reader, bad[i], bytes), NEARCACHE_EPROTOCOL, "%s", bad[i]);
         cr_expect_neq(feed("+OK\r\n"), 0, "lost is lost: %s", bad[i]);
     }
+}
+
+Test(reply, integers_go_to_their_ends)
+{
+    cr_expect_eq(feed(":9223372036854775807\r\n:-9223372036854775808\r\n"), 0);
+    cr_expect_str_eq(said, "0.0:9223372036854775807 |0.0:-9223372036854775808 |");
+}
+
+Test(reply, a_line_without_an_end_is_not_kept_for_ever)
+{
+    static char chunk[64 * 1024];
+    int outcome = feed("+");
+    memset(chunk, 'a', sizeof chunk);
+    size_t fed = 0;
+    while (outcome == 0 && fed < ((size_t)64 << 20)) {
+        outcome = nc_reader_feed(reader, chunk, sizeof chunk);
+        fed += sizeof chunk;
+    }
+    cr_expect_eq(outcome, NEARCACHE_EPROTOCOL, "after %zu bytes", fed);
 }
 
 /* Scanning for the end of a line again with each piece would make this quadratic. */
