@@ -7,4 +7,5 @@ EXTRA_DIST += \
 	docs/embedding.md \
 	docs/grafana.json \
 	docs/operations.md \
-	docs/queue.md
+	docs/queue.md \
+	docs/traces.md

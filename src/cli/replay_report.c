@@ -18,10 +18,17 @@ static double miss_ratio(const struct cli_replay_worker *sum)
     return reads ? (double)(reads - sum->hits) / (double)reads : 0;
 }
 
+/* Reads and writes of a key that went to Redis, each as one, whatever it is made of there: a read
+ * is a transaction of the value, its time to live and the version. */
+static uint64_t redis_commands(const struct cli_replay_job *job)
+{
+    return job->after.flights - job->before.flights + job->after.writes - job->before.writes;
+}
+
 static void report_redis(const struct cli_replay_job *job, struct cli_json *json)
 {
     const struct cli_replay_worker *sum = job->sum;
-    uint64_t commands = job->after.redis_commands - job->before.redis_commands;
+    uint64_t commands = redis_commands(job);
     /* Without the cache: a GET for each look-up, a SET for each value stored. */
     uint64_t plain = sum->requests + sum->stored;
 
@@ -152,9 +159,8 @@ void cli_replay_report_text(const struct cli_replay_job *job)
            job->elapsed_s, cli_latency_quantile_ns(&sum->get, 0.5),
            cli_latency_quantile_ns(&sum->get, 0.99), cli_latency_quantile_ns(&sum->get, 0.999));
     if (job->with_redis)
-        printf("Redis: %" PRIu64 " commands; miss p50 %.1f us, p99 %.1f us\n",
-               job->after.redis_commands - job->before.redis_commands, micro(&sum->miss, 0.5),
-               micro(&sum->miss, 0.99));
+        printf("Redis: %" PRIu64 " commands; miss p50 %.1f us, p99 %.1f us\n", redis_commands(job),
+               micro(&sum->miss, 0.5), micro(&sum->miss, 0.99));
     if (job->shared.soak)
         printf("soak: overshoot of the deadline p99.99 %.1f us, %" PRIu64
                " calls over 5 ms; memory %.1f MB at first, %.1f warm, %.1f in the end; %" PRIu64

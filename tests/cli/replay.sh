@@ -90,14 +90,16 @@ expect "times of another trace" 1 replay --capacity-entries 5 --times "$work/t.u
 
 start_redis
 head -c 400000 "$work/t.u64" >"$work/s.u64"
-expect "with Redis" 0 replay --policy lru --capacity-entries $capacity --shards 1 --redis "$redis_url" --json "$work/s.u64"
+expect "with Redis" 0 replay --deadline 20000 --policy lru --capacity-entries $capacity --shards 1 --redis "$redis_url" --json "$work/s.u64"
 finding "no value was wrong" [ "$(field wrong_values)" = 0 ]
 finding "errors neither" [ "$(field read_errors)" = 0 -a "$(field write_errors)" = 0 ]
 for name in redis_commands redis_commands_saved miss_p50_us miss_p99_us; do
     finding "$name is told" [ -n "$(field $name)" ]
 done
+finding "Redis is asked for a miss and a value stored, not for a hit" \
+    [ "$(field redis_commands)" -le $(($(field misses) * 2)) -a "$(field redis_commands_saved)" -gt 0 ]
 finding "nothing is left in Redis" [ "$(redis KEYS 'nearcache-replay:*' | wc -w)" -eq 0 ]
-expect "unless kept" 0 replay --capacity-entries $capacity --redis "$redis_url" --keep "$work/s.u64"
+expect "unless kept" 0 replay --deadline 20000 --capacity-entries $capacity --redis "$redis_url" --keep "$work/s.u64"
 finding "then it is" [ "$(redis KEYS 'nearcache-replay:*' | wc -w)" -gt 0 ]
 id=$(perl -e 'open(my $i, "<:raw", $ARGV[0]); read($i, my $b, 8); print unpack("Q<", $b)' "$work/s.u64")
 redis EVAL "return redis.call('SET', 'nearcache-replay:64:' .. struct.pack('<I8', ARGV[1]), 'wrong')" 0 "$id" >/dev/null
