@@ -397,7 +397,7 @@ class Check:
             if op["p"] == "f" or op["r"].split(" ")[0] not in DEGRADED + ("GONE",):
                 continue
             after = [f for f in self.faults if op["p"] in f.get("who", (0, 1, 2))
-                     and f["b"] - MS <= op["b"]]
+                     and f["b"] <= op["e"]]
             if not after:
                 if op["r"] != "GONE" and \
                         self.noise(op["b"] - 50 * MS, op["e"]) < self.run["op_timeout_ms"] * MS / 3:
