@@ -1,5 +1,5 @@
-"""From the lines of MONITOR to `apply` records: which value each key had, in the server's order, and
-which process's call made it so."""
+"""From the lines of MONITOR to `apply` records: which value each key had, in the server's order,
+and on whose connection it was made so."""
 
 WRITERS = {"set", "del", "pexpire", "unlink", "getdel"}
 
@@ -7,13 +7,20 @@ WRITERS = {"set", "del", "pexpire", "unlink", "getdel"}
 class Applied:
     """One server. Used by its monitor's thread."""
 
-    def __init__(self, history, port, prefix):
+    def __init__(self, history, port, prefix, servers=(), on_connection=None):
         self.history, self.port, self.prefix = history, port, prefix
+        self.servers = servers  # ports of those whose stream this one may follow as a replica
+        self.on_connection = on_connection  # told of each port that writes
+        self.known = set()
         self.script = None
         self.on = True
 
     def line(self, at, db, source, words):
         command = words[0].lower()
+        if ":" in source:
+            port = int(source.rsplit(":", 1)[1])
+            if port in self.servers:
+                return
         if command in ("evalsha", "eval"):
             self.script = (source, words)
             return
@@ -31,7 +38,11 @@ class Applied:
 
     def via(self, source):
         """The connection: a `conn` record says whose it is."""
-        return [self.port, int(source.rsplit(":", 1)[1]) if ":" in source else 0]
+        port = int(source.rsplit(":", 1)[1]) if ":" in source else 0
+        if self.on_connection and port not in self.known:
+            self.known.add(port)
+            self.on_connection(self.port, port)
+        return [self.port, port]
 
     def effect(self, at, command, words, source, script):
         if not words[1].startswith(self.prefix):

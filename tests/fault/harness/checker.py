@@ -508,7 +508,8 @@ def check(records):
     return judged.found, {
         "answers": answers, "counters": counters, "recovery_ms": times,
         "stale_ms": [round(age, 2) for age in judged.stale_ms if age > 0],
-        "fresh": len(judged.stale_ms), "noise_ms": sum(sum(s[2].values()) for s in judged.stalls) // MS}
+        "fresh": len(judged.stale_ms),
+        "noise_ms": sum(sum(stall[2].values()) for stall in judged.stalls) // MS}
 
 
 def summary(measured):

@@ -16,17 +16,17 @@ import time
 from collections import namedtuple
 
 from resp import Redis
-from server import Sentinel, free_port, set_clock, wait_until
+from server import free_port, set_clock, wait_until
 from workload import LASTING
 
-Fault = namedtuple("Fault", "run modes clock replica options")
+Fault = namedtuple("Fault", "run modes clock replica options sentinel")
 FAULTS = {}
 BOTH = ("pubsub", "tracking")
 
 
-def fault(name, modes=BOTH, clock=None, replica=False, options=()):
+def fault(name, modes=BOTH, clock=None, replica=False, options=(), sentinel=False):
     def add(function):
-        FAULTS[name] = Fault(function, modes, clock, replica, list(options))
+        FAULTS[name] = Fault(function, modes, clock, replica, list(options), sentinel)
         return function
     return add
 
@@ -365,27 +365,29 @@ def stranded(run, rng):
     run.workers[reader].reads_only = False
 
 
-@fault("sentinel", replica=True)
+@fault("sentinel", replica=True, sentinel=True)
 def sentinel(run, rng):
-    """A Sentinel finds the primary dead and promotes the replica; then the same the other way."""
+    """A Sentinel finds the primary dead and promotes the replica; then the same the other way. The
+    processes ask the Sentinel themselves and reach the servers without a proxy."""
     first, second = run.primary, run.replica
-    watcher = Sentinel(run.folder, first)
-    watcher.start()
-    run.servers.append(watcher)
-    wait_until(lambda: "num-slaves" in str(watcher.call("SENTINEL", "MASTER", "main")) and
-               len(watcher.call("SENTINEL", "REPLICAS", "main")) == 1, 15, "no replica known")
+    run.watch(second, alone=False)
     for dead, alive in ((first, second), (second, first)):
-        run.proxy.mode(ALL, "cut")
         run.pause_plain(True)
         dead.kill()
-        wait_until(lambda s=alive: watcher.primary_port() == s.port and
-                   "role:master" in s.call("INFO", "replication"), 20, "no failover")
-        attach(run, alive)
+        wait_until(lambda s=alive: not s.follows(), 5, "the replica notices nothing")
+        run.dump(alive)
+        run.primary = alive
+        wait_until(lambda s=alive: run.sentinel.primary_port() == s.port and
+                   "role:master" in s.call("INFO", "replication"), 30, "no failover")
+        run.pause_plain(False)
         time.sleep(rng.uniform(0.3, 1.0))
         if dead is first:
-            dead.args += ["--replicaof", "127.0.0.1 %d" % alive.port]
-            dead.start()
+            first.args += ["--replicaof", "127.0.0.1 %d" % second.port]
+            first.start()
             wait_until(first.follows, 30, "the old primary does not follow")
+            run.watch(first, alone=False)
+            wait_until(lambda: "ok" == run.sentinel.replica_link(), 30,
+                       "the Sentinel does not know the old primary as a replica")
 
 
 # ---- the clients ----

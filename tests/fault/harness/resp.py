@@ -1,4 +1,4 @@
-"""A small Redis client for the harness: blocking calls, and MONITOR as a record of what was applied.
+"""A small Redis client for the harness: blocking calls, and MONITOR as a record of what was done.
 
 Redis' own MONITOR is the judge's view of a run: it tells every command in the order in which the
 server executed it, those inside scripts included, so the checker needs to infer nothing.
@@ -86,31 +86,47 @@ class Monitor(threading.Thread):
         super().__init__(daemon=True)
         # The server's own time of a line is better than when it got here, if its clock is ours.
         self.ahead = time.time_ns() - time.monotonic_ns() if true_clock else None
-        self.redis = Redis(port, 5.0)
-        self.on_line = on_line
+        self.port, self.on_line, self.closed = port, on_line, False
         self.failure = None
+        self.connect()
+        self.start()
+
+    def connect(self):
+        self.redis = Redis(self.port, 5.0)
         if self.redis.call("MONITOR") != "OK":
             raise RedisError("no MONITOR")
         self.redis.sock.settimeout(None)
-        self.start()
 
     def run(self):
         try:
-            for line in self.redis.file:
-                at = time.monotonic_ns()
-                match = LINE.match(line.rstrip(b"\r\n"))
-                if match and self.ahead is not None:
-                    at = min(at, int(float(match.group(1)) * 1e6) * 1000 - self.ahead)
-                if match:
-                    self.on_line(at, int(match.group(2)), match.group(3).decode(),
-                                 words_of(match.group(4)))
-        except (OSError, ValueError):
-            pass
+            self.listen()
+            while not self.closed:
+                self.connect()  # a Sentinel that promotes a server ends its connections
+                self.listen()
+        except OSError:
+            pass  # the server has gone
         except Exception as error:  # the run as a whole fails
             self.failure = "monitor: %s: %s" % (type(error).__name__, error)
 
+    def listen(self):
+        try:
+            for line in self.redis.file:
+                self.line(line)
+        except OSError:
+            pass
+
+    def line(self, line):
+        at = time.monotonic_ns()
+        match = LINE.match(line.rstrip(b"\r\n"))
+        if match and self.ahead is not None:
+            at = min(at, int(float(match.group(1)) * 1e6) * 1000 - self.ahead)
+        if match:
+            self.on_line(at, int(match.group(2)), match.group(3).decode(),
+                         words_of(match.group(4)))
+
     def close(self):
         """What has been sent is still read; then the thread ends."""
+        self.closed = True
         try:
             self.redis.sock.shutdown(socket.SHUT_RDWR)
         except OSError:

@@ -12,7 +12,7 @@ from faults import FAULTS
 from history import History
 from noise import Noise
 from resp import Monitor, Redis
-from server import Server, build_clock, wait_until
+from server import Sentinel, Server, build_clock, wait_until
 from shell import ProxyProcess, Shell
 from workload import KEYS, LASTING, PREFIX, PlainWriter, Worker
 
@@ -31,7 +31,7 @@ class Scenario:
         self.history = History(history_path)
         self.program = program
         self.monitors, self.servers, self.shells, self.workers = [], [], [], []
-        self.applied = self.replica = None
+        self.applied = self.replica = self.sentinel = None
         self.proxy = self.noise = self.plain = None
         self.extra = 0
         self.ended = threading.Event()
@@ -48,14 +48,44 @@ class Scenario:
         self.servers.append(server)
         return server
 
-    def watch(self, server):
-        """Its commands count from now on; those of the server before it do not any more."""
-        if self.applied:
+    def watch(self, server, alone=True):
+        """Its commands count from now on; those of the server before it do not any more, unless
+        both are watched and only one of them is written to."""
+        if self.applied and alone:
             self.applied.on = False
-        self.applied = Applied(self.history, server.port, PREFIX)
+        self.applied = Applied(self.history, server.port, PREFIX,
+                               [s.port for s in self.servers], self.find_owner)
         self.monitors.append(Monitor(server.port, self.applied.line,
                                      FAULTS[self.fault_name].clock != "server"))
-        self.primary = server
+        if alone:
+            self.primary = server
+
+    def find_owner(self, server_port, port):
+        """Without a proxy between, the kernel knows whose a connection is."""
+        if not self.sentinel:
+            return
+        with open("/proc/net/tcp", encoding="ascii") as lines:
+            wanted = (":%04X" % port, ":%04X" % server_port)
+            inode = [words[9] for words in map(str.split, lines)
+                     if words[1].endswith(wanted[0]) and words[2].endswith(wanted[1])]
+        for index, shell in enumerate(self.shells):
+            folder = "/proc/%d/fd" % shell.process.pid
+            for name in os.listdir(folder) if inode else []:
+                with contextlib.suppress(OSError):
+                    if os.readlink(os.path.join(folder, name)) == "socket:[%s]" % inode[0]:
+                        self.connected(server_port, port, index)
+
+    def start_sentinel(self):
+        """Returns what makes a process ask it for the primary."""
+        self.sentinel = Sentinel(self.folder, self.primary)
+        self.sentinel.start()
+        self.servers.append(self.sentinel)
+        wait_until(lambda: len(self.sentinel.call("SENTINEL", "REPLICAS", "main")) == 1, 20,
+                   "the Sentinel knows no replica")
+        path = os.path.join(self.folder, "nearcache.conf")
+        with open(path, "w", encoding="ascii") as out:
+            out.write("sentinels = 127.0.0.1:%d\nsentinel_primary = main\n" % self.sentinel.port)
+        return ["--config", path]
 
     def dump(self, server):
         """What the keys are, where a monitor may have missed the last of a killed server."""
@@ -107,9 +137,10 @@ class Scenario:
         self.history.put("run", mode=self.mode, fault=self.fault_name, seed=self.seed,
                          op_timeout_ms=OP_TIMEOUT_MS, lease_ms=LEASE_MS, heartbeat_ms=HEARTBEAT_MS,
                          processes=PROCESSES, options=options)
+        where = self.start_sentinel() if fault.sentinel else None
         for index in range(PROCESSES):
-            url = "redis://127.0.0.1:%d/0" % self.proxy.ports[index]
-            self.shells.append(Shell(self.program, url, options,
+            url = ["--redis", "redis://127.0.0.1:%d/0" % self.proxy.ports[index]]
+            self.shells.append(Shell(self.program, where or url, options,
                                      os.path.join(self.folder, "process%d.log" % index),
                                      clock if fault.clock == "client" else None))
         self.noise = Noise(self.history, self.groups)

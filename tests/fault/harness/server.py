@@ -103,6 +103,14 @@ class Sentinel(Server):
         return ["redis-server", self.file, "--sentinel", "--port", str(self.port), "--bind",
                 "127.0.0.1", "--dir", self.folder]
 
+    def replica_link(self):
+        """What it thinks of the link between primary and replica."""
+        for replica in self.call("SENTINEL", "REPLICAS", "main"):
+            fields = dict(zip(replica[::2], replica[1::2]))
+            if "down" not in fields["flags"] and "disconnected" not in fields["flags"]:
+                return fields["master-link-status"]
+        return None
+
     def primary_port(self):
         address = self.call("SENTINEL", "GET-MASTER-ADDR-BY-NAME", "main")
         return int(address[1]) if address else 0

@@ -21,8 +21,8 @@ class Hang(Exception):
 class Shell:
     """One thread at a time, but for kill, stop and go on."""
 
-    def __init__(self, program, url, options, log_path, clock_file=None):
-        self.command = [program, "shell", "--redis", url] + options
+    def __init__(self, program, where, options, log_path, clock_file=None):
+        self.command = [program, "shell"] + where + options
         self.log_path = log_path
         self.environment = dict(os.environ)
         if clock_file:
