@@ -330,7 +330,9 @@ struct nearcache_tier_config {
     uint64_t negative_ttl_ms; /* how long an absence is remembered; default 5 s; NONE: not at all */
     uint64_t jitter_percent; /* of the local TTL taken off at random, at most 10 s; default 10 */
     enum nearcache_off_link off_link;
-    uint64_t max_stale_ms; /* bound of STALE answers and of fail-safe; default 10 min */
+    /* Bound of STALE answers and of fail-safe; default 10 min. With it, or with off_link STALE,
+     * values whose time is over are kept so long, where memory allows, to stand in. */
+    uint64_t max_stale_ms;
     enum nearcache_outage_writes outage_writes;
     enum nearcache_coherence coherence;
     uint64_t budget_share_percent; /* of the byte budget; 0: shared freely */

@@ -69,6 +69,7 @@ model_tests =
 redis_tests = \
 	tests/redis/test_coherence_commit \
 	tests/redis/test_coherence_observed \
+	tests/redis/test_coherence_outage \
 	tests/redis/test_link \
 	tests/redis/test_link_faults \
 	tests/redis/test_queue \

@@ -45,6 +45,12 @@ static bool is_dead(void *arg, const struct nc_entry *entry)
     return !nc_entry_is_of(entry, atomic_load_explicit(&tier->epoch, memory_order_relaxed));
 }
 
+/* Copies of some tiers may stand in for a while after their time. */
+static nc_tick lingers(void *arg, const struct nc_entry *entry)
+{
+    return nc_entry_is(entry, NC_ENTRY_NEGATIVE) ? 0 : tier_of(arg, entry)->linger_ticks;
+}
+
 /* Enough buckets that two keys seldom share one, and a 64th of the budget at most. */
 static unsigned choose_bucket_bits(uint64_t budget_bytes, unsigned least)
 {
@@ -79,6 +85,7 @@ int nc_cache_init(struct nc_cache *cache, const struct nc_cache_config *config)
         .shards = config->shards,
         .on_removal = on_removal,
         .is_dead = is_dead,
+        .lingers = lingers,
         .arg = cache,
     };
     if ((outcome = nc_store_init(&cache->store, &store, &cache->threads)) != 0)
@@ -238,7 +245,7 @@ static enum nc_found find_old(struct nc_cache_thread *self, const struct nc_key 
     if (entry && nc_entry_is_of(entry, epoch)) {
         uint64_t now_ns = nc_clock_now_ns(&cache->clock);
         bool absent = nc_entry_is(entry, NC_ENTRY_NEGATIVE);
-        if (nc_cache_stale_age_ns(tier, entry, now_ns) <= max_stale_ns)
+        if (max_stale_ns != 0 && nc_cache_stale_age_ns(tier, entry, now_ns) <= max_stale_ns)
             found = nc_hit_take(self, key, entry, now_ns,
                                 absent ? NC_FOUND_OLD_ABSENCE : NC_FOUND_OLD, result);
     }
@@ -372,6 +379,25 @@ static bool may_keep_locked(const struct nc_key *key, const struct nc_ticket *ti
            bucket->version <= version;
 }
 
+static bool is_over(const struct nc_entry *entry, nc_tick now)
+{
+    return nc_entry_is(entry, NC_ENTRY_EXPIRES) &&
+           !nc_tick_after(
+               atomic_load_explicit(&((struct nc_entry *)entry)->expiry_tick, memory_order_relaxed),
+               now);
+}
+
+/* An absence does not take the place of a value that was not deleted but ended: if a loader fails
+ * to make a new one, that value is what there is. */
+static bool stands_in(const struct nearcache_tier *tier, const struct nc_entry *old,
+                      const struct nc_entry *entry, nc_tick now)
+{
+    if (!old || old->tier_epoch != entry->tier_epoch || nc_entry_is(old, NC_ENTRY_NEGATIVE) ||
+        !nc_entry_is(entry, NC_ENTRY_NEGATIVE))
+        return false;
+    return nc_entry_is(old, NC_ENTRY_OLD) || (tier->linger_ticks != 0 && is_over(old, now));
+}
+
 bool nc_cache_fill(struct nc_cache_thread *self, const struct nc_key *key,
                    const struct nc_ticket *ticket, struct nc_entry *entry)
 {
@@ -392,7 +418,7 @@ bool nc_cache_fill(struct nc_cache_thread *self, const struct nc_key *key,
         if (old && old->tier_epoch == entry->tier_epoch &&
             nc_entry_version(old) > nc_entry_version(entry))
             raced = true;
-        else
+        else if (!stands_in(tier, old, entry, now))
             kept = nc_shard_insert_locked(shard, entry, now, &removed);
     }
     nc_shard_unlock(shard);
@@ -459,14 +485,6 @@ static struct nc_entry *live_locked(struct nc_shard *shard, const struct nc_key 
         !nc_entry_is(entry, NC_ENTRY_NEGATIVE))
         return entry;
     return NULL;
-}
-
-static bool is_over(const struct nc_entry *entry, nc_tick now)
-{
-    return nc_entry_is(entry, NC_ENTRY_EXPIRES) &&
-           !nc_tick_after(
-               atomic_load_explicit(&((struct nc_entry *)entry)->expiry_tick, memory_order_relaxed),
-               now);
 }
 
 bool nc_cache_expire(struct nc_cache_thread *self, const struct nc_key *key)

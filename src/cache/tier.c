@@ -87,6 +87,13 @@ static const char *what_is_wrong(const struct nearcache_tier_config *c)
     return NULL;
 }
 
+/* In ticks that can still be compared with others. */
+static uint32_t linger_ticks(uint64_t max_stale_ns)
+{
+    uint64_t ticks = max_stale_ns >> NC_TICK_SHIFT;
+    return ticks > UINT32_C(1) << 30 ? UINT32_C(1) << 30 : (uint32_t)ticks;
+}
+
 int nc_tier_init(struct nearcache_tier *tier, const struct nearcache_tier_config *c, bool linked,
                  const char **why)
 {
@@ -114,6 +121,9 @@ int nc_tier_init(struct nearcache_tier *tier, const struct nearcache_tier_config
     tier->negative_ttl_ns =
         ms_to_ns(or_default(c->negative_ttl_ms, NEARCACHE_DEFAULT_NEGATIVE_TTL_MS));
     tier->max_stale_ns = ms_to_ns(or_default(c->max_stale_ms, NEARCACHE_DEFAULT_MAX_STALE_MS));
+    /* Who asks for stale answers asks for copies to be there; others have their memory back. */
+    if (c->off_link == NEARCACHE_OFF_LINK_STALE || c->max_stale_ms != 0)
+        tier->linger_ticks = linger_ticks(tier->max_stale_ns);
     tier->jitter_percent = c->jitter_percent == NEARCACHE_NONE
                                ? 0
                                : or_default(c->jitter_percent, NEARCACHE_DEFAULT_JITTER_PERCENT);

@@ -43,7 +43,8 @@ struct nearcache_tier {
     enum nearcache_coherence coherence;
     enum nearcache_policy policy;
     enum nearcache_kind kind;
-    uint32_t row_bytes; /* of a vector; 0: bytes */
+    uint32_t row_bytes;    /* of a vector; 0: bytes */
+    uint32_t linger_ticks; /* how long values are kept when their time is over (fail-safe) */
     size_t prefix_bytes;
     char prefix[256];
     char name[32];

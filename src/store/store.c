@@ -236,14 +236,17 @@ static uint64_t bytes_most(struct nc_shard *shard)
 
 /* ---- expiry ---- */
 
-static nc_tick end_of(const struct nc_entry *entry)
+/* When it may go: some entries are of use for a while after their time. */
+static nc_tick end_of(const struct nc_store *store, const struct nc_entry *entry)
 {
-    return atomic_load_explicit(&((struct nc_entry *)entry)->expiry_tick, memory_order_relaxed);
+    nc_tick end =
+        atomic_load_explicit(&((struct nc_entry *)entry)->expiry_tick, memory_order_relaxed);
+    return store->config.lingers ? end + store->config.lingers(store->config.arg, entry) : end;
 }
 
-static bool has_expired(const struct nc_entry *entry, nc_tick now)
+static bool has_expired(const struct nc_store *store, const struct nc_entry *entry, nc_tick now)
 {
-    return nc_entry_is(entry, NC_ENTRY_EXPIRES) && !nc_tick_after(end_of(entry), now);
+    return nc_entry_is(entry, NC_ENTRY_EXPIRES) && !nc_tick_after(end_of(store, entry), now);
 }
 
 /* Removes what is over of at most `most` filed keys that are due, but never `spared`, which is not
@@ -259,7 +262,7 @@ static uint32_t expire_due(struct nc_shard *shard, nc_tick now, uint32_t most,
         looked++;
         unsigned n = nc_index_with_hash(&shard->index, due.hash, entries);
         for (unsigned i = 0; i < n; i++)
-            if (entries[i] != spared && has_expired(entries[i], now)) {
+            if (entries[i] != spared && has_expired(shard->store, entries[i], now)) {
                 nc_shard_remove_locked(shard, entries[i], NEARCACHE_CAUSE_EXPIRED, removed);
                 *freed = true;
             }
@@ -291,8 +294,8 @@ static void weed(struct nc_shard *shard, nc_tick now)
         unsigned n = nc_index_with_hash(&shard->index, filed.hash, entries);
         for (unsigned e = 0; e < n; e++)
             if (nc_entry_is(entries[e], NC_ENTRY_EXPIRES) &&
-                !nc_tick_after(end_of(entries[e]), filed.due))
-                nc_expiry_file(&shard->expiry, filed.hash, end_of(entries[e]), now);
+                !nc_tick_after(end_of(shard->store, entries[e]), filed.due))
+                nc_expiry_file(&shard->expiry, filed.hash, end_of(shard->store, entries[e]), now);
     }
 }
 
@@ -302,7 +305,7 @@ static void file_expiry(struct nc_shard *shard, const struct nc_entry *entry, nc
         return;
     weed(shard, now);
     if (shard->expiry.filed <= 4 * shard->entries + 2 * STALE_LEAST)
-        nc_expiry_file(&shard->expiry, entry->hash, end_of(entry), now);
+        nc_expiry_file(&shard->expiry, entry->hash, end_of(shard->store, entry), now);
 }
 
 void nc_shard_touched_locked(struct nc_shard *shard, struct nc_entry *entry, nc_tick now)
@@ -405,7 +408,8 @@ bool nc_shard_insert_locked(struct nc_shard *shard, struct nc_entry *entry, nc_t
     struct nc_entry *old = nc_shard_find_locked(shard, entry->hash, nc_entry_tier(entry),
                                                 entry->name, entry->name_bytes);
     struct nc_arrival arrival = arrive(shard, entry, old);
-    bool filed = old && nc_entry_is(old, NC_ENTRY_EXPIRES) && end_of(old) == end_of(entry);
+    bool filed = old && nc_entry_is(old, NC_ENTRY_EXPIRES) &&
+                 end_of(shard->store, old) == end_of(shard->store, entry);
     if (old) {
         nc_index_replace(&shard->index, old, entry);
         account_out(shard, old, NEARCACHE_CAUSE_REPLACED, removed);
@@ -436,7 +440,7 @@ void nc_store_settle(struct nc_store *store, struct nc_removed *removed)
 
 static bool is_over(const struct nc_store *store, const struct nc_entry *entry, nc_tick now)
 {
-    return has_expired(entry, now) || store->config.is_dead(store->config.arg, entry);
+    return has_expired(store, entry, now) || store->config.is_dead(store->config.arg, entry);
 }
 
 static uint32_t sweep_shard(struct nc_shard *shard, uint32_t part, nc_tick now,

@@ -23,12 +23,15 @@ struct nc_store;
 typedef void (*nc_removal_hook)(void *arg, struct nc_entry *entry, enum nearcache_cause cause);
 /* Whether an entry may go at once: its tier's epoch has moved on. */
 typedef bool (*nc_dead_hook)(void *arg, const struct nc_entry *entry);
+/* For how long an entry whose time is over may still be of use. */
+typedef nc_tick (*nc_linger_hook)(void *arg, const struct nc_entry *entry);
 
 struct nc_store_config {
     uint64_t budget_bytes, capacity_entries; /* 0 entries: bytes alone decide */
     uint32_t shards;                         /* 0: chosen */
     nc_removal_hook on_removal;
     nc_dead_hook is_dead;
+    nc_linger_hook lingers; /* NULL: none does */
     void *arg;
 };
 

@@ -57,13 +57,21 @@ enum nc_chain_step nc_chain_heartbeat(struct nc_chain *chain, uint64_t s, bool a
     return NC_CHAIN_FINE;
 }
 
+/* The index tells all that happened since `last`. */
+static bool can_be_mended(const struct nc_chain *chain, uint64_t s, uint64_t floor,
+                          uint64_t incarnation, bool same_server)
+{
+    return same_server && chain->incarnation == incarnation && chain->last >= floor &&
+           s >= chain->last;
+}
+
 enum nc_chain_answer nc_chain_resume(struct nc_chain *chain, uint64_t s, uint64_t floor,
                                      uint64_t incarnation, uint64_t keys, bool same_server)
 {
     if (s < chain->c0)
         return NC_CHAIN_AGAIN;
-    bool mended = same_server && chain->incarnation == incarnation && chain->last >= floor &&
-                  s >= chain->last && keys <= NC_RESUME_MOST;
+    bool mended =
+        keys <= NC_RESUME_MOST && can_be_mended(chain, s, floor, incarnation, same_server);
     chain->whole = true;
     chain->incarnation = incarnation;
     if (mended) {
@@ -74,5 +82,19 @@ enum nc_chain_answer nc_chain_resume(struct nc_chain *chain, uint64_t s, uint64_
      * alone: where an evicting server took the clock, the chain has not heard its new s, and the
      * next heartbeat would be a gap again, for ever. */
     chain->last = s > chain->c1 ? s : chain->c1;
+    return NC_CHAIN_FORGET;
+}
+
+enum nc_chain_answer nc_chain_part(struct nc_chain *chain, uint64_t s, uint64_t floor,
+                                   uint64_t incarnation, uint64_t top, bool same_server)
+{
+    /* Keys of one call share a version, so some with `top` may stand in the next part. Fewer
+     * than a part's worth share one: `last` always moves. */
+    if (can_be_mended(chain, s, floor, incarnation, same_server) && top > chain->last + 1) {
+        chain->last = top - 1;
+        return NC_CHAIN_ACCEPTED;
+    }
+    chain->incarnation = incarnation;
+    chain->last = s;
     return NC_CHAIN_FORGET;
 }

@@ -15,7 +15,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-/* The most keys that a RESUME answer may name and still be worth applying. */
+/* The most keys of a RESUME answer; one more means that there are others behind them. */
 #define NC_RESUME_MOST 4096
 
 struct nc_chain {
@@ -52,8 +52,17 @@ enum nc_chain_step nc_chain_message(struct nc_chain *chain, uint64_t prev, uint6
  */
 enum nc_chain_step nc_chain_heartbeat(struct nc_chain *chain, uint64_t s, bool after_answer);
 
-/* A RESUME answer. `same_server`: run id and replication id are those that `last` was seen on. */
+/* A RESUME answer, complete where it names at most NC_RESUME_MOST keys. `same_server`: run id and
+ * replication id are those that `last` was seen on. */
 enum nc_chain_answer nc_chain_resume(struct nc_chain *chain, uint64_t s, uint64_t floor,
                                      uint64_t incarnation, uint64_t keys, bool same_server);
+
+/*
+ * A RESUME answer that is only the first part, up to the version `top`, of which more keys may be
+ * missing. ACCEPTED: observe the keys, `last` has moved below top, and the next part is to be asked
+ * for; FORGET: as above, but the next answer decides where the new epoch begins.
+ */
+enum nc_chain_answer nc_chain_part(struct nc_chain *chain, uint64_t s, uint64_t floor,
+                                   uint64_t incarnation, uint64_t top, bool same_server);
 
 #endif

@@ -283,8 +283,8 @@ static void take_outcome(struct nc_cache_thread *self, struct nc_want *want)
     want->outcome = flight->outcome;
     want->read_s = flight->version;
     if (flight->outcome == 0)
-        want->outcome = nc_cache_hold(self, want->key.tier, nc_cache_held_entry(&flight->held),
-                                      want->result);
+        want->outcome =
+            nc_cache_hold(self, want->key.tier, nc_cache_held_entry(&flight->held), want->result);
     if (want->outcome == 0) {
         want->result->source = NEARCACHE_SOURCE_REMOTE;
         want->result->age_ms = 0;
@@ -366,6 +366,7 @@ static void depart(struct nc_sync *sync, struct nc_cache_thread *self, struct nc
         struct nc_want *want = &wants[i];
         bool leads = false;
         want->flight = NULL;
+        want->soft = false;
         if (answered_by_journal(sync, self, want, deadline_ns))
             continue;
         struct nc_ticket ticket = nc_cache_ticket(&want->key);
@@ -390,25 +391,60 @@ static void depart(struct nc_sync *sync, struct nc_cache_thread *self, struct nc
     }
 }
 
-/* Drives our own requests, then waits for those of others. */
-static void arrive(struct nc_sync *sync, struct nc_cache_thread *self, struct nc_want *wants,
-                   size_t count, uint64_t until_ns, struct nc_call **calls, size_t call_count)
+/* Those that wait only up to the soft deadline are the ones with something at hand. */
+static bool mark_soft(struct nc_cache_thread *self, struct nc_want *wants, size_t count,
+                      const struct nc_fetch_options *options)
 {
+    bool any = false;
+    for (size_t i = 0; i < count; i++) {
+        struct nearcache_result probe = {0};
+        wants[i].soft = false;
+        if (options->soft_deadline_ns >= options->deadline_ns || !wants[i].flight)
+            continue;
+        wants[i].soft =
+            nc_cache_find(self, &wants[i].key, true, options->max_stale_ns, &probe) == NC_FOUND_OLD;
+        nc_cache_release(&probe);
+        any = any || wants[i].soft;
+    }
+    return any;
+}
+
+static void leave_flight(struct nc_cache_thread *self, struct nc_want *want, bool landed)
+{
+    if (landed)
+        take_outcome(self, want);
+    else
+        want->outcome = NEARCACHE_ETIMEOUT;
+    nc_flight_release(want->flight);
+    want->flight = NULL;
+}
+
+/* Drives our own requests, then waits for those of others. What is given up at the soft deadline
+ * goes on and refreshes the cache. */
+static void arrive(struct nc_sync *sync, struct nc_cache_thread *self, struct nc_want *wants,
+                   size_t count, const struct nc_fetch_options *options, struct nc_call **calls,
+                   size_t call_count)
+{
+    bool waiting = true;
+    if (mark_soft(self, wants, count, options)) {
+        waiting = false;
+        for (size_t i = 0; i < call_count; i++)
+            nc_link_wait(sync->link, calls[i], options->soft_deadline_ns);
+        for (size_t i = 0; i < count; i++) {
+            struct nc_want *want = &wants[i];
+            if (want->flight && want->soft)
+                leave_flight(self, want, nc_flight_wait(want->flight, options->soft_deadline_ns));
+            waiting = waiting || want->flight;
+        }
+    }
     for (size_t i = 0; i < call_count; i++) {
-        nc_link_wait(sync->link, calls[i], until_ns);
+        if (waiting)
+            nc_link_wait(sync->link, calls[i], options->deadline_ns);
         nc_call_release(calls[i]);
     }
-    for (size_t i = 0; i < count; i++) {
-        struct nc_want *want = &wants[i];
-        if (!want->flight)
-            continue;
-        if (nc_flight_wait(want->flight, until_ns))
-            take_outcome(self, want);
-        else
-            want->outcome = NEARCACHE_ETIMEOUT;
-        nc_flight_release(want->flight);
-        want->flight = NULL;
-    }
+    for (size_t i = 0; i < count; i++)
+        if (wants[i].flight)
+            leave_flight(self, &wants[i], nc_flight_wait(wants[i].flight, options->deadline_ns));
 }
 
 static bool redis_cannot_be_asked(int outcome)
@@ -428,22 +464,12 @@ void nc_fetch(struct nc_sync *sync, struct nc_cache_thread *self, struct nc_want
         size_t call_count, n = count - at < ROUND_KEYS ? count - at : ROUND_KEYS;
         depart(sync, self, wants + at, n, options->deadline_ns, calls, &call_count);
 
-        uint64_t until_ns = options->deadline_ns;
-        bool soft = false;
-        if (options->soft_deadline_ns < until_ns && n == 1 && wants[at].flight) {
-            /* Waiting less makes sense only with something at hand. */
-            struct nearcache_result probe;
-            enum nc_found found =
-                nc_cache_find(self, &wants[at].key, true, options->max_stale_ns, &probe);
-            nc_cache_release(&probe);
-            soft = found == NC_FOUND_OLD;
-            until_ns = soft ? options->soft_deadline_ns : until_ns;
-        }
-        arrive(sync, self, wants + at, n, until_ns, calls, call_count);
+        arrive(sync, self, wants + at, n, options, calls, call_count);
         for (size_t i = at; i < at + n; i++)
             if (redis_cannot_be_asked(wants[i].outcome))
-                wants[i].outcome = nc_fetch_stale(sync, self, &wants[i].key, options->max_stale_ns,
-                                                  !soft, wants[i].outcome, wants[i].result);
+                wants[i].outcome =
+                    nc_fetch_stale(sync, self, &wants[i].key, options->max_stale_ns, !wants[i].soft,
+                                   wants[i].outcome, wants[i].result);
     }
 }
 

@@ -21,6 +21,7 @@ struct nc_want {
     struct nearcache_result *result;
     uint64_t read_s;          /* s of the read that found nothing; 0: unknown */
     struct nc_flight *flight; /* while waiting */
+    bool soft;                /* an old copy is at hand: no longer than the soft deadline */
 };
 
 struct nc_fetch_options {

@@ -1,5 +1,7 @@
 #include "sync/journal.h"
 
+#include "base/sha1.h"
+
 #include <stdlib.h>
 #include <string.h>
 
@@ -17,7 +19,8 @@ static size_t identity_bytes(size_t name_bytes) { return sizeof(uint32_t) + name
 
 static size_t charge_of(const struct nc_intent *intent)
 {
-    return sizeof *intent + identity_bytes(intent->name_bytes) + intent->value_bytes;
+    return sizeof *intent + identity_bytes(intent->name_bytes) + intent->value_bytes +
+           (intent->digests ? NC_DIGESTS * sizeof(struct nc_digest) : 0);
 }
 
 static void drop_reference_locked(struct nc_intent *intent)
@@ -74,7 +77,9 @@ static struct nc_intent *find_locked(struct nc_journal *journal, const struct nc
 static struct nc_intent *create(const struct nc_key *key, const void *value, size_t value_bytes)
 {
     size_t identity = identity_bytes(key->name_bytes);
-    struct nc_intent *intent = malloc(sizeof *intent + identity + value_bytes);
+    bool compared = key->tier->coherence == NEARCACHE_COHERENCE_TRACKING;
+    size_t digests = compared ? NC_DIGESTS * sizeof(struct nc_digest) : 0;
+    struct nc_intent *intent = malloc(sizeof *intent + identity + value_bytes + digests);
     if (!intent)
         return NULL;
     memset(intent, 0, sizeof *intent);
@@ -84,6 +89,8 @@ static struct nc_intent *create(const struct nc_key *key, const void *value, siz
     intent->name_bytes = key->name_bytes;
     intent->value_bytes = value_bytes;
     intent->value = intent->identity + identity;
+    if (compared)
+        intent->digests = (struct nc_digest *)(intent->value + value_bytes);
     write_identity(intent->identity, key);
     if (value_bytes)
         memcpy(intent->value, value, value_bytes);
@@ -108,9 +115,52 @@ static bool link_locked(struct nc_journal *journal, struct nc_intent *intent)
     return true;
 }
 
+static void add_digest(struct nc_intent *intent, const struct nc_digest *digest)
+{
+    for (unsigned i = 0; i < intent->digest_count && i < NC_DIGESTS; i++)
+        if (memcmp(&intent->digests[i], digest, sizeof *digest) == 0)
+            return;
+    if (intent->digest_count < NC_DIGESTS)
+        intent->digests[intent->digest_count] = *digest;
+    intent->digest_count++;
+}
+
+void nc_digest_of(struct nc_digest *digest, const void *value, size_t value_bytes)
+{
+    struct nc_sha1_part part = {value, value_bytes};
+    memset(digest, 0, sizeof *digest);
+    if (value)
+        nc_sha1_hex(&part, 1, digest->hex);
+    else
+        memcpy(digest->hex, NC_DIGEST_ABSENT, sizeof NC_DIGEST_ABSENT);
+}
+
+/* What the newer intent may find in Redis: what the older one might have, and, where a request was
+ * in doubt, what that one would have left. */
+static void add_digests(struct nc_intent *intent, const struct nc_intent *older,
+                        const struct nc_digest *before)
+{
+    struct nc_digest own;
+    if (!intent->digests)
+        return;
+    if (!older) {
+        if (before)
+            add_digest(intent, before);
+        return;
+    }
+    for (unsigned i = 0; i < older->digest_count && i < NC_DIGESTS; i++)
+        add_digest(intent, &older->digests[i]);
+    if (older->digest_count > NC_DIGESTS)
+        intent->digest_count = NC_DIGESTS + 1;
+    if (older->not_before_ns == 0)
+        return;
+    nc_digest_of(&own, older->op == NC_INTENT_SET ? older->value : NULL, older->value_bytes);
+    add_digest(intent, &own);
+}
+
 int nc_journal_put(struct nc_journal *journal, const struct nc_key *key, enum nc_intent_op op,
                    const void *value, size_t value_bytes, uint64_t taken_ns, uint64_t ends_ns,
-                   uint64_t not_before_ns, uint64_t seen)
+                   uint64_t not_before_ns, uint64_t seen, const struct nc_digest *before)
 {
     struct nc_intent *intent = create(key, value, value_bytes);
     if (!intent)
@@ -126,6 +176,7 @@ int nc_journal_put(struct nc_journal *journal, const struct nc_key *key, enum nc
     struct nc_intent *older = find_locked(journal, key);
     uint64_t bytes = journal->bytes + charge_of(intent) - (older ? charge_of(older) : 0);
     uint64_t entries = atomic_load(&journal->entries) + (older ? 0 : 1);
+    add_digests(intent, older, before);
     if (bytes > journal->bytes_most || entries > journal->entries_most) {
         outcome = NEARCACHE_EFULL;
         free(intent);

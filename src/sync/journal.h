@@ -12,6 +12,14 @@
 #include "base/table.h"
 #include "cache/cache.h"
 
+/* Values of a key that an intent may replace where other programs write too: what was last seen
+ * here and what may have been written from here since. With more of them nothing is replaced. */
+#define NC_DIGESTS 4
+#define NC_DIGEST_ABSENT "-"
+struct nc_digest {
+    char hex[41]; /* SHA-1, or NC_DIGEST_ABSENT */
+};
+
 enum nc_intent_op { NC_INTENT_SET, NC_INTENT_DELETE };
 
 struct nc_intent {
@@ -26,7 +34,9 @@ struct nc_intent {
     uint64_t seen;          /* the largest version known here when it was made */
     uint32_t references;    /* guarded by the journal's lock */
     size_t name_bytes, value_bytes;
-    unsigned char *value; /* behind the identity, in the same block */
+    unsigned char *value;      /* behind the identity, in the same block */
+    struct nc_digest *digests; /* behind the value; NULL: the tier has versions */
+    unsigned digest_count;     /* more than NC_DIGESTS: too many to know */
     /* What the table is keyed by: the tier's id, then the name. */
     unsigned char identity[];
 };
@@ -49,13 +59,17 @@ static inline const void *nc_intent_name(const struct nc_intent *intent)
     return intent->identity + sizeof(uint32_t);
 }
 
+/* Of a value; NULL: of none. */
+void nc_digest_of(struct nc_digest *digest, const void *value, size_t value_bytes);
+
 /*
  * Puts an intent in place of an older one of its key. `intent` gives all fields but the links;
- * name and value are copied. 0, NEARCACHE_EFULL (the older one stays), NEARCACHE_ENOMEM.
+ * name and value are copied. `before` (NULL: unknown) is the value that was last seen here. 0,
+ * NEARCACHE_EFULL (the older one stays), NEARCACHE_ENOMEM.
  */
 int nc_journal_put(struct nc_journal *journal, const struct nc_key *key, enum nc_intent_op op,
                    const void *value, size_t value_bytes, uint64_t taken_ns, uint64_t ends_ns,
-                   uint64_t not_before_ns, uint64_t seen);
+                   uint64_t not_before_ns, uint64_t seen, const struct nc_digest *before);
 
 /* The pending intent of a key, referenced, or NULL. */
 struct nc_intent *nc_journal_find(struct nc_journal *journal, const struct nc_key *key);

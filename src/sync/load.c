@@ -144,8 +144,12 @@ int nc_load(struct nc_sync *sync, struct nc_flights *loads, struct nc_cache_thre
         return want.outcome;
     }
     if (outcome == NEARCACHE_ELOADER || outcome == NEARCACHE_ETIMEOUT) {
-        if (sync)
-            return nc_fetch_stale(sync, self, key, options->max_stale_ns, false, outcome, result);
+        if (sync) {
+            int old =
+                nc_fetch_stale(sync, self, key, options->max_stale_ns, false, outcome, result);
+            /* Who asked to have it made is not served by knowing that it was not there. */
+            return old == NEARCACHE_MISS && !nc_fetch_is_pending(sync, key) ? outcome : old;
+        }
         if (nc_cache_find(self, key, true, options->max_stale_ns, result) == NC_FOUND_OLD) {
             result->source = NEARCACHE_SOURCE_STALE;
             return 0;

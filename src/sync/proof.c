@@ -218,7 +218,7 @@ struct changes {
     size_t used, room;
     char *member; /* waits for its version */
     size_t member_bytes;
-    uint64_t count;
+    uint64_t count, top; /* top: the largest version */
     bool failed;
 };
 
@@ -256,6 +256,7 @@ static void add_change(void *arg, const char *text, size_t bytes)
         memcpy(at + sizeof(size_t) + sizeof version, c->member, c->member_bytes);
         c->used += need;
         c->count++;
+        c->top = version; /* in the order of versions */
     }
     free(c->member);
     c->member = NULL;
@@ -278,10 +279,40 @@ static void apply_changes(struct changes *c)
     }
 }
 
+static void forget_all(struct nc_sync *sync, bool began)
+{
+    nc_cache_link_epoch(sync->cache);
+    if (!began)
+        return;
+    atomic_fetch_add_explicit(&sync->epochs, 1, memory_order_relaxed);
+    nc_log_write(sync->log, NEARCACHE_LOG_WARNING,
+                 "what was missed cannot be told: all local copies are forgotten");
+}
+
+/* More changed than one answer holds: part after part, with messages and heartbeats between. */
+static void judge_part(struct nc_sync *sync, struct changes *changes,
+                       const struct nc_answer *answer)
+{
+    struct nc_proof *proof = &sync->proof;
+    bool began = proof->chain.incarnation != 0;
+    if (nc_chain_part(&proof->chain, (uint64_t)answer->number[0], (uint64_t)answer->number[1],
+                      (uint64_t)answer->number[2], changes->top,
+                      proof->same_server) == NC_CHAIN_ACCEPTED)
+        apply_changes(changes);
+    else
+        forget_all(sync, began);
+    proof->same_server = true;
+    proof->next_beat_ns = 0;
+}
+
 static void judge(struct nc_sync *sync, struct changes *changes, const struct nc_answer *answer)
 {
     struct nc_proof *proof = &sync->proof;
     bool began = proof->chain.incarnation != 0;
+    if (changes->count > NC_RESUME_MOST) {
+        judge_part(sync, changes, answer);
+        return;
+    }
     switch (nc_chain_resume(&proof->chain, (uint64_t)answer->number[0], (uint64_t)answer->number[1],
                             (uint64_t)answer->number[2], changes->count, proof->same_server)) {
     case NC_CHAIN_AGAIN:
@@ -292,12 +323,7 @@ static void judge(struct nc_sync *sync, struct changes *changes, const struct nc
         atomic_fetch_add_explicit(&sync->repairs, 1, memory_order_relaxed);
         break;
     case NC_CHAIN_FORGET:
-        nc_cache_link_epoch(sync->cache);
-        if (began) {
-            atomic_fetch_add_explicit(&sync->epochs, 1, memory_order_relaxed);
-            nc_log_write(sync->log, NEARCACHE_LOG_WARNING,
-                         "what was missed cannot be told: all local copies are forgotten");
-        }
+        forget_all(sync, began);
         break;
     }
     proof->same_server = true;

@@ -19,13 +19,16 @@ struct replay {
     size_t value_bytes;
     uint64_t deadline_us; /* Redis time; 0: no expiry */
     uint64_t stamp;
+    const struct nc_digest *digests;
+    unsigned digest_count;
 };
 
 enum { REFUSED = 0, APPLIED = 1, ALREADY_SO = 2, OVER = 3 };
 
 /* Refers to the replay's bytes and its own. */
 struct arguments {
-    struct nc_slice keys[3], args[7];
+    struct nc_slice keys[3], args[7 + NC_DIGESTS];
+    unsigned arg_count;
     char small[NC_SMALL_KEY], deadline[24], stamp[24];
     void *redis_key;
 };
@@ -51,6 +54,11 @@ static bool write_arguments(struct nc_sync *sync, const struct replay *replay, s
     a->args[4] = (struct nc_slice){a->deadline, (size_t)deadline_bytes};
     a->args[5] = (struct nc_slice){a->stamp, (size_t)stamp_bytes};
     a->args[6] = (struct nc_slice){versions ? "p" : "t", 1};
+    a->arg_count = 7;
+    if (!versions && replay->digest_count <= NC_DIGESTS)
+        for (unsigned i = 0; i < replay->digest_count; i++)
+            a->args[a->arg_count++] =
+                (struct nc_slice){replay->digests[i].hex, strlen(replay->digests[i].hex)};
     return true;
 }
 
@@ -76,7 +84,7 @@ static int send_replay(struct nc_sync *sync, const struct replay *replay, uint64
     memset(answer, 0, offsetof(struct nc_answer, number));
     if (!write_arguments(sync, replay, &a))
         return NEARCACHE_ENOMEM;
-    int outcome = nc_script_call(&sync->scripts, NC_SCRIPT_REPLAY, a.keys, 3, a.args, 7,
+    int outcome = nc_script_call(&sync->scripts, NC_SCRIPT_REPLAY, a.keys, 3, a.args, a.arg_count,
                                  deadline_ns, answer, NULL, NULL);
     free_arguments(&a);
     return check_answer(outcome, answer);
@@ -160,6 +168,8 @@ enum nc_replay nc_replay_intent(struct nc_sync *sync, struct nc_cache_thread *se
                                ? 0
                                : nc_offset_not_after_us(&sync->offset, intent->ends_ns),
             .stamp = stamp > intent->seen ? stamp : intent->seen,
+            .digests = intent->digests,
+            .digest_count = intent->digest_count,
         };
         int outcome = send_replay(sync, &replay, deadline_ns, &answer);
         if (outcome == 0) {
@@ -243,8 +253,8 @@ static int submit(struct nc_sync *sync, struct nc_loaded *loaded, struct sent *s
     struct replay replay = replay_of(sync, loaded);
     if (!write_arguments(sync, &replay, &a))
         return NEARCACHE_ENOMEM;
-    int outcome = nc_script_prepare(&sync->scripts, NC_SCRIPT_REPLAY, a.keys, 3, a.args, 7,
-                                    &sent->run, &sent->answer, NULL, NULL);
+    int outcome = nc_script_prepare(&sync->scripts, NC_SCRIPT_REPLAY, a.keys, 3, a.args,
+                                    a.arg_count, &sent->run, &sent->answer, NULL, NULL);
     free_arguments(&a);
     if (outcome == 0)
         nc_link_submit(sync->link, sent->run.call, NC_CALL_BATCH, deadline_ns);

@@ -110,10 +110,14 @@ static int keep_for_later(struct nc_sync *sync, struct nc_cache_thread *self,
         return not_before_ns ? NEARCACHE_ETIMEOUT : NEARCACHE_EREFUSED;
     if (item->ttl_ms != NEARCACHE_NONE && item->ttl_ms < (UINT64_MAX - taken_ns) / NC_NS_PER_MS)
         ends_ns = taken_ns + item->ttl_ms * NC_NS_PER_MS;
+    struct nc_digest before;
+    if (item->before_known)
+        nc_digest_of(&before, item->before.data, item->before.bytes);
     int outcome = nc_journal_put(
         &sync->journal, &item->key, item->op == NC_WRITE_SET ? NC_INTENT_SET : NC_INTENT_DELETE,
         item->value, item->op == NC_WRITE_SET ? item->value_bytes : 0, taken_ns, ends_ns,
-        not_before_ns, atomic_load_explicit(&sync->seen, memory_order_relaxed));
+        not_before_ns, atomic_load_explicit(&sync->seen, memory_order_relaxed),
+        item->before_known ? &before : NULL);
     if (outcome == 0) {
         nc_link_wake(sync->link);
         return NEARCACHE_LOCAL;
@@ -253,6 +257,26 @@ int nc_write_learn_clock(struct nc_sync *sync, uint64_t deadline_ns)
     return 0;
 }
 
+/* Where other programs write too, an outage's write may only replace what was seen here. */
+static void remember(struct nc_cache_thread *self, struct nc_write_item *item)
+{
+    if (item->key.tier->coherence != NEARCACHE_COHERENCE_TRACKING ||
+        item->key.tier->outage_writes != NEARCACHE_OUTAGE_JOURNAL)
+        return;
+    memset(&item->before, 0, sizeof item->before);
+    switch (nc_cache_find(self, &item->key, true, UINT64_MAX, &item->before)) {
+    case NC_FOUND_NOTHING:
+        return;
+    case NC_FOUND_FRESH:
+    case NC_FOUND_OLD:
+        item->before_known = true;
+        return;
+    default:
+        item->before_known = true;
+        item->before.data = NULL;
+    }
+}
+
 /* Distinct keys with their flights, at most one call's worth. */
 static void write_group(struct call *call)
 {
@@ -271,6 +295,7 @@ static void write_group(struct call *call)
         memcpy(buffer + item->key.tier->prefix_bytes, item->key.name, item->key.name_bytes);
         /* The copy goes before the request does: from here on this process has no old value. */
         item->ticket = nc_cache_ticket(&item->key);
+        remember(call->self, item);
         nc_cache_drop(call->self, &item->key,
                       item->op == NC_WRITE_SET ? NEARCACHE_CAUSE_REPLACED
                                                : NEARCACHE_CAUSE_INVALIDATED);
@@ -286,6 +311,8 @@ static void write_group(struct call *call)
     run_call(call);
     for (unsigned i = 0; i < ready; i++) {
         give_key(all[i]);
+        if (all[i]->before_known)
+            nc_cache_release(&all[i]->before);
         if ((char *)buffers[i] < small[0] || (char *)buffers[i] >= small[0] + sizeof small)
             free(buffers[i]);
     }

@@ -29,6 +29,9 @@ struct nc_write_item {
     uint64_t version; /* where it was applied */
     struct nc_flight *flight;
     struct nc_ticket ticket;
+    /* In a tier that other programs write: the copy that this write dropped, pinned. */
+    bool before_known;
+    struct nearcache_result before; /* no data: an absence */
 };
 
 /*
