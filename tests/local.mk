@@ -92,6 +92,7 @@ tests_fault_test_queue_alloc_LDFLAGS = $(AM_LDFLAGS) $(wrap_alloc)
 # Plain programs with main(threads, seconds), made for ThreadSanitizer.
 stress_tests = \
 	tests/stress/queue_kill \
+	tests/stress/queue_memory \
 	tests/stress/redis_link
 
 # LLVMFuzzerTestOneInput; without --enable-fuzzing run over tests/fuzz/NAME_corpus. A new one is a
@@ -263,3 +264,8 @@ EXTRA_DIST += \
 	tests/model/coherence.pml \
 	tests/model/run_model.sh \
 	tests/soak/replay_soak.sh
+
+# 100 workers for an hour: memory must stay flat.
+.PHONY: soak-queue
+soak-queue: tests/stress/queue_memory
+	tests/stress/queue_memory 100 3600
