@@ -115,8 +115,10 @@ int nc_config_write(const struct nearcache_tier *tier, uint64_t default_deadline
         return NEARCACHE_EINVAL;
     if (mine.timeout_us == NEARCACHE_NONE)
         return NEARCACHE_EINVAL;
-    options->deadline_ns =
-        nc_clock_deadline_ns(mine.timeout_us ? mine.timeout_us : default_deadline_us);
+    options->deadline_ns = UINT64_MAX; /* nothing to wait for */
+    if (tier->linked)
+        options->deadline_ns =
+            nc_clock_deadline_ns(mine.timeout_us ? mine.timeout_us : default_deadline_us);
     options->ttl_ms = mine.ttl_ms ? mine.ttl_ms : tier->redis_ttl_ms;
     /* Redis keeps the moment of expiry as a signed 64-bit number of milliseconds. */
     if (options->ttl_ms != NEARCACHE_NONE && options->ttl_ms > (UINT64_C(1) << 53))

@@ -311,10 +311,21 @@ struct nc_ticket nc_cache_ticket(const struct nc_key *key)
     return ticket;
 }
 
+/* The lines that filling will wait for come while the value is copied. */
+static void prefetch_place(struct nc_cache_thread *self, const struct nc_key *key)
+{
+    struct nc_store *store = &key->tier->cache->store;
+    __builtin_prefetch(bucket_of(key->tier->cache, key->hash), 1);
+    nc_epoch_enter(&store->epoch, &self->reader);
+    nc_index_prefetch_bucket(&nc_store_shard(store, key->hash)->index, key->hash);
+    nc_epoch_leave(&self->reader);
+}
+
 struct nc_entry *nc_cache_entry_create(struct nc_cache_thread *self, const struct nc_key *key,
                                        size_t value_bytes, bool absent)
 {
     struct nc_store *store = &key->tier->cache->store;
+    prefetch_place(self, key);
     uint8_t flags =
         (uint8_t)((absent ? NC_ENTRY_NEGATIVE : 0) | (key->tier->row_bytes ? NC_ENTRY_ALIGNED : 0));
     return nc_entry_create(&store->arena, nc_epoch_heap(&store->epoch, &self->reader), key->hash,

@@ -314,6 +314,7 @@ void nc_epoch_retire(struct nc_epoch *epoch, struct nc_entry *entry)
     struct nc_limbo *limbo = reader ? &reader->limbo : &epoch->limbo;
     nc_lock_take(&limbo->lock);
     append(&limbo->fresh, entry, nc_entry_charge(entry));
+    limbo->retired = true;
     if (limbo->fresh.bytes >= epoch->batch_bytes) {
         close_batch(epoch, limbo);
         if (!limbo->ready.first)
@@ -327,9 +328,15 @@ void nc_epoch_retire(struct nc_epoch *epoch, struct nc_entry *entry)
     nc_lock_drop(&limbo->lock);
 }
 
+/* A thread that writes frees by itself; only what it leaves when it stops is taken up here. */
 static bool reclaim_limbo(struct nc_epoch *epoch, struct nc_limbo *limbo)
 {
     nc_lock_take(&limbo->lock);
+    if (limbo->retired) {
+        limbo->retired = false;
+        nc_lock_drop(&limbo->lock);
+        return false;
+    }
     if (limbo->fresh.first)
         close_batch(epoch, limbo);
     else if (limbo->count > 0)

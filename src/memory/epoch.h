@@ -39,6 +39,7 @@ struct nc_batch {
 struct nc_limbo {
     _Alignas(64) struct nc_lock lock;
     uint32_t calls;        /* since something was freed last */
+    bool retired;          /* since maintenance looked last */
     uint32_t begin, count; /* of waiting, a ring */
     bool unsure;           /* the filter could not be made: all of ready count as pinned */
     struct nc_batch fresh, ready, held;
@@ -150,7 +151,8 @@ uint64_t nc_epoch_pinned(struct nc_epoch *epoch);
 
 /* An unlinked entry, freed when nobody can see it any more. */
 void nc_epoch_retire(struct nc_epoch *epoch, struct nc_entry *entry);
-/* Frees what may be freed by now, of all threads; a bounded amount. True: there is more. */
+/* Frees what may be freed by now of threads that have retired nothing since the last call; a
+ * bounded amount. True: there is more. */
 bool nc_epoch_reclaim(struct nc_epoch *epoch);
 
 static inline uint32_t nc_epoch_heap(struct nc_epoch *epoch, struct nc_reader *reader)

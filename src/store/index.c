@@ -29,7 +29,7 @@ int nc_index_init(struct nc_index *index, struct nc_arena *arena, uint32_t bucke
 {
     struct nc_index_table *table = create_table(arena, buckets);
     atomic_init(&index->table, table);
-    index->used = 0;
+    index->used = index->moves = 0;
     return table ? 0 : NEARCACHE_ENOMEM;
 }
 
@@ -97,7 +97,11 @@ static _Atomic uint64_t *make_place(struct nc_index_table *table, uint32_t hash)
 
 bool nc_index_insert(struct nc_index *index, struct nc_entry *entry)
 {
-    _Atomic uint64_t *word = make_place(table_of(index), entry->hash);
+    _Atomic uint64_t *word = place(table_of(index), entry->hash, 0);
+    if (!word) {
+        word = make_place(table_of(index), entry->hash);
+        index->moves++;
+    }
     if (!word)
         return false;
     /* Release pairs with the acquire of finding: the entry's bytes come first. */
@@ -165,6 +169,7 @@ struct nc_index_table *nc_index_grow(struct nc_index *index, struct nc_arena *ar
     }
     /* Release pairs with the acquire in nc_index_table. */
     atomic_store_explicit(&index->table, table, memory_order_release);
+    index->moves++;
     return old;
 }
 

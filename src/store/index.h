@@ -41,6 +41,7 @@ struct nc_index_table {
 struct nc_index {
     _Alignas(64) struct nc_index_table *_Atomic table; /* all that readers read */
     _Alignas(64) uint32_t used;
+    uint32_t moves; /* how often an entry moved to another place */
 };
 
 int nc_index_init(struct nc_index *index, struct nc_arena *arena, uint32_t buckets);

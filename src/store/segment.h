@@ -54,6 +54,14 @@ void nc_segment_remove(struct nc_segment *segment, struct nc_entry *entry,
                        enum nearcache_cause cause);
 /* Who goes next; still linked. There is at least one entry. */
 struct nc_entry *nc_segment_victim(struct nc_segment *segment);
+/* Who probably goes next; a hint, nothing is decided. NULL: nobody. */
+static inline struct nc_entry *nc_segment_candidate(const struct nc_segment *segment)
+{
+    return segment->policy == NEARCACHE_POLICY_AS3
+               ? nc_queue_oldest(&segment->as3.queues[NC_AS3_SMALL])
+               : nc_queue_oldest(&segment->lru.queues[segment->lru.oldest % NC_GENERATIONS]);
+}
+
 /* Gives back memory of the policy that fewer entries do not need. */
 void nc_segment_fit(struct nc_segment *segment);
 

@@ -10,9 +10,12 @@
 #define FIRST_BUCKETS 15 /* with its head a block of 1 KiB */
 /* From here on growing for one entry's sake costs more than another's place. */
 #define LARGE_TABLE_BUCKETS 1024
+/* How often a removal goes through a shard that moves under it before it holds the lock. */
+#define SHORT_PASSES 3
 #define ABSENT_SHARE 16
-/* Looking at the whole arena costs a line of each heap. */
-#define INSERTIONS_BETWEEN_LOOKS 32
+/* The part of the budget by which resident memory may exceed it, and what is done above that. */
+#define TOLERATED_SHARE 64
+#define EXCESS_GAIN 4
 /* A batch of retired entries, of one thread. */
 #define BATCH_BYTES_LEAST ((uint64_t)16 << 10)
 #define BATCH_BYTES_MOST ((uint64_t)512 << 10)
@@ -211,26 +214,26 @@ void nc_shard_remove_locked(struct nc_shard *shard, struct nc_entry *entry,
     account_out(shard, entry, cause, removed);
 }
 
-/* What the arena holds beyond its blocks counts too, so that the resident memory obeys the budget
- * when the sizes of entries change. */
-static uint64_t loose_bytes(struct nc_shard *shard, uint64_t most)
+/* Where sizes change, memory stands empty between blocks, and entries must make room for it. The
+ * limit falls by a multiple of what the arena holds above the budget: in proportion, because what
+ * is evicted seldom empties a page at once. */
+static uint64_t excess_bytes(const struct nc_shard *shard)
 {
-    if (shard->loose_age++ % INSERTIONS_BETWEEN_LOOKS == 0) {
-        uint64_t resident = nc_arena_resident(&shard->store->arena);
-        uint64_t used = nc_arena_used(&shard->store->arena);
-        shard->loose_bytes = resident > used ? resident - used : 0;
-    }
-    return shard->loose_bytes < most ? shard->loose_bytes : most;
+    struct nc_store *store = shard->store;
+    uint64_t budget = store->config.budget_bytes;
+    uint64_t most = budget + budget / TOLERATED_SHARE, held = nc_arena_resident(&store->arena);
+    uint64_t excess = held > most ? (held - most) * EXCESS_GAIN : 0;
+    return excess < budget / 2 ? excess : budget / 2;
 }
 
-static uint64_t bytes_most(struct nc_shard *shard)
+static uint64_t bytes_most(const struct nc_shard *shard)
 {
     struct nc_store *store = shard->store;
     uint64_t other = atomic_load_explicit(&store->index_bytes, memory_order_relaxed);
     for (int i = 0; i < NC_BYTES_KINDS; i++)
         other += atomic_load_explicit(&store->other_bytes[i], memory_order_relaxed);
     uint64_t budget = store->config.budget_bytes;
-    other += loose_bytes(shard, budget / 2);
+    other += excess_bytes(shard);
     return (budget > other ? budget - other : 0) >> store->shard_bits;
 }
 
@@ -405,8 +408,15 @@ bool nc_shard_insert_locked(struct nc_shard *shard, struct nc_entry *entry, nc_t
     uint64_t most = bytes_most(shard);
     if (nc_entry_charge(entry) > most || shard->entries_most == 0)
         return false;
+    /* Who goes for this one is most likely a miss of each of his lines: they come meanwhile. */
+    struct nc_entry *candidate = nc_segment_candidate(segment_of(shard, entry));
+    __builtin_prefetch(candidate, 1);
     struct nc_entry *old = nc_shard_find_locked(shard, entry->hash, nc_entry_tier(entry),
                                                 entry->name, entry->name_bytes);
+    if (candidate) {
+        nc_index_prefetch_bucket(&shard->index, candidate->hash);
+        __builtin_prefetch(nc_entry_newer(candidate), 1);
+    }
     struct nc_arrival arrival = arrive(shard, entry, old);
     bool filed = old && nc_entry_is(old, NC_ENTRY_EXPIRES) &&
                  end_of(shard->store, old) == end_of(shard->store, entry);
@@ -499,27 +509,42 @@ bool nc_store_sweep(struct nc_store *store, nc_tick now, uint64_t epochs)
     return more;
 }
 
+/* Once through the index, the lock held for a bucket at a time, or for the whole pass. False: what
+ * others inserted meanwhile has moved entries, some perhaps to where this had been already. */
+static bool remove_pass(struct nc_shard *shard, bool (*match)(void *, const struct nc_entry *),
+                        void *arg, enum nearcache_cause cause, bool whole, uint64_t *count)
+{
+    struct nc_removed removed = {NULL, NULL};
+    nc_shard_lock(shard);
+    uint32_t moves = shard->index.moves;
+    for (uint32_t at = 0; at < nc_index_buckets(&shard->index); at++) {
+        struct nc_entry *entries[NC_BUCKET_WORDS];
+        unsigned n = nc_index_bucket(&shard->index, at, entries);
+        for (unsigned e = 0; e < n; e++)
+            if (match(arg, entries[e])) {
+                nc_shard_remove_locked(shard, entries[e], cause, &removed);
+                ++*count;
+            }
+        if (!whole) {
+            nc_shard_unlock(shard);
+            nc_store_settle(shard->store, &removed);
+            nc_shard_lock(shard);
+        }
+    }
+    bool done = moves == shard->index.moves;
+    nc_shard_unlock(shard);
+    nc_store_settle(shard->store, &removed);
+    return done;
+}
+
 uint64_t nc_store_remove_if(struct nc_store *store, bool (*match)(void *, const struct nc_entry *),
                             void *arg, enum nearcache_cause cause)
 {
     uint64_t count = 0;
     for (size_t i = 0; i < (size_t)1 << store->shard_bits; i++) {
-        struct nc_shard *shard = &store->shards[i];
-        uint32_t buckets = nc_index_buckets(&shard->index);
-        for (uint32_t at = 0; at < buckets; at++) {
-            struct nc_removed removed = {NULL, NULL};
-            struct nc_entry *entries[NC_BUCKET_WORDS];
-            nc_shard_lock(shard);
-            buckets = nc_index_buckets(&shard->index);
-            unsigned n = nc_index_bucket(&shard->index, at, entries);
-            for (unsigned e = 0; e < n; e++)
-                if (match(arg, entries[e])) {
-                    nc_shard_remove_locked(shard, entries[e], cause, &removed);
-                    count++;
-                }
-            nc_shard_unlock(shard);
-            nc_store_settle(store, &removed);
-        }
+        int pass = 0;
+        while (!remove_pass(&store->shards[i], match, arg, cause, pass >= SHORT_PASSES, &count))
+            pass++;
     }
     return count;
 }

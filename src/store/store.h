@@ -39,8 +39,6 @@ struct nc_store_config {
 struct nc_shard {
     struct nc_index index; /* its first line is the readers' */
     struct nc_lock lock;
-    uint32_t loose_age;   /* insertions since loose_bytes was looked up */
-    uint64_t loose_bytes; /* of the arena: memory that stands in no block */
     struct nc_queue absences;
     uint64_t bytes;
     uint32_t entries, absent;
