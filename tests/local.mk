@@ -12,6 +12,7 @@ unit_tests = \
 	tests/unit/test_alloc_fail \
 	tests/unit/test_arena \
 	tests/unit/test_args \
+	tests/unit/test_as3 \
 	tests/unit/test_backoff \
 	tests/unit/test_breaker \
 	tests/unit/test_chain \
@@ -28,6 +29,7 @@ unit_tests = \
 	tests/unit/test_json \
 	tests/unit/test_json_writer \
 	tests/unit/test_latency \
+	tests/unit/test_lru \
 	tests/unit/test_npy \
 	tests/unit/test_options \
 	tests/unit/test_proc \
@@ -39,6 +41,7 @@ unit_tests = \
 	tests/unit/test_scripts \
 	tests/unit/test_settings \
 	tests/unit/test_sketch \
+	tests/unit/test_store \
 	tests/unit/test_target \
 	tests/unit/test_text \
 	tests/unit/test_trace \
@@ -63,7 +66,8 @@ unit_tests += \
 	tests/unit/test_thread
 
 # Criterion programs: random operations against a simple model.
-model_tests =
+model_tests = \
+	tests/model/store_policies
 
 # Criterion programs with a redis-server of their own (tests/lib/redis_server.h).
 redis_tests = \

@@ -9,6 +9,9 @@
 #define YOUNG 0.25
 /* The gate looks past so many entries that would get another round. */
 #define GATE_SKIPS 8
+/* Of so many who were not let in one gives whom it lost to another round: else one key whose count
+ * is too high by chance would keep the gate shut for ever. */
+#define ROTATE_EVERY 16
 /* One eviction gives so many entries another round; then the next one goes though it was hit. */
 #define ROUNDS_MOST 64
 /* Fewer would forget before they learn. */
@@ -95,22 +98,45 @@ bool nc_as3_arrive(struct nc_as3 *as3, const struct nc_entry *entry)
     return true;
 }
 
-/* Of M's oldest the first that would go. */
-static const struct nc_entry *next_of_main(const struct nc_as3 *as3)
+/* Of M's oldest the first that would go. NULL: M is empty. */
+static struct nc_entry *next_of_main(const struct nc_as3 *as3)
 {
-    const struct nc_entry *oldest = nc_queue_oldest(&as3->queues[NC_AS3_MAIN]), *at = oldest;
+    struct nc_entry *oldest = nc_queue_oldest(&as3->queues[NC_AS3_MAIN]), *at = oldest;
     for (int i = 0; i < GATE_SKIPS && at && hits_of(at) > 0; i++)
         at = nc_queue_newer(at);
     return at ? at : oldest;
 }
 
-static bool gate_lets_in(const struct nc_as3 *as3, const struct nc_entry *entry)
+static unsigned seen(const struct nc_as3 *as3, const struct nc_entry *entry)
+{
+    return nc_sketch_count(&as3->sketch, entry->hash) + hits_of(entry);
+}
+
+static void relink(struct nc_as3 *as3, struct nc_entry *entry, uint8_t queue, uint8_t hits)
+{
+    nc_as3_remove(as3, entry);
+    link_at(as3, entry, queue, hits);
+}
+
+/* Whether a key that is remembered goes to M at once: seen more often than whom it drives out. */
+static bool gate_lets_in(struct nc_as3 *as3, const struct nc_entry *entry)
+{
+    struct nc_entry *next = next_of_main(as3);
+    if (!next || nc_sketch_count(&as3->sketch, entry->hash) > seen(as3, next))
+        return true;
+    uint8_t hits = hits_of(next);
+    if (++as3->kept_out % ROTATE_EVERY == 0)
+        relink(as3, next, NC_AS3_MAIN, hits > 0 ? (uint8_t)(hits - 1) : 0);
+    return false;
+}
+
+/* Whether an entry of S that was hit goes to M: while there is room in it, else seen as often. */
+static bool may_promote(const struct nc_as3 *as3, const struct nc_entry *entry)
 {
     if (as3->weights[NC_AS3_MAIN] <= whole_weight(as3) / 2)
         return true;
     const struct nc_entry *next = next_of_main(as3);
-    return nc_sketch_count(&as3->sketch, entry->hash) >
-           nc_sketch_count(&as3->sketch, next->hash) + hits_of(next);
+    return !next || seen(as3, entry) >= seen(as3, next);
 }
 
 void nc_as3_insert(struct nc_as3 *as3, struct nc_entry *entry, bool remembered)
@@ -126,12 +152,6 @@ void nc_as3_insert_instead(struct nc_as3 *as3, struct nc_entry *entry, uint8_t q
 
 /* ---- leaving ---- */
 
-static void relink(struct nc_as3 *as3, struct nc_entry *entry, uint8_t queue, uint8_t hits)
-{
-    nc_as3_remove(as3, entry);
-    link_at(as3, entry, queue, hits);
-}
-
 static bool small_is_full(const struct nc_as3 *as3)
 {
     return (double)as3->weights[NC_AS3_SMALL] >= as3->target * (double)whole_weight(as3);
@@ -143,7 +163,7 @@ struct nc_entry *nc_as3_victim(struct nc_as3 *as3)
         struct nc_entry *small = nc_queue_oldest(&as3->queues[NC_AS3_SMALL]);
         struct nc_entry *main = nc_queue_oldest(&as3->queues[NC_AS3_MAIN]);
         if (small && (!main || small_is_full(as3))) {
-            if (hits_of(small) == 0)
+            if (hits_of(small) == 0 || !may_promote(as3, small))
                 return small;
             relink(as3, small, NC_AS3_MAIN, 0);
         } else {
@@ -155,10 +175,10 @@ struct nc_entry *nc_as3_victim(struct nc_as3 *as3)
     }
 }
 
-static void remember(struct nc_as3 *as3, const struct nc_entry *entry, unsigned seen)
+static void remember(struct nc_as3 *as3, const struct nc_entry *entry, unsigned uses)
 {
     nc_ghost_add(&as3->ghost, entry->queue, entry->hash);
-    nc_sketch_add(&as3->sketch, entry->hash, seen);
+    nc_sketch_add(&as3->sketch, entry->hash, uses);
 }
 
 void nc_as3_evicted(struct nc_as3 *as3, const struct nc_entry *entry)
@@ -166,7 +186,7 @@ void nc_as3_evicted(struct nc_as3 *as3, const struct nc_entry *entry)
     /* The first time that somebody has to go tells how many fit. */
     if (as3->ghost.capacity == 0 || as3->entries > 2 * as3->ghost.capacity)
         nc_as3_fit(as3);
-    remember(as3, entry, 1);
+    remember(as3, entry, entry->queue == NC_AS3_SMALL ? 1u + hits_of(entry) : 1u);
 }
 
 void nc_as3_expired(struct nc_as3 *as3, const struct nc_entry *entry)

@@ -1,14 +1,14 @@
 /*
  * store/as3: the policy `as3`: an adaptive S3-FIFO.
  *
- *     arrives --> S (FIFO) -- hit meanwhile --> M (CLOCK, counts to 3) --> out, remembered in GM
- *                    `-- not hit --> out, remembered in GS
- *     arrives and is remembered --> M, where the gate lets it
+ *     arrives --> S (FIFO) -- hit meanwhile, gate --> M (CLOCK, counts to 3) --> out, into GM
+ *                    `-- not hit, or kept out --> out, into GS
+ *     arrives and is remembered --> M, where the gate lets it, else S
  *
- * S has a target, a share of what all entries weigh: a key that comes back soon after it left S
- * says that S is too small, one that left M says that M is. The gate stands scans and loops: when M
- * has most of the room, a remembered key must have been seen more often than whom it would drive
- * out.
+ * GS and GM are ghosts: what left S and M lately. S has a target, a share of what all entries
+ * weigh: a key that comes back soon after it left S says that S is too small, one that left M says
+ * that M is. The gate stands scans and loops: who wants to go to M must have been seen as often as
+ * whom it would drive out, a key that comes back more often.
  *
  * A hit adds one to the entry's count while that is below 3, a relaxed store of one byte. Guarded
  * by the lock of the shard, but for the hit. docs/eviction.md has the measurements.
@@ -28,6 +28,7 @@ struct nc_as3 {
     struct nc_queue queues[2]; /* S, M */
     uint64_t weights[2];
     uint32_t entries;
+    uint32_t kept_out; /* by the gate */
     bool by_entries;
     double target; /* of S, in parts of the whole weight */
     struct nc_ghost ghost;

@@ -125,16 +125,13 @@ struct nc_segment *nc_partitions_payer(const struct nc_partitions *partitions, u
     return payer;
 }
 
-void nc_partitions_fit(const struct nc_partitions *partitions, uint32_t shard)
+int64_t nc_partitions_fit(const struct nc_partitions *partitions, uint32_t shard)
 {
-    for (uint32_t i = 0, count = count_of(partitions); i < count; i++)
-        nc_segment_fit(&partitions->all[i]->segments[shard]);
-}
-
-uint64_t nc_partitions_bytes(const struct nc_partitions *partitions, uint32_t shard)
-{
-    uint64_t bytes = 0;
-    for (uint32_t i = 0, count = count_of(partitions); i < count; i++)
-        bytes += nc_segment_bytes(&partitions->all[i]->segments[shard]);
-    return bytes;
+    int64_t grown = 0;
+    for (uint32_t i = 0, count = count_of(partitions); i < count; i++) {
+        struct nc_segment *segment = &partitions->all[i]->segments[shard];
+        nc_segment_fit(segment);
+        grown += nc_segment_grown(segment);
+    }
+    return grown;
 }

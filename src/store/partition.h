@@ -58,9 +58,8 @@ static inline void nc_partition_hit(const struct nc_partition *partition, uint64
 struct nc_segment *nc_partitions_payer(const struct nc_partitions *partitions, uint32_t shard,
                                        const struct nc_segment *own, uint64_t incoming,
                                        uint64_t most);
-/* Gives back memory that the policies of a shard do not need any more. */
-void nc_partitions_fit(const struct nc_partitions *partitions, uint32_t shard);
-/* What the policies of a shard remember, in bytes beyond the segments. */
-uint64_t nc_partitions_bytes(const struct nc_partitions *partitions, uint32_t shard);
+/* Gives back memory that the policies of a shard do not need any more; by how many bytes what they
+ * remember has grown. */
+int64_t nc_partitions_fit(const struct nc_partitions *partitions, uint32_t shard);
 
 #endif

@@ -23,9 +23,13 @@ void nc_segment_deinit(struct nc_segment *segment)
         nc_as3_deinit(&segment->as3);
 }
 
-size_t nc_segment_bytes(const struct nc_segment *segment)
+int64_t nc_segment_grown(struct nc_segment *segment)
 {
-    return is_as3(segment) ? nc_as3_bytes(&segment->as3) : 0;
+    if (!is_as3(segment))
+        return 0;
+    size_t before = segment->remembered_bytes;
+    segment->remembered_bytes = nc_as3_bytes(&segment->as3);
+    return (int64_t)segment->remembered_bytes - (int64_t)before;
 }
 
 struct nc_arrival nc_segment_arrive(struct nc_segment *segment, const struct nc_entry *entry,

@@ -17,6 +17,7 @@ struct nc_segment {
     enum nearcache_policy policy;
     uint32_t entries;
     uint64_t bytes;
+    size_t remembered_bytes; /* what the policy remembers, as it was accounted last */
     union {
         struct nc_lru lru;
         struct nc_as3 as3;
@@ -32,8 +33,8 @@ struct nc_arrival {
 /* `by_entries`: the capacity is a number of entries, not of bytes. */
 void nc_segment_init(struct nc_segment *segment, enum nearcache_policy policy, bool by_entries);
 void nc_segment_deinit(struct nc_segment *segment);
-/* What its policy remembers takes so many bytes beyond the segment. */
-size_t nc_segment_bytes(const struct nc_segment *segment);
+/* By how many bytes what its policy remembers has grown since it was asked; beyond the segment. */
+int64_t nc_segment_grown(struct nc_segment *segment);
 
 /* Inside an epoch: the entry was hit. At most one relaxed store, into the entry. */
 static inline void nc_segment_hit(struct nc_segment *segment, struct nc_entry *entry)

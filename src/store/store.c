@@ -329,22 +329,47 @@ static void make_room_for_absence(struct nc_shard *shard, uint64_t most, struct 
                                removed);
 }
 
-static void make_room(struct nc_shard *shard, const struct nc_entry *entry, uint64_t most,
-                      nc_tick now, struct nc_removed *removed)
+/* What policies and expiry remember grows and shrinks with the entries; it counts against the
+ * budget. */
+static void account_grown(struct nc_shard *shard, int64_t bytes)
+{
+    if (bytes)
+        nc_budget_charge(shard->store, NC_BYTES_FIXED, (uint64_t)bytes);
+}
+
+static void account_expiry(struct nc_shard *shard)
+{
+    account_grown(shard, (int64_t)shard->expiry.bytes - (int64_t)shard->expiry_bytes);
+    shard->expiry_bytes = shard->expiry.bytes;
+}
+
+static void evict_one(struct nc_shard *shard, const struct nc_entry *entry, uint64_t most,
+                      struct nc_removed *removed)
 {
     bool absent = nc_entry_is(entry, NC_ENTRY_NEGATIVE);
     bool by_entries = shard->store->partitions.by_entries;
-    if (absent)
+    struct nc_segment *payer = nc_partitions_payer(
+        &shard->store->partitions, shard->number, absent ? NULL : segment_of(shard, entry),
+        by_entries ? 1 : nc_entry_charge(entry), by_entries ? shard->entries_most : most);
+    nc_shard_remove_locked(shard,
+                           payer ? nc_segment_victim(payer) : nc_queue_oldest(&shard->absences),
+                           NEARCACHE_CAUSE_EVICTED, removed);
+    if (payer)
+        account_grown(shard, nc_segment_grown(payer));
+}
+
+static void make_room(struct nc_shard *shard, const struct nc_entry *entry, nc_tick now,
+                      struct nc_removed *removed)
+{
+    uint64_t most = bytes_most(shard);
+    if (nc_entry_is(entry, NC_ENTRY_NEGATIVE))
         make_room_for_absence(shard, most, removed);
-    while (shard->bytes + nc_entry_charge(entry) > most || shard->entries >= shard->entries_most) {
-        if (expire_one(shard, now, entry, removed))
-            continue;
-        struct nc_segment *payer = nc_partitions_payer(
-            &shard->store->partitions, shard->number, absent ? NULL : segment_of(shard, entry),
-            by_entries ? 1 : nc_entry_charge(entry), by_entries ? shard->entries_most : most);
-        nc_shard_remove_locked(shard,
-                               payer ? nc_segment_victim(payer) : nc_queue_oldest(&shard->absences),
-                               NEARCACHE_CAUSE_EVICTED, removed);
+    /* Evicting may make a policy remember more, so there may be less room than at first. */
+    while (shard->entries > 0 && (shard->bytes + nc_entry_charge(entry) > most ||
+                                  shard->entries >= shard->entries_most)) {
+        if (!expire_one(shard, now, entry, removed))
+            evict_one(shard, entry, most, removed);
+        most = bytes_most(shard);
     }
 }
 
@@ -379,18 +404,6 @@ static void place(struct nc_shard *shard, struct nc_entry *entry, struct nc_remo
                                NEARCACHE_CAUSE_EVICTED, removed);
 }
 
-/* What policies and expiry remember grows and shrinks with the entries; it counts against the
- * budget. */
-static void account_policies(struct nc_shard *shard)
-{
-    uint64_t bytes =
-        nc_partitions_bytes(&shard->store->partitions, shard->number) + shard->expiry.bytes;
-    if (bytes == shard->policy_bytes)
-        return;
-    nc_budget_charge(shard->store, NC_BYTES_FIXED, bytes - shard->policy_bytes);
-    shard->policy_bytes = bytes;
-}
-
 static struct nc_arrival arrive(struct nc_shard *shard, const struct nc_entry *entry,
                                 const struct nc_entry *old)
 {
@@ -405,8 +418,7 @@ bool nc_shard_insert_locked(struct nc_shard *shard, struct nc_entry *entry, nc_t
                             struct nc_removed *removed)
 {
     bool freed;
-    uint64_t most = bytes_most(shard);
-    if (nc_entry_charge(entry) > most || shard->entries_most == 0)
+    if (nc_entry_charge(entry) > bytes_most(shard) || shard->entries_most == 0)
         return false;
     /* Who goes for this one is most likely a miss of each of his lines: they come meanwhile. */
     struct nc_entry *candidate = nc_segment_candidate(segment_of(shard, entry));
@@ -423,16 +435,16 @@ bool nc_shard_insert_locked(struct nc_shard *shard, struct nc_entry *entry, nc_t
     if (old) {
         nc_index_replace(&shard->index, old, entry);
         account_out(shard, old, NEARCACHE_CAUSE_REPLACED, removed);
-        make_room(shard, entry, most, now, removed);
+        make_room(shard, entry, now, removed);
     } else {
-        make_room(shard, entry, most, now, removed);
+        make_room(shard, entry, now, removed);
         place(shard, entry, removed);
     }
     link_entry(shard, entry, arrival);
     if (!filed)
         file_expiry(shard, entry, now);
     expire_due(shard, now, EXPIRED_A_TIME, entry, &freed, removed);
-    account_policies(shard);
+    account_expiry(shard);
     return true;
 }
 
@@ -486,8 +498,8 @@ static bool sweep_one(struct nc_shard *shard, nc_tick now)
     bool more = found == EXPIRED_A_SWEEP;
     found +=
         sweep_shard(shard, part_of(shard->store, nc_index_buckets(&shard->index)), now, &removed);
-    nc_partitions_fit(&shard->store->partitions, shard->number);
-    account_policies(shard);
+    account_grown(shard, nc_partitions_fit(&shard->store->partitions, shard->number));
+    account_expiry(shard);
     nc_shard_unlock(shard);
     nc_store_settle(shard->store, &removed);
     return more || found > EXPIRED_A_SWEEP;

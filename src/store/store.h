@@ -46,7 +46,7 @@ struct nc_shard {
     uint32_t sweep_at;
     uint32_t number;
     struct nc_expiry expiry;
-    uint64_t policy_bytes; /* of what policies and expiry remember */
+    size_t expiry_bytes; /* as they were accounted last */
     struct nc_store *store;
 };
 

@@ -1,6 +1,6 @@
 /*
- * A local-only cache of one shard, or more, on a fake clock, whose keys are numbers; it counts what
- * leaves it, by tier and cause.
+ * A cache without network and without threads: of one shard, or more, on a fake clock, with keys
+ * that are numbers. It counts what leaves it, by tier and cause. The maintenance is a call.
  *
  *     struct local_cache l;
  *     local_cache_open(&l, &(struct local_cache_config){.entries = 100});
@@ -12,8 +12,8 @@
 
 #include "lib/fake_clock.h"
 
-#include <nearcache.h>
-#include <nearcache/metrics.h>
+#include "cache/cache.h"
+
 #include <stdbool.h>
 
 #define LOCAL_CACHE_TIERS 4
@@ -29,28 +29,33 @@ struct local_cache_config {
     void *arg;
 };
 
-/* One thread sets and gets; what is counted may be counted by others. */
+/* One thread. */
 struct local_cache {
     struct local_cache_config config;
     struct fake_clock clock;
-    struct nearcache *cache;
+    struct nc_cache cache;
     struct nearcache_tier *tiers[LOCAL_CACHE_TIERS];
-    _Atomic uint64_t removed[LOCAL_CACHE_TIERS][LOCAL_CACHE_CAUSES];
-    _Atomic int64_t bytes[LOCAL_CACHE_TIERS]; /* of values */
-    _Atomic int64_t here[LOCAL_CACHE_TIERS];  /* values */
+    uint64_t removed[LOCAL_CACHE_TIERS][LOCAL_CACHE_CAUSES];
+    int64_t bytes[LOCAL_CACHE_TIERS]; /* of values */
+    int64_t here[LOCAL_CACHE_TIERS];  /* values */
 };
 
 void local_cache_open(struct local_cache *local, const struct local_cache_config *config);
 void local_cache_close(struct local_cache *local);
 
-/* `ttl_ms` 0: never expires. What nearcache_set returns. */
-int local_cache_set(struct local_cache *local, uint32_t tier, uint64_t id, size_t bytes,
-                    uint64_t ttl_ms);
+/* `ttl_ms` 0: never expires. False: it is not kept. */
+bool local_cache_set(struct local_cache *local, uint32_t tier, uint64_t id, size_t bytes,
+                     uint64_t ttl_ms);
 /* A read that counts as a use: the length of the value, -1 when it is not here. Checks its bytes.
  */
 int64_t local_cache_get(struct local_cache *local, uint32_t tier, uint64_t id);
 /* Get, and when it is not here set. Whether it was. */
 bool local_cache_use(struct local_cache *local, uint32_t tier, uint64_t id, size_t bytes);
+void local_cache_drop(struct local_cache *local, uint32_t tier, uint64_t id);
+void local_cache_touch(struct local_cache *local, uint32_t tier, uint64_t id, uint64_t ttl_ms);
+/* As often as it asks for it, and once more. */
+void local_cache_sweep(struct local_cache *local);
+struct nc_store_usage local_cache_usage(struct local_cache *local);
 uint64_t local_cache_entries(struct local_cache *local);
 uint64_t local_cache_removed(struct local_cache *local, enum nearcache_cause cause);
 

@@ -1,0 +1,298 @@
+#include "lib/local_cache.h"
+
+#include <criterion/criterion.h>
+
+static struct local_cache cache;
+
+static const enum nearcache_policy policies[] = {NEARCACHE_POLICY_LRU, NEARCACHE_POLICY_AS3};
+
+TestSuite(store, .timeout = 60);
+
+static uint64_t used_bytes(void)
+{
+    struct nc_store_usage usage = local_cache_usage(&cache);
+    cr_assert_leq(usage.used_bytes, usage.budget_bytes);
+    return usage.used_bytes;
+}
+
+/* ---- capacity ---- */
+
+Test(store, a_capacity_in_entries_is_exact)
+{
+    static const uint64_t capacities[] = {1, 2, 3, 7, 34, 1000};
+    for (unsigned p = 0; p < 2; p++)
+        for (unsigned c = 0; c < sizeof capacities / sizeof *capacities; c++) {
+            local_cache_open(&cache, &(struct local_cache_config){.entries = capacities[c],
+                                                                  .policies = {policies[p]}});
+            for (uint64_t i = 0; i < 4 * capacities[c] + 10; i++) {
+                local_cache_use(&cache, 0, i % 3 ? i : i / 2, 8);
+                cr_assert_leq((uint64_t)cache.here[0], capacities[c]);
+            }
+            cr_assert_eq(local_cache_entries(&cache), capacities[c], "%lu of %lu",
+                         (unsigned long)local_cache_entries(&cache), (unsigned long)capacities[c]);
+            local_cache_close(&cache);
+        }
+}
+
+Test(store, shards_together_hold_the_capacity_and_no_more)
+{
+    local_cache_open(&cache, &(struct local_cache_config){.entries = 1003, .shards = 8});
+    for (uint64_t id = 0; id < 20000; id++) {
+        local_cache_use(&cache, 0, id, 8);
+        cr_assert_leq(cache.here[0], 1003);
+    }
+    cr_assert_eq(local_cache_entries(&cache), 1003);
+    local_cache_close(&cache);
+}
+
+Test(store, a_budget_in_bytes_is_never_exceeded)
+{
+    for (unsigned p = 0; p < 2; p++) {
+        local_cache_open(&cache, &(struct local_cache_config){.budget_bytes = 4 << 20,
+                                                              .policies = {policies[p]}});
+        for (uint64_t id = 0; id < 30000; id++) {
+            local_cache_use(&cache, 0, id, (size_t)(id * 7919 % 3000));
+            if (id % 100 == 0)
+                used_bytes();
+        }
+        cr_assert_gt(cache.bytes[0], 1 << 20, "%ld bytes of values", (long)cache.bytes[0]);
+        local_cache_close(&cache);
+    }
+}
+
+Test(store, the_smallest_budget_works)
+{
+    for (unsigned p = 0; p < 2; p++) {
+        local_cache_open(&cache, &(struct local_cache_config){.budget_bytes = 1 << 20,
+                                                              .policies = {policies[p]}});
+        for (uint64_t id = 0; id < 20000; id++)
+            local_cache_use(&cache, 0, id, 100);
+        used_bytes();
+        cr_assert_gt(local_cache_entries(&cache), 500);
+        local_cache_close(&cache);
+    }
+}
+
+Test(store, one_huge_value_takes_the_room_it_needs_and_gives_it_back)
+{
+    for (unsigned p = 0; p < 2; p++) {
+        local_cache_open(&cache, &(struct local_cache_config){.budget_bytes = 8 << 20,
+                                                              .policies = {policies[p]}});
+        for (uint64_t id = 0; id < 20000; id++)
+            local_cache_use(&cache, 0, id, 200);
+        cr_assert(local_cache_set(&cache, 0, 999999, 4 << 20, 0));
+        cr_assert_eq(local_cache_get(&cache, 0, 999999), 4 << 20);
+        used_bytes();
+        for (uint64_t id = 20000; id < 100000; id++)
+            local_cache_use(&cache, 0, id, 200);
+        used_bytes();
+        local_cache_close(&cache);
+    }
+}
+
+Test(store, a_value_larger_than_the_budget_is_refused_and_changes_nothing)
+{
+    for (unsigned p = 0; p < 2; p++) {
+        local_cache_open(&cache, &(struct local_cache_config){.budget_bytes = 2 << 20,
+                                                              .policies = {policies[p]}});
+        for (uint64_t id = 0; id < 100; id++)
+            local_cache_use(&cache, 0, id, 100);
+        cr_assert_not(local_cache_set(&cache, 0, 5000, 3 << 20, 0));
+        cr_assert_lt(local_cache_get(&cache, 0, 5000), 0);
+        for (uint64_t id = 0; id < 100; id++)
+            cr_assert_eq(local_cache_get(&cache, 0, id), 100);
+        local_cache_close(&cache);
+    }
+}
+
+/* ---- shares ---- */
+
+/* Tier 0 has a working set that fits its share; tier 1 floods. */
+static uint64_t hits_beside_a_flood(const struct local_cache_config *config)
+{
+    uint64_t hits = 0, next = 0;
+    local_cache_open(&cache, config);
+    for (uint64_t round = 0; round < 60; round++)
+        for (uint64_t id = 0; id < 150; id++) {
+            hits += round >= 10 && local_cache_use(&cache, 0, id, 8);
+            if (round < 10)
+                local_cache_use(&cache, 0, id, 8);
+            for (int i = 0; i < 20; i++)
+                local_cache_use(&cache, 1, next++, 8);
+        }
+    local_cache_close(&cache);
+    return hits;
+}
+
+Test(store, a_tier_with_a_share_is_not_starved_by_a_large_one)
+{
+    for (unsigned p = 0; p < 2; p++) {
+        uint64_t hits =
+            hits_beside_a_flood(&(struct local_cache_config){.entries = 1000,
+                                                             .tiers = 2,
+                                                             .policies = {policies[p], policies[p]},
+                                                             .shares = {20, 0}});
+        cr_assert_eq(hits, 50 * 150, "%lu of 7500", (unsigned long)hits);
+    }
+}
+
+Test(store, a_share_of_bytes_is_kept_too)
+{
+    uint64_t hits = hits_beside_a_flood(
+        &(struct local_cache_config){.budget_bytes = 1 << 20, .tiers = 2, .shares = {20, 0}});
+    cr_assert_eq(hits, 50 * 150, "%lu of 7500", (unsigned long)hits);
+}
+
+Test(store, tiers_of_different_policies_keep_their_shares)
+{
+    uint64_t hits = hits_beside_a_flood(
+        &(struct local_cache_config){.entries = 1000,
+                                     .tiers = 2,
+                                     .policies = {NEARCACHE_POLICY_LRU, NEARCACHE_POLICY_AS3},
+                                     .shares = {20, 50}});
+    cr_assert_eq(hits, 50 * 150, "%lu of 7500", (unsigned long)hits);
+}
+
+Test(store, a_share_that_nobody_uses_is_lent_and_taken_back)
+{
+    local_cache_open(
+        &cache, &(struct local_cache_config){.entries = 1000, .tiers = 3, .shares = {30, 30, 0}});
+    for (uint64_t id = 0; id < 3000; id++)
+        local_cache_use(&cache, 0, id, 8);
+    cr_assert_eq(cache.here[0], 1000, "all of it is lent");
+    for (uint64_t id = 0; id < 3000; id++)
+        local_cache_use(&cache, 1, id, 8);
+    cr_assert(cache.here[0] >= 300 && cache.here[0] <= 700, "%ld", (long)cache.here[0]);
+    for (uint64_t id = 0; id < 3000; id++)
+        local_cache_use(&cache, 2, id, 8);
+    for (int tier = 0; tier < 2; tier++)
+        cr_assert_geq(cache.here[tier], 300, "%ld", (long)cache.here[tier]);
+    cr_assert_eq(cache.here[0] + cache.here[1] + cache.here[2], 1000);
+    local_cache_close(&cache);
+}
+
+Test(store, shares_of_more_than_all_are_kept_in_proportion)
+{
+    local_cache_open(
+        &cache, &(struct local_cache_config){.entries = 1000, .tiers = 2, .shares = {100, 100}});
+    for (uint64_t id = 0; id < 3000; id++)
+        for (uint32_t tier = 0; tier < 2; tier++)
+            local_cache_use(&cache, tier, id, 8);
+    cr_assert(cache.here[0] >= 499 && cache.here[0] <= 501, "%ld", (long)cache.here[0]);
+    local_cache_close(&cache);
+}
+
+Test(store, a_tier_that_is_cleared_gives_its_room_to_others)
+{
+    local_cache_open(&cache,
+                     &(struct local_cache_config){.entries = 1000, .tiers = 2, .shares = {50, 50}});
+    for (uint64_t id = 0; id < 2000; id++)
+        for (uint32_t tier = 0; tier < 2; tier++)
+            local_cache_use(&cache, tier, id, 8);
+    nc_cache_tier_epoch(cache.tiers[0]);
+    for (int i = 0; i < 60; i++)
+        local_cache_sweep(&cache);
+    cr_assert_eq(cache.here[0], 0);
+    for (uint64_t id = 5000; id < 7000; id++)
+        local_cache_use(&cache, 1, id, 8);
+    cr_assert_eq(cache.here[1], 1000);
+    local_cache_close(&cache);
+}
+
+/* ---- time ---- */
+
+Test(store, what_is_over_goes_before_anybody_who_is_not)
+{
+    for (unsigned p = 0; p < 2; p++) {
+        local_cache_open(&cache,
+                         &(struct local_cache_config){.entries = 1000, .policies = {policies[p]}});
+        for (uint64_t id = 0; id < 500; id++)
+            cr_assert(local_cache_set(&cache, 0, id, 8, 0));
+        for (uint64_t id = 500; id < 1000; id++)
+            cr_assert(local_cache_set(&cache, 0, id, 8, 60000));
+        fake_clock_advance_ms(&cache.clock, 61000);
+        for (uint64_t id = 2000; id < 2500; id++)
+            cr_assert(local_cache_set(&cache, 0, id, 8, 0));
+        for (uint64_t id = 0; id < 500; id++)
+            cr_assert_eq(local_cache_get(&cache, 0, id), 8);
+        cr_assert_eq(local_cache_removed(&cache, NEARCACHE_CAUSE_EVICTED), 0);
+        cr_assert_eq(local_cache_removed(&cache, NEARCACHE_CAUSE_EXPIRED), 500);
+        local_cache_close(&cache);
+    }
+}
+
+Test(store, memory_of_what_is_over_comes_back_without_a_touch)
+{
+    local_cache_open(&cache, &(struct local_cache_config){.shards = 4});
+    for (uint64_t id = 0; id < 20000; id++)
+        cr_assert(local_cache_set(&cache, 0, id, 100, 1000 + id % 5000));
+    uint64_t before = used_bytes();
+    fake_clock_advance_ms(&cache.clock, 10000);
+    local_cache_sweep(&cache);
+    cr_assert_eq(local_cache_entries(&cache), 0);
+    cr_assert_lt(used_bytes(), before - 20000 * 100);
+    local_cache_close(&cache);
+}
+
+Test(store, a_jump_of_the_clock_by_a_year_is_survived)
+{
+    local_cache_open(&cache, &(struct local_cache_config){.entries = 1000});
+    for (uint64_t id = 0; id < 1000; id++)
+        cr_assert(local_cache_set(&cache, 0, id, 8, 1000 + id * 1000));
+    fake_clock_advance_ms(&cache.clock, (uint64_t)365 * 86400 * 1000);
+    for (uint64_t id = 0; id < 1000; id++)
+        cr_assert_lt(local_cache_get(&cache, 0, id), 0);
+    local_cache_sweep(&cache);
+    cr_assert_eq(local_cache_entries(&cache), 0);
+    for (uint64_t id = 0; id < 1000; id++)
+        cr_assert(local_cache_set(&cache, 0, id, 8, 1000));
+    cr_assert_eq(cache.here[0], 1000);
+    local_cache_close(&cache);
+}
+
+Test(store, a_clock_that_runs_backwards_loses_nobody)
+{
+    local_cache_open(&cache, &(struct local_cache_config){.entries = 1000});
+    for (uint64_t id = 0; id < 500; id++)
+        cr_assert(local_cache_set(&cache, 0, id, 8, 60000));
+    fake_clock_advance(&cache.clock, -UINT64_C(500000000000));
+    for (uint64_t id = 500; id < 1000; id++)
+        cr_assert(local_cache_set(&cache, 0, id, 8, 60000));
+    for (uint64_t id = 0; id < 1000; id++)
+        cr_assert_eq(local_cache_get(&cache, 0, id), 8);
+    fake_clock_advance_ms(&cache.clock, 700000);
+    local_cache_sweep(&cache);
+    cr_assert_eq(local_cache_entries(&cache), 0);
+    local_cache_close(&cache);
+}
+
+Test(store, a_touched_entry_lives_until_its_new_end)
+{
+    local_cache_open(&cache, &(struct local_cache_config){.entries = 1000});
+    cr_assert(local_cache_set(&cache, 0, 7, 8, 1000));
+    cr_assert(local_cache_set(&cache, 0, 8, 8, 1000));
+    local_cache_touch(&cache, 0, 7, 60000);
+    fake_clock_advance_ms(&cache.clock, 30000);
+    local_cache_sweep(&cache);
+    cr_assert_eq(local_cache_entries(&cache), 1);
+    cr_assert_eq(local_cache_get(&cache, 0, 7), 8);
+    fake_clock_advance_ms(&cache.clock, 40000);
+    local_cache_sweep(&cache);
+    cr_assert_eq(local_cache_entries(&cache), 0);
+    local_cache_close(&cache);
+}
+
+Test(store, writing_a_key_again_and_again_hoards_nothing)
+{
+    local_cache_open(&cache, &(struct local_cache_config){.entries = 1000});
+    for (uint64_t i = 0; i < 2000; i++)
+        cr_assert(local_cache_set(&cache, 0, i % 100, 8, 3600000));
+    uint64_t before = used_bytes();
+    for (uint64_t i = 0; i < 100000; i++) {
+        cr_assert(local_cache_set(&cache, 0, i % 100, 8, 3600000));
+        fake_clock_advance_ms(&cache.clock, i % 20 == 0 ? 17 : 0);
+    }
+    cr_assert_lt(used_bytes(), before + 16384, "%lu before, %lu after", (unsigned long)before,
+                 (unsigned long)used_bytes());
+    local_cache_close(&cache);
+}
