@@ -13,6 +13,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <nearcache/queue.h>
+#include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -47,14 +48,20 @@ static struct nearcache_queue *open_queue(const char *socket_path)
 /* ---- a worker process ------------------------------------------------------------------------ */
 
 static const char *worker_socket;
-static __thread redisContext *counting;
+static pthread_key_t counting; /* each handler's connection */
+
+static void disconnect(void *connection) { redisFree(connection); }
 
 static int run(void *arg, struct nearcache_job *job)
 {
+    redisContext *redis = pthread_getspecific(counting);
     (void)arg;
-    if (!counting)
-        counting = redisConnectUnix(worker_socket);
-    redisReply *reply = redisCommand(counting, "HINCRBY runs %s 1", nearcache_job_info(job)->id);
+    if (!redis) {
+        redis = redisConnectUnix(worker_socket);
+        if (!redis || pthread_setspecific(counting, redis))
+            die("no connection to count with");
+    }
+    redisReply *reply = redisCommand(redis, "HINCRBY runs %s 1", nearcache_job_info(job)->id);
     if (!reply)
         return nearcache_job_fail(job, "cannot count", 0);
     freeReplyObject(reply);
@@ -68,6 +75,8 @@ static int work(const char *socket_path, unsigned threads)
     struct nearcache_worker *worker;
     char byte;
     worker_socket = socket_path;
+    if (pthread_key_create(&counting, disconnect))
+        die("no key");
     config.run = run;
     config.concurrency = threads;
     config.lock_duration_ms = LOCK_MS;
