@@ -8,7 +8,10 @@ BENCHES = \
 	bench/bench_mixed \
 	bench/bench_memory \
 	bench/bench_traces \
+	bench/bench_redis_parse \
 	bench/bench_redis_miss \
+	bench/bench_redis_threads \
+	bench/bench_redis_deadline \
 	bench/bench_redis_batch \
 	bench/bench_redis_hit \
 	bench/bench_redis_churn \
@@ -93,6 +96,21 @@ bench_bench_redis_miss_SOURCES = bench/bench_redis_miss.c
 bench_bench_redis_miss_CPPFLAGS = $(bench_cppflags)
 bench_bench_redis_miss_LDFLAGS = $(bench_ldflags)
 bench_bench_redis_miss_LDADD = $(bench_ldadd) $(HIREDIS_LIBS)
+
+bench_bench_redis_parse_SOURCES = bench/bench_redis_parse.c
+bench_bench_redis_parse_CPPFLAGS = $(bench_cppflags)
+bench_bench_redis_parse_LDFLAGS = $(bench_ldflags)
+bench_bench_redis_parse_LDADD = $(bench_ldadd) $(HIREDIS_LIBS)
+
+bench_bench_redis_threads_SOURCES = bench/bench_redis_threads.c
+bench_bench_redis_threads_CPPFLAGS = $(bench_cppflags)
+bench_bench_redis_threads_LDFLAGS = $(bench_ldflags)
+bench_bench_redis_threads_LDADD = $(bench_ldadd) $(HIREDIS_LIBS)
+
+bench_bench_redis_deadline_SOURCES = bench/bench_redis_deadline.c
+bench_bench_redis_deadline_CPPFLAGS = $(bench_cppflags)
+bench_bench_redis_deadline_LDFLAGS = $(bench_ldflags)
+bench_bench_redis_deadline_LDADD = $(bench_ldadd) $(HIREDIS_LIBS)
 
 bench_bench_redis_batch_SOURCES = bench/bench_redis_batch.c
 bench_bench_redis_batch_CPPFLAGS = $(bench_cppflags)
