@@ -80,8 +80,8 @@ Test(store, one_huge_value_takes_the_room_it_needs_and_gives_it_back)
                                                               .policies = {policies[p]}});
         for (uint64_t id = 0; id < 20000; id++)
             local_cache_use(&cache, 0, id, 200);
-        cr_assert(local_cache_set(&cache, 0, 999999, 4 << 20, 0));
-        cr_assert_eq(local_cache_get(&cache, 0, 999999), 4 << 20);
+        cr_assert(local_cache_set(&cache, 0, 999999, 2 << 20, 0));
+        cr_assert_eq(local_cache_get(&cache, 0, 999999), 2 << 20);
         used_bytes();
         for (uint64_t id = 20000; id < 100000; id++)
             local_cache_use(&cache, 0, id, 200);
