@@ -51,6 +51,13 @@ unit_tests = \
 
 # Those of src/base, src/metrics, src/cache, src/sync and src/api.
 unit_tests += \
+	tests/unit/test_api_batch \
+	tests/unit/test_api_expiry \
+	tests/unit/test_api_keys \
+	tests/unit/test_api_loader \
+	tests/unit/test_api_metrics \
+	tests/unit/test_api_open \
+	tests/unit/test_api_removal \
 	tests/unit/test_clock \
 	tests/unit/test_counter \
 	tests/unit/test_error \
@@ -242,7 +249,8 @@ EXTRA_DIST += \
 	tests/fuzz/reply_corpus \
 	tests/interop/interop.mjs \
 	tests/interop/lib.sh \
-	tests/redis/queue_fixture.h
+	tests/redis/queue_fixture.h \
+	tests/unit/api_fixture.h
 
 # The queue against BullMQ with ten times the jobs.
 .PHONY: interop-long

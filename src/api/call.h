@@ -48,7 +48,7 @@ static inline uint64_t nc_call_deadline(const struct nearcache *cache, uint64_t 
 static inline struct nc_fetch_options nc_call_fetch_options(const struct nc_read_options *options)
 {
     struct nc_fetch_options fetch = {options->deadline_ns, options->soft_deadline_ns,
-                                     options->max_stale_ns};
+                                     options->max_stale_ns, options->refresh};
     return fetch;
 }
 

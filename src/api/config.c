@@ -107,6 +107,12 @@ int nc_config_read(const struct nearcache_tier *tier, uint64_t default_deadline_
     return 0;
 }
 
+int nc_config_check_ttl(uint64_t ttl_ms)
+{
+    /* Redis keeps the moment of expiry as a signed 64-bit number of milliseconds. */
+    return ttl_ms != NEARCACHE_NONE && ttl_ms > (UINT64_C(1) << 53) ? NEARCACHE_EINVAL : 0;
+}
+
 int nc_config_write(const struct nearcache_tier *tier, uint64_t default_deadline_us,
                     const struct nearcache_write *how, struct nc_write_options *options)
 {
@@ -120,10 +126,7 @@ int nc_config_write(const struct nearcache_tier *tier, uint64_t default_deadline
         options->deadline_ns =
             nc_clock_deadline_ns(mine.timeout_us ? mine.timeout_us : default_deadline_us);
     options->ttl_ms = mine.ttl_ms ? mine.ttl_ms : tier->redis_ttl_ms;
-    /* Redis keeps the moment of expiry as a signed 64-bit number of milliseconds. */
-    if (options->ttl_ms != NEARCACHE_NONE && options->ttl_ms > (UINT64_C(1) << 53))
-        return NEARCACHE_EINVAL;
-    return 0;
+    return nc_config_check_ttl(options->ttl_ms);
 }
 
 /* ---- environment ---- */

@@ -165,7 +165,8 @@ int nearcache_get(struct nearcache_tier *tier, const void *name, size_t name_byt
     struct nc_key key;
     struct nc_read_options options;
     uint64_t read_s;
-    int outcome = nc_call_begin(&call, tier, name, name_bytes, result, &key);
+    int outcome = result ? nc_call_begin(&call, tier, name, name_bytes, result, &key)
+                         : NEARCACHE_EINVAL;
     if (outcome != 0)
         return outcome;
     if ((!how || how->refresh == 0) && nc_call_read_hit(&call, &key, false, result, &outcome))
@@ -185,7 +186,8 @@ int nearcache_peek(struct nearcache_tier *tier, const void *name, size_t name_by
 {
     struct nc_call_context call;
     struct nc_key key;
-    int outcome = nc_call_begin(&call, tier, name, name_bytes, result, &key);
+    int outcome = result ? nc_call_begin(&call, tier, name, name_bytes, result, &key)
+                         : NEARCACHE_EINVAL;
     if (outcome != 0)
         return outcome;
     if (!nc_call_read_hit(&call, &key, false, result, &outcome)) {
@@ -245,7 +247,8 @@ int nearcache_get_or_load(struct nearcache_tier *tier, const void *name, size_t 
     struct nc_key key;
     struct nc_read_options options;
     uint64_t read_s = 0;
-    int outcome = nc_call_begin(&call, tier, name, name_bytes, result, &key);
+    int outcome = result ? nc_call_begin(&call, tier, name, name_bytes, result, &key)
+                         : NEARCACHE_EINVAL;
     if (outcome != 0)
         return outcome;
     if (!load)

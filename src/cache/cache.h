@@ -148,7 +148,7 @@ static inline int nc_cache_key(struct nearcache_tier *tier, const void *name, si
 {
     if (__builtin_expect(!name || name_bytes == 0, 0))
         return NEARCACHE_EINVAL;
-    if (__builtin_expect(name_bytes + tier->prefix_bytes > NEARCACHE_MAX_KEY_BYTES, 0))
+    if (__builtin_expect(name_bytes > NEARCACHE_MAX_KEY_BYTES - tier->prefix_bytes, 0))
         return NEARCACHE_ETOOBIG;
     key->tier = tier;
     key->name = name;

@@ -28,6 +28,7 @@ struct nc_fetch_options {
     uint64_t deadline_ns;      /* machine's monotonic clock */
     uint64_t soft_deadline_ns; /* UINT64_MAX: none */
     uint64_t max_stale_ns;
+    bool refresh; /* a fresh copy that is here is no answer */
 };
 
 /* Reads `count` keys of one tier; sets each outcome and result. */

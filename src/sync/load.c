@@ -114,6 +114,13 @@ static int run(struct loading *l, nearcache_load_fn load, void *arg, struct near
     return outcome;
 }
 
+/* Another thread's load may have landed between this one's look and its flight. */
+static bool has_landed_meanwhile(struct nc_cache_thread *self, const struct nc_key *key,
+                                 struct nearcache_result *held)
+{
+    return nc_cache_find(self, key, false, 0, held) == NC_FOUND_FRESH;
+}
+
 int nc_load(struct nc_sync *sync, struct nc_flights *loads, struct nc_cache_thread *self,
             const struct nc_key *key, nearcache_load_fn load, void *arg, uint64_t read_s,
             const struct nc_fetch_options *options, struct nearcache_result *result)
@@ -123,7 +130,9 @@ int nc_load(struct nc_sync *sync, struct nc_flights *loads, struct nc_cache_thre
     struct nc_flight *flight = nc_flight_join(loads, key, NULL, &leads);
     if (!flight)
         return NEARCACHE_ENOMEM;
-    if (leads) {
+    if (leads && !options->refresh && has_landed_meanwhile(self, key, &flight->held)) {
+        nc_flight_land(flight, 0);
+    } else if (leads) {
         int loaded = run(&loading, load, arg, &flight->held);
         nc_flight_land(flight, loaded);
     } else {
