@@ -258,9 +258,13 @@ struct nearcache_config {
 
     /* A unix socket on which the process publishes metrics, read-only. NULL: none. Copied. */
     const char *metrics_socket;
+
+    /* Self-audit: the share of hits that are read from Redis again and compared, at most one a
+     * heartbeat; a copy that is wrong is counted (metrics) and logged. Default off. */
+    uint64_t audit_per_million;
 };
 #define NEARCACHE_CONFIG_INIT {sizeof(struct nearcache_config), 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, \
-                               0, 0, 0, NEARCACHE_LOG_ERROR, 0, 0, 0, 0, 0, 0, 0, 0, 0}
+                               0, 0, 0, NEARCACHE_LOG_ERROR, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0}
 
 /* ---- open and close ------------------------------------------------------------------------ */
 
@@ -342,10 +346,13 @@ struct nearcache_tier_config {
     uint64_t eager_refresh_percent; /* of the TTL: a hit in that last part refreshes; default off */
     enum nearcache_kind kind;
     uint32_t dimension; /* of a vector; default 512 */
+    /* One get_or_load at a time makes a missing key across processes: a key in Redis of this
+     * lifetime says which, the others wait for its value. Longer than a loader takes; default off. */
+    uint64_t load_lease_ms;
 };
 #define NEARCACHE_TIER_INIT {sizeof(struct nearcache_tier_config), 0, 0, 0, 0, 0, 0, \
     NEARCACHE_OFF_LINK_MISS, 0, NEARCACHE_OUTAGE_JOURNAL, NEARCACHE_COHERENCE_PUBSUB, 0, 0, \
-    NEARCACHE_POLICY_DEFAULT, 0, 0, NEARCACHE_BYTES, 0}
+    NEARCACHE_POLICY_DEFAULT, 0, 0, NEARCACHE_BYTES, 0, 0}
 
 /* The tiers of the service that this library was first made for. */
 enum nearcache_preset {

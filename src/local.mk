@@ -83,6 +83,7 @@ endif
 
 # sync: reading, writing and invalidating through; knows cache and redis.
 libnearcache_core_la_SOURCES += \
+	src/sync/audit.c src/sync/audit.h \
 	src/sync/chain.c src/sync/chain.h \
 	src/sync/clear.c src/sync/clear.h \
 	src/sync/commit.c src/sync/commit.h \
@@ -90,6 +91,7 @@ libnearcache_core_la_SOURCES += \
 	src/sync/flight.c src/sync/flight.h \
 	src/sync/invalidate.c src/sync/invalidate.h \
 	src/sync/journal.c src/sync/journal.h \
+	src/sync/lease.c src/sync/lease.h \
 	src/sync/load.c src/sync/load.h \
 	src/sync/message.c src/sync/message.h \
 	src/sync/offset.c src/sync/offset.h \
@@ -103,6 +105,7 @@ sync_lua = \
 	src/sync/lua/clear-2.lua \
 	src/sync/lua/common-2.lua \
 	src/sync/lua/heartbeat-2.lua \
+	src/sync/lua/lease-2.lua \
 	src/sync/lua/plain-0.lua \
 	src/sync/lua/replay-3.lua \
 	src/sync/lua/resume-2.lua \

@@ -79,6 +79,7 @@ model_tests = \
 # Criterion programs with a redis-server of their own (tests/lib/redis_server.h).
 redis_tests = \
 	tests/redis/test_coherence_commit \
+	tests/redis/test_coherence_lease \
 	tests/redis/test_coherence_observed \
 	tests/redis/test_coherence_outage \
 	tests/redis/test_link \

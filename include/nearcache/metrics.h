@@ -95,10 +95,13 @@ struct nearcache_metrics {
     uint64_t staleness_le_10ms;
     uint64_t staleness_le_100ms;
     uint64_t staleness_le_1s;
+
+    uint64_t audits;            /* hits that were read from Redis again to compare them */
+    uint64_t audit_differences; /* of these, copies that were called fresh and were not */
 };
 #define NEARCACHE_METRICS_INIT {sizeof(struct nearcache_metrics), 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, \
     0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, \
-    0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0}
+    0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0}
 
 /* Fills *metrics for the whole cache. NEARCACHE_EINVAL, NEARCACHE_EFORK. */
 int nearcache_metrics(struct nearcache *cache, struct nearcache_metrics *metrics);

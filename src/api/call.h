@@ -75,6 +75,10 @@ static inline bool nc_call_refresh_is_due(const struct nearcache_tier *tier,
 
 /* What a look-up in the cache means for the call; false: the way to Redis is due. `loads`: the
  * call brings a loader, which only an absence that a loader vouched for keeps from running. */
+/* What some tiers have done after a hit: an eager refresh, an audit. */
+void nc_call_after_hit(struct nc_call_context *call, const struct nc_key *key,
+                       const struct nearcache_result *result);
+
 static inline bool nc_call_take_hit(struct nc_call_context *call, const struct nc_key *key,
                                     enum nc_found found, bool loads,
                                     struct nearcache_result *result, int *outcome)
@@ -83,9 +87,8 @@ static inline bool nc_call_take_hit(struct nc_call_context *call, const struct n
     case NC_FOUND_FRESH:
         result->source = NEARCACHE_SOURCE_LOCAL;
         *outcome = 0;
-        if (__builtin_expect(key->tier->eager_refresh_percent != 0, 0) && call->cache->link &&
-            nc_call_refresh_is_due(key->tier, result))
-            nc_fetch_refresh(&call->cache->sync, key);
+        if (__builtin_expect(key->tier->after_hit, 0) && call->cache->link)
+            nc_call_after_hit(call, key, result);
         return true;
     case NC_FOUND_FRESH_ABSENCE:
         if (loads)

@@ -65,6 +65,8 @@ int nc_config_complete(struct nearcache_config *c, const char **why)
         *why = "heartbeat_ms must be 5 to 60000";
     else if (c->lease_ms > 3600000)
         *why = "lease_ms is above an hour";
+    else if (c->audit_per_million > 1000000)
+        *why = "audit_per_million is above a million";
     else if (c->loader_threads > 64)
         *why = "loader_threads is above 64";
     else

@@ -32,6 +32,8 @@ static void add_link(struct nearcache *cache, struct nearcache_metrics *m)
     m->repairs = load(&sync->repairs);
     m->epochs = load(&sync->epochs);
     m->staleness_max_us = load(&sync->staleness_max_us);
+    m->audits = load(&sync->audit.checked);
+    m->audit_differences = load(&sync->audit.differences);
     m->staleness_sum_us = load(&sync->staleness_sum_us);
     m->staleness_le_100us = nc_histogram_at_most(&sync->staleness_us, 100);
     m->staleness_le_1ms = nc_histogram_at_most(&sync->staleness_us, 1000);

@@ -69,6 +69,7 @@ int nc_cache_init(struct nc_cache *cache, const struct nc_cache_config *config)
     uint64_t late_ns = 8 * NC_NS_PER_MS;
     cache->lease_ns = config->lease_ns > late_ns ? config->lease_ns - late_ns : 0;
     cache->log = config->log;
+    cache->audits = config->audits;
     cache->on_removal = config->on_removal;
     cache->on_removal_arg = config->on_removal_arg;
     atomic_init(&cache->link_generation, 1);
@@ -168,6 +169,7 @@ int nc_cache_tier_open(struct nc_cache *cache, const struct nearcache_tier_confi
         return outcome;
     }
     tier->cache = cache;
+    tier->after_hit = tier->after_hit || (cache->audits && tier->proven);
     tier->alive = cache->life.word;
     tier->owner = owner;
     pthread_mutex_lock(&cache->tiers_lock);

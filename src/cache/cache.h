@@ -28,6 +28,7 @@ struct nc_cache_config {
     uint64_t budget_bytes, capacity_entries, hash_seed;
     uint32_t shards;
     uint64_t lease_ns; /* how long a proof lasts */
+    bool audits;       /* hits are to be looked at, see nearcache_tier.after_hit */
     nearcache_clock_fn clock;
     void *clock_arg;
     nearcache_removal_fn on_removal;
@@ -53,6 +54,7 @@ struct nc_cache {
     struct nc_store store;
     uint64_t hash_seed;
     uint64_t lease_ns;
+    bool audits;
     const struct nc_log *log;
     nearcache_removal_fn on_removal;
     void *on_removal_arg;

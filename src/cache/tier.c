@@ -80,6 +80,8 @@ static const char *what_is_wrong(const struct nearcache_tier_config *c)
         (unsigned)c->coherence > NEARCACHE_COHERENCE_NONE ||
         (unsigned)c->policy > NEARCACHE_POLICY_AS3 || (unsigned)c->kind > NEARCACHE_VECTOR_I8)
         return "an enumeration of the tier has an unknown value";
+    if (c->load_lease_ms != NEARCACHE_NONE && c->load_lease_ms > 3600000)
+        return "load_lease_ms is above an hour";
     if (c->dimension > UINT32_MAX / 8)
         return "the dimension is too large";
     if (c->kind == NEARCACHE_BYTES && c->dimension != 0)
@@ -132,7 +134,9 @@ int nc_tier_init(struct nearcache_tier *tier, const struct nearcache_tier_config
     tier->soft_timeout_us = or_default(c->soft_timeout_us, NEARCACHE_NONE);
     tier->eager_refresh_percent =
         c->eager_refresh_percent == NEARCACHE_NONE ? 0 : c->eager_refresh_percent;
+    tier->after_hit = tier->eager_refresh_percent != 0;
     tier->budget_share_percent = c->budget_share_percent;
+    tier->load_lease_ms = c->load_lease_ms == NEARCACHE_NONE ? 0 : c->load_lease_ms;
     tier->off_link = c->off_link;
     tier->outage_writes = c->outage_writes;
     tier->policy = c->policy;

@@ -1,9 +1,13 @@
 #include "sync/load.h"
 
+#include "sync/lease.h"
 #include "sync/replay.h"
 #include "sync/write.h"
 
 #include <string.h>
+
+/* Giving a lease back is a courtesy: it ends anyway. */
+#define GIVE_NS (50 * NC_NS_PER_MS)
 
 struct loading {
     struct nc_sync *sync; /* NULL: local-only */
@@ -87,6 +91,31 @@ static int write_through(struct loading *l, const struct nearcache_loaded *loade
     return hold_value(l, loaded, 0, false, &ticket, held);
 }
 
+/*
+ * Where processes take turns: 0 when it is ours to make the value (with the lease, or because
+ * nobody can be asked), NC_OUTCOME_AGAIN when another process has made it, NEARCACHE_ETIMEOUT.
+ */
+static int take_turn(struct loading *l, struct nc_lease *lease)
+{
+    uint64_t deadline_ns = l->options->deadline_ns;
+    if (!l->sync || l->key->tier->load_lease_ms == 0 ||
+        nc_sync_state(l->sync) != NEARCACHE_LINK_LIVE)
+        return 0;
+    for (;;) {
+        struct nc_ticket ticket = nc_cache_ticket(l->key);
+        switch (nc_lease_take(l->sync, lease, l->key, deadline_ns)) {
+        case NC_LEASE_THERE:
+            return NC_OUTCOME_AGAIN;
+        case NC_LEASE_OTHERS:
+            if (!nc_lease_wait(l->sync, l->key, &ticket, deadline_ns))
+                return NEARCACHE_ETIMEOUT;
+            break;
+        default:
+            return 0;
+        }
+    }
+}
+
 /* One loader call. The outcome is everybody's who waits; 0: pinned in *held. */
 static int run(struct loading *l, nearcache_load_fn load, void *arg, struct nearcache_result *held)
 {
@@ -133,8 +162,13 @@ int nc_load(struct nc_sync *sync, struct nc_flights *loads, struct nc_cache_thre
     if (leads && !options->refresh && has_landed_meanwhile(self, key, &flight->held)) {
         nc_flight_land(flight, 0);
     } else if (leads) {
-        int loaded = run(&loading, load, arg, &flight->held);
+        struct nc_lease lease = {false, ""};
+        int loaded = take_turn(&loading, &lease);
+        if (loaded == 0)
+            loaded = run(&loading, load, arg, &flight->held);
         nc_flight_land(flight, loaded);
+        if (sync)
+            nc_lease_give(sync, &lease, key, nc_clock_io_ns() + GIVE_NS);
     } else {
         nc_cache_count(self, key->tier, NC_COUNT_flight_waits, 1);
     }

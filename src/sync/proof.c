@@ -3,6 +3,7 @@
 #include "base/futex.h"
 #include "base/mutant.h"
 #include "sync/invalidate.h"
+#include "sync/lease.h"
 #include "sync/message.h"
 #include "sync/replay.h"
 
@@ -419,6 +420,7 @@ void nc_proof_message(struct nc_sync *sync, const char *channel, size_t channel_
     } else if (payload && is_channel(sync->channel_hb, channel, channel_bytes)) {
         own_heartbeat(sync, self, payload, payload_bytes);
     }
+    nc_lease_heard(sync);
 }
 
 uint64_t nc_proof_tick(struct nc_sync *sync, uint64_t io_ns)
@@ -441,6 +443,8 @@ uint64_t nc_proof_tick(struct nc_sync *sync, uint64_t io_ns)
     }
     if (proven && now > proven && now - proven > sync->config.lease_ns)
         nc_proof_set_state(sync, NEARCACHE_LINK_SUSPECT);
+    if (sync->config.audit_per_million && nc_sync_state(sync) == NEARCACHE_LINK_LIVE)
+        nc_audit_tick(sync, self);
     uint64_t due_ns = proof->next_beat_ns;
     if (nc_sync_state(sync) == NEARCACHE_LINK_LIVE && nc_journal_entries(&sync->journal) > 0) {
         uint64_t replay_ns = nc_replay_round(sync, self, now);

@@ -22,6 +22,7 @@ static const struct {
     [NC_SCRIPT_CLEAR] = {nc_lua_clear_2, sizeof nc_lua_clear_2 - 1, true},
     [NC_SCRIPT_SWEEP] = {nc_lua_sweep_2, sizeof nc_lua_sweep_2 - 1, true},
     [NC_SCRIPT_RESUME] = {nc_lua_resume_2, sizeof nc_lua_resume_2 - 1, true},
+    [NC_SCRIPT_LEASE] = {nc_lua_lease_2, sizeof nc_lua_lease_2 - 1, false},
     [NC_SCRIPT_HEARTBEAT] = {nc_lua_heartbeat_2, sizeof nc_lua_heartbeat_2 - 1, true},
 };
 

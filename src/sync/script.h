@@ -23,6 +23,7 @@ enum nc_script {
     NC_SCRIPT_SWEEP,
     NC_SCRIPT_RESUME,
     NC_SCRIPT_HEARTBEAT,
+    NC_SCRIPT_LEASE,
     NC_SCRIPTS
 };
 

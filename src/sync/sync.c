@@ -27,6 +27,7 @@ void nc_sync_init(struct nc_sync *sync)
     nc_journal_init(&sync->journal, &sync->cache->store, sync->config.journal_bytes,
                     sync->config.journal_entries);
     nc_offset_init(&sync->offset);
+    sync->audit.per_million = sync->config.audit_per_million;
     nc_proof_init(sync);
 }
 
@@ -38,6 +39,7 @@ void nc_sync_attach(struct nc_sync *sync, struct nc_link *link)
 
 void nc_sync_deinit(struct nc_sync *sync)
 {
+    nc_audit_deinit(&sync->audit);
     nc_offset_deinit(&sync->offset);
     nc_journal_deinit(&sync->journal);
     for (int i = 0; i < 2; i++)

@@ -16,6 +16,7 @@
 #include "cache/cache.h"
 #include "metrics/histogram.h"
 #include "redis/link.h"
+#include "sync/audit.h"
 #include "sync/chain.h"
 #include "sync/commit.h"
 #include "sync/flight.h"
@@ -28,6 +29,7 @@ struct nc_sync_config {
     uint32_t database;
     uint64_t heartbeat_ns, lease_ns;
     uint64_t journal_bytes, journal_entries;
+    uint64_t audit_per_million;
     nearcache_link_fn on_link;
     void *on_link_arg;
     nearcache_refusal_fn on_refusal;
@@ -66,17 +68,20 @@ struct nc_sync {
     struct nc_journal journal;
     struct nc_offset offset;
     struct nc_proof proof; /* link thread only */
+    struct nc_audit audit;
 
     uint64_t origin; /* random, of this open cache */
     char origin_hex[17];
     char key_s[80], key_w[80];              /* <ns>:s, <ns>:w */
     char channel_inv[100], channel_hb[120]; /* <ns>:<db>:inv, <ns>:<db>:hb:<origin> */
 
-    _Atomic bool track_due; /* the subscription does not track all tiers that want it */
-    _Atomic uint32_t state; /* enum nearcache_link; futex of those who wait for a change */
-    _Atomic uint64_t last;  /* chain.last, for nearcache_sync */
-    _Atomic uint32_t heard; /* futex: moves with `last` and with the state */
-    _Atomic uint64_t seen;  /* largest version in any reply or message */
+    _Atomic bool track_due;         /* the subscription does not track all tiers that want it */
+    _Atomic uint32_t state;         /* enum nearcache_link; futex of those who wait for a change */
+    _Atomic uint64_t last;          /* chain.last, for nearcache_sync */
+    _Atomic uint32_t heard;         /* futex: moves with `last` and with the state */
+    _Atomic uint64_t seen;          /* largest version in any reply or message */
+    _Atomic uint32_t lease_waiters; /* threads that wait for another process' loader */
+    _Atomic uint32_t lease_heard;   /* futex: moves with messages while somebody waits */
     _Atomic uint64_t gaps, repairs, epochs;
     /* From the publication of other processes' messages to the drops here, by Redis' clock. */
     struct nc_histogram staleness_us;

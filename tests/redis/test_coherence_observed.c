@@ -200,3 +200,23 @@ Test(coherence_observed, rows_that_a_loader_made_do_not_bury_a_newer_write)
     cr_assert_eq(nearcache_close(ours, 0), 0);
     cr_assert_eq(nearcache_close(theirs, 0), 0);
 }
+
+/* ---- self-audit ---- */
+
+Test(coherence_observed, an_audit_finds_a_copy_that_was_never_invalidated)
+{
+    struct nearcache_config config = coherence_config();
+    config.audit_per_million = 1000000;
+    struct nearcache *cache = coherence_open(&server, config);
+    struct nearcache_tier *tier = coherence_tier(cache, coherence_tier_config());
+    cr_assert_eq(coherence_set(tier, "a", "1"), 0);
+    cr_assert(WAIT_UNTIL(
+        coherence_get(tier, "a", "1", NULL) == 0 && coherence_metrics(cache).audits >= 2, 10000));
+    cr_expect_eq(coherence_metrics(cache).audit_differences, 0);
+    /* A write that leaves no version and no message: what tracking mode is there for. */
+    cr_assert(coherence_asks(&server, "SET thing:a 2", "OK"));
+    cr_assert(WAIT_UNTIL(coherence_get(tier, "a", "1", NULL) == 0 &&
+                             coherence_metrics(cache).audit_differences >= 1,
+                         10000));
+    cr_assert_eq(nearcache_close(cache, 0), 0);
+}
