@@ -74,6 +74,7 @@ unit_tests += \
 
 # Criterion programs: random operations against a simple model.
 model_tests = \
+	tests/model/cache_model \
 	tests/model/store_policies
 
 # Criterion programs with a redis-server of their own (tests/lib/redis_server.h).
