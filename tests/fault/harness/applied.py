@@ -7,11 +7,9 @@ WRITERS = {"set", "del", "pexpire", "unlink", "getdel"}
 class Applied:
     """One server. Used by its monitor's thread."""
 
-    def __init__(self, history, port, prefix, servers=(), on_connection=None):
+    def __init__(self, history, port, prefix, servers=()):
         self.history, self.port, self.prefix = history, port, prefix
         self.servers = servers  # ports of those whose stream this one may follow as a replica
-        self.on_connection = on_connection  # told of each port that writes
-        self.known = set()
         self.script = None
         self.on = True
 
@@ -38,11 +36,7 @@ class Applied:
 
     def via(self, source):
         """The connection: a `conn` record says whose it is."""
-        port = int(source.rsplit(":", 1)[1]) if ":" in source else 0
-        if self.on_connection and port not in self.known:
-            self.known.add(port)
-            self.on_connection(self.port, port)
-        return [self.port, port]
+        return [self.port, int(source.rsplit(":", 1)[1]) if ":" in source else 0]
 
     def effect(self, at, command, words, source, script):
         if not words[1].startswith(self.prefix):

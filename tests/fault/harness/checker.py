@@ -68,7 +68,10 @@ class Key:
 class Check:
     def __init__(self, records):
         self.run = next(r for r in records if r["t"] == "run")
-        self.records = records
+        # By the server's own time: what two monitors told arrived in any order.
+        moments = sorted((r for r in records if r["t"] in ("apply", "wipe", "found")),
+                         key=lambda r: r["at"])
+        self.records = [r for r in records if r["t"] not in ("apply", "wipe", "found")] + moments
         self.faults = [r for r in records if r["t"] == "fault"]
         self.kills = [r["at"] for r in records if r["t"] == "found"]
         self.ops = [r for r in records if r["t"] == "op"]
@@ -115,6 +118,11 @@ class Check:
         for r in self.records:
             if r["t"] == "conn":
                 known.setdefault(tuple(r["via"]), []).append((r["at"], r["p"]))
+        # Without a proxy between, the values that came on a connection tell.
+        makers = {op["v"]: op["p"] for op in self.ops if op["op"] == "set"}
+        for r in self.records:
+            if r["t"] == "apply" and tuple(r["via"]) not in known and r["v"] in makers:
+                known[tuple(r["via"])] = [(0, makers[r["v"]])]
         for r in self.records:
             if r["t"] == "apply":
                 owners = known.get(tuple(r["via"]), [(0, None)])
@@ -157,7 +165,8 @@ class Check:
             if state.value is not None:
                 op = by_value.get(state.value)
             elif state.kind in ("write", "replay"):
-                op = self.delete_behind(state, deletes.get(state.process, []))
+                anybody = sorted((o for o in key.ops if o["op"] == "del"), key=lambda o: o["b"])
+                op = self.delete_behind(state, deletes.get(state.process, anybody))
             if op:
                 state.made_by(op)
             if state.op and (state.op["at"] is None or state.op["r"] != "OK"):

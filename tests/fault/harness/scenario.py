@@ -54,26 +54,11 @@ class Scenario:
         if self.applied and alone:
             self.applied.on = False
         self.applied = Applied(self.history, server.port, PREFIX,
-                               [s.port for s in self.servers], self.find_owner)
+                               [s.port for s in self.servers])
         self.monitors.append(Monitor(server.port, self.applied.line,
                                      FAULTS[self.fault_name].clock != "server"))
         if alone:
             self.primary = server
-
-    def find_owner(self, server_port, port):
-        """Without a proxy between, the kernel knows whose a connection is."""
-        if not self.sentinel:
-            return
-        with open("/proc/net/tcp", encoding="ascii") as lines:
-            wanted = (":%04X" % port, ":%04X" % server_port)
-            inode = [words[9] for words in map(str.split, lines)
-                     if words[1].endswith(wanted[0]) and words[2].endswith(wanted[1])]
-        for index, shell in enumerate(self.shells):
-            folder = "/proc/%d/fd" % shell.process.pid
-            for name in os.listdir(folder) if inode else []:
-                with contextlib.suppress(OSError):
-                    if os.readlink(os.path.join(folder, name)) == "socket:[%s]" % inode[0]:
-                        self.connected(server_port, port, index)
 
     def start_sentinel(self):
         """Returns what makes a process ask it for the primary."""
