@@ -24,6 +24,7 @@ unit_tests = \
 	tests/unit/test_fake_clock \
 	tests/unit/test_ghost \
 	tests/unit/test_ids \
+	tests/unit/test_index \
 	tests/unit/test_job_line \
 	tests/unit/test_job_options \
 	tests/unit/test_json \
@@ -60,6 +61,8 @@ unit_tests += \
 	tests/unit/test_api_removal \
 	tests/unit/test_clock \
 	tests/unit/test_counter \
+	tests/unit/test_entry \
+	tests/unit/test_epoch \
 	tests/unit/test_error \
 	tests/unit/test_hash \
 	tests/unit/test_histogram \
@@ -107,7 +110,8 @@ stress_tests = \
 	tests/stress/coherence_writers \
 	tests/stress/queue_kill \
 	tests/stress/queue_memory \
-	tests/stress/redis_link
+	tests/stress/redis_link \
+	tests/stress/store_mixed
 
 # LLVMFuzzerTestOneInput; without --enable-fuzzing run over tests/fuzz/NAME_corpus. A new one is a
 # line here and tests_fuzz_NAME_fuzzer_LDADD = $(fuzz_ldadd).

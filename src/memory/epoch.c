@@ -12,6 +12,7 @@
 /* Every so many retired entries at most twice as many are freed. */
 #define CALLS_BETWEEN 8
 #define FREED_AT_ONCE (2 * CALLS_BETWEEN)
+#define FREED_AT_CLOSING (8 * CALLS_BETWEEN)
 /* What maintenance frees of one thread's limbo while it holds its lock. */
 #define MAINTAINED_AT_ONCE 256
 /* Looking through the slots is repeated while pins move, but not for ever. */
@@ -317,6 +318,8 @@ void nc_epoch_retire(struct nc_epoch *epoch, struct nc_entry *entry)
     limbo->retired = true;
     if (limbo->fresh.bytes >= epoch->batch_bytes) {
         close_batch(epoch, limbo);
+        /* What is ready must not wait behind batches that come faster than it is freed. */
+        free_some(epoch, limbo, FREED_AT_CLOSING);
         if (!limbo->ready.first)
             make_ready(epoch, limbo);
         limbo->calls = CALLS_BETWEEN; /* large entries fill batches faster than calls come */

@@ -57,6 +57,11 @@ void nc_write_local(struct nc_cache_thread *self, struct nc_write_item *item)
     }
     item->ticket = nc_cache_ticket(&item->key);
     item->outcome = keep(self, item, nc_clock_now_ns(&tier->cache->clock));
+    /* Dropped between ticket and insertion: as if it had been written first. */
+    struct nc_ticket ticket = nc_cache_ticket(&item->key);
+    if (item->outcome == NEARCACHE_ETOOBIG &&
+        (ticket.changes != item->ticket.changes || ticket.epoch != item->ticket.epoch))
+        item->outcome = 0;
 }
 
 /* ---- one write per key ---- */
