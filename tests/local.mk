@@ -82,6 +82,7 @@ model_tests = \
 
 # Criterion programs with a redis-server of their own (tests/lib/redis_server.h).
 redis_tests = \
+	tests/redis/test_black_hole \
 	tests/redis/test_coherence_commit \
 	tests/redis/test_coherence_lease \
 	tests/redis/test_coherence_observed \
@@ -101,9 +102,11 @@ endif
 # Criterion programs in which allocations, sockets or disks fail. Where allocations fail, one more
 # line: tests_fault_test_x_LDFLAGS = $(AM_LDFLAGS) $(wrap_alloc)
 fault_tests = \
+	tests/fault/hostile_redis \
+	tests/fault/redis_alloc \
 	tests/fault/test_queue_alloc
+tests_fault_redis_alloc_LDFLAGS = $(AM_LDFLAGS) $(wrap_alloc)
 tests_fault_test_queue_alloc_LDFLAGS = $(AM_LDFLAGS) $(wrap_alloc)
-	tests/fault/hostile_redis
 
 # Plain programs with main(threads, seconds), made for ThreadSanitizer.
 stress_tests = \
