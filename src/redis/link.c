@@ -45,6 +45,8 @@ struct nc_link {
     _Atomic uint32_t callers; /* waiting for single requests */
     pthread_t thread;
     bool started;
+    pthread_t self;       /* the thread as it knows itself: `thread` is written by its maker */
+    _Atomic bool running; /* self is set */
     int stop_fd, wake_fd;
     uint64_t generation;
     char server[96];
@@ -378,6 +380,9 @@ static void *run(void *arg)
 {
     struct nc_link *link = arg;
     const struct nc_link_config *config = &link->config;
+    link->self = pthread_self();
+    /* Release pairs with the acquire in nc_link_submit. */
+    atomic_store_explicit(&link->running, true, memory_order_release);
     while (!stopped(link)) {
         if (config->on_connecting)
             config->on_connecting(config->arg);
@@ -465,7 +470,8 @@ void nc_link_submit(struct nc_link *link, struct nc_call *call, enum nc_call_kin
                     uint64_t deadline_ns)
 {
     /* The link's own requests (heartbeats) find out whether Redis answers again. */
-    bool own = link->started && pthread_equal(pthread_self(), link->thread);
+    bool own = atomic_load_explicit(&link->running, memory_order_acquire) &&
+               pthread_equal(pthread_self(), link->self);
     call->deadline_ns = deadline_ns;
     if (!own && !nc_breaker_lets_through(&link->breaker))
         refuse(call, NEARCACHE_EOFFLINK);
