@@ -5,6 +5,7 @@ EXTRA_DIST += \
 	docs/coherence.md \
 	docs/configuration.md \
 	docs/embedding.md \
+	docs/eviction.md \
 	docs/grafana.json \
 	docs/operations.md \
 	docs/queue.md \
