@@ -9,4 +9,5 @@ EXTRA_DIST += \
 	docs/grafana.json \
 	docs/operations.md \
 	docs/queue.md \
+	docs/redis.md \
 	docs/traces.md
