@@ -2,6 +2,7 @@
 
 #include "base/clock.h"
 #include "base/sha1.h"
+#include "queue/options.h"
 #include "redis/conn.h"
 #include "redis/link.h"
 #include "redis/sentinel.h"
@@ -77,11 +78,14 @@ static void destroy(struct nc_remote *remote)
 /* Calls are few and large: one shared connection serves them, unless more are asked for. */
 static int create_settings(struct nc_remote *remote, const struct nearcache_redis *redis)
 {
-    struct nearcache_redis given = *redis;
-    if (redis->size == sizeof given && !given.connections)
+    struct nearcache_redis given;
+    /* A program built with an older header gives a shorter struct. */
+    if (nc_struct_copy(&given, sizeof given, redis, sizeof given.size))
+        return NEARCACHE_EINVAL;
+    given.size = sizeof given;
+    if (!given.connections)
         given.connections = 1;
-    return nc_redis_settings_create(&remote->settings, redis->size == sizeof given ? &given : redis,
-                                    &remote->log);
+    return nc_redis_settings_create(&remote->settings, &given, &remote->log);
 }
 
 int nc_remote_open(struct nc_remote **out, const struct nearcache_redis *redis,
