@@ -1,9 +1,9 @@
 /*
  * What versions and messages cost a writer: nearcache_set and nearcache_set_many in a pub/sub tier
- * against hiredis' plain SET, 256-byte values, over a unix socket, client and server on a processor
- * each. Writes of one thread (p50), batches of 32 against 32 pipelined SETs (p50), and the server's
- * processor time per key while 16 threads write, against SETs that are pipelined by 16 (the
- * strictest peer: no client sends plain SETs cheaper) and against a connection per thread.
+ * against hiredis' plain SET, 256-byte values, client and server on a processor each. Writes of one
+ * thread (p50), batches of 32 against 32 pipelined SETs (p50), and the server's processor time per
+ * key while 16 threads write, against SETs that are pipelined by 16 (the strictest peer: no client
+ * sends plain SETs cheaper) and against a connection per thread.
  */
 #include <hiredis/hiredis.h>
 #include <pthread.h>
@@ -28,6 +28,7 @@
 /* One thread, but for the cache. */
 struct side {
     struct bench_redis *redis;
+    bool tcp;
     struct nearcache *cache;
     struct nearcache_tier *tier;
     redisContext *hiredis;
@@ -35,16 +36,17 @@ struct side {
     char value[VALUE_BYTES];
 };
 
-static redisContext *connect_hiredis(const struct bench_redis *redis)
+static redisContext *connect_hiredis(const struct bench_redis *redis, bool tcp)
 {
-    redisContext *context = redisConnectUnix(redis->socket_path);
+    redisContext *context =
+        tcp ? redisConnect("127.0.0.1", (int)redis->port) : redisConnectUnix(redis->socket_path);
 
     if (!context || context->err)
         bench_die("hiredis does not connect");
     return context;
 }
 
-static void open_side(struct side *side, struct bench_redis *redis)
+static void open_side(struct side *side, struct bench_redis *redis, bool tcp)
 {
     struct nearcache_redis where = NEARCACHE_REDIS_INIT;
     struct nearcache_config config = NEARCACHE_CONFIG_INIT;
@@ -53,8 +55,9 @@ static void open_side(struct side *side, struct bench_redis *redis)
     memset(side, 0, sizeof *side);
     memset(side->value, 'v', sizeof side->value);
     side->redis = redis;
-    side->hiredis = connect_hiredis(redis);
-    where.url = redis->unix_url;
+    side->tcp = tcp;
+    side->hiredis = connect_hiredis(redis, tcp);
+    where.url = tcp ? redis->tcp_url : redis->unix_url;
     config.redis = &where;
     config.deadline_us = 5000000; /* a busy machine is not an outage */
     tier.name = "bench";
@@ -144,7 +147,7 @@ static double stretch(struct side *side, void (*write)(struct side *), unsigned 
     return bench_histogram_ns(&histogram, 0.5) / 1000.0;
 }
 
-static void run_latency(const struct bench_options *options, struct bench_redis *redis,
+static void run_latency(const struct bench_options *options, struct bench_redis *redis, bool tcp,
                         const char *name, const char *goal, void (*ours)(struct side *),
                         void (*theirs)(struct side *))
 {
@@ -154,7 +157,7 @@ static void run_latency(const struct bench_options *options, struct bench_redis 
 
     bench_redis_pin(redis, 1);
     bench_pin(1); /* the cache's own threads stay with the server */
-    open_side(&side, redis);
+    open_side(&side, redis, tcp);
     bench_pin(0);
     for (int round = 0; round < options->rounds; round++) {
         uint64_t delay_ns = bench_run_delay_ns(), begin_ns = bench_clock_ns();
@@ -211,7 +214,7 @@ static void *write_in_crowd(void *arg)
 
     bench_pin(0);
     mine.next = atomic_fetch_add(&crowd->next, KEYS / WRITERS);
-    mine.hiredis = crowd->ours ? NULL : connect_hiredis(mine.redis);
+    mine.hiredis = crowd->ours ? NULL : connect_hiredis(mine.redis, mine.tcp);
     while (!atomic_load_explicit(&crowd->stop, memory_order_relaxed)) {
         if (crowd->ours)
             set_ours(&mine);
@@ -283,7 +286,7 @@ static void run_writers(const struct bench_options *options, struct bench_redis 
 
     bench_redis_pin(redis, 1);
     bench_pin(1);
-    open_side(&side, redis);
+    open_side(&side, redis, false);
     bench_pin(0);
     for (int round = 0; round < options->rounds; round++) {
         bench_progress("%s: round %d of %d", name, round + 1, options->rounds);
@@ -307,13 +310,130 @@ static void run_writers(const struct bench_options *options, struct bench_redis 
     close_side(&side);
 }
 
-static const char *const goals[] = {"coherence_write_split", "coherence_batch32_split",
-                                    "coherence_16_writers_pipelined", "coherence_16_writers_apart"};
+/* ---- a cut ---- */
+
+/* Kills the connections of the cache under test, whose name in Redis is "cut". */
+static void cut_once(redisContext *hiredis)
+{
+    redisReply *list = redisCommand(hiredis, "CLIENT LIST");
+
+    if (!list || list->type != REDIS_REPLY_STRING)
+        bench_die("no list of clients");
+    for (char *line = strtok(list->str, "\n"); line; line = strtok(NULL, "\n")) {
+        unsigned long long id;
+
+        if (strstr(line, " name=cut ") && sscanf(line, "id=%llu", &id) == 1)
+            freeReplyObject(redisCommand(hiredis, "CLIENT KILL ID %llu", id));
+    }
+    freeReplyObject(list);
+}
+
+static struct nearcache *open_named(const struct bench_redis *redis, const char *name,
+                                    struct nearcache_tier **tier)
+{
+    struct nearcache_redis where = NEARCACHE_REDIS_INIT;
+    struct nearcache_config config = NEARCACHE_CONFIG_INIT;
+    struct nearcache_tier_config of = NEARCACHE_TIER_INIT;
+    struct nearcache *cache;
+
+    where.url = redis->unix_url;
+    where.client_name = name;
+    config.redis = &where;
+    config.deadline_us = 10000000;
+    config.budget_bytes = (uint64_t)512 << 20;
+    of.name = "bench";
+    of.prefix = "bench:";
+    of.redis_ttl_ms = NEARCACHE_NONE;
+    if (nearcache_open(&cache, &config) || nearcache_tier_open(cache, &of, tier) ||
+        nearcache_wait(cache, 10000000))
+        bench_die("nearcache does not come up with Redis");
+    return cache;
+}
+
+static void write_keys(struct nearcache_tier *tier, unsigned first, unsigned count)
+{
+    for (unsigned at = first; at < first + count; at += BATCH) {
+        struct nearcache_item items[BATCH];
+        char names[BATCH][16];
+        int statuses[BATCH];
+
+        for (unsigned i = 0; i < BATCH; i++) {
+            int bytes = snprintf(names[i], sizeof names[i], "%u", at + i);
+
+            items[i] =
+                (struct nearcache_item){{names[i], (size_t)bytes}, "sixteen bytes ok", 16, 0};
+        }
+        if (nearcache_set_many(tier, items, BATCH, NULL, statuses) != 0)
+            bench_die("a batch failed");
+    }
+}
+
+static unsigned count_fresh(struct nearcache_tier *tier, unsigned entries)
+{
+    unsigned fresh = 0;
+
+    for (unsigned i = 0; i < entries; i++) {
+        struct nearcache_result result;
+        char name[16];
+        int bytes = snprintf(name, sizeof name, "%u", i);
+
+        if (nearcache_peek(tier, name, (size_t)bytes, &result) == 0) {
+            fresh += result.source == NEARCACHE_SOURCE_LOCAL;
+            nearcache_release(&result);
+        }
+    }
+    return fresh;
+}
+
+/* A second without connections, while another process changes keys: what is lost here? */
+static void run_cut(const struct bench_options *options, struct bench_redis *redis)
+{
+    unsigned entries = options->quick ? 64000 : 1024000, changed = entries / 100;
+    struct bench_rounds lost = {0, {0}}, back = {0, {0}};
+    struct nearcache_tier *ours, *theirs;
+    struct nearcache *cache = open_named(redis, "cut", &ours);
+    struct nearcache *other = open_named(redis, "writer", &theirs);
+    redisContext *hiredis = connect_hiredis(redis, false);
+    struct bench_summary ratio;
+
+    for (int round = 0; round < 3; round++) {
+        uint64_t end_ns, begin_ns;
+        unsigned before;
+
+        bench_progress("a cut of 1 s: round %d of 3", round + 1);
+        write_keys(ours, 0, entries);
+        if (nearcache_sync(cache, 60000000) != 0)
+            bench_die("the cache does not catch up");
+        before = count_fresh(ours, entries);
+        end_ns = bench_clock_ns() + 1000000000u;
+        cut_once(hiredis);
+        write_keys(theirs, 0, changed);
+        for (; bench_clock_ns() < end_ns; sleep_ms(20))
+            cut_once(hiredis);
+        begin_ns = bench_clock_ns();
+        if (nearcache_wait(cache, 60000000) != 0 || nearcache_sync(cache, 60000000) != 0)
+            bench_die("the cache does not come back");
+        bench_rounds_add(&back, (double)(bench_clock_ns() - begin_ns) / 1e6);
+        bench_rounds_add(&lost, (double)(before - count_fresh(ours, entries)) / changed);
+    }
+    bench_table("a cut of 1 s: copies lost / keys changed; time until proven again", "");
+    bench_row("cut", "copies lost / keys changed", "", &lost);
+    bench_row("cut", "back after", "ms", &back);
+    ratio = bench_summarise(&lost);
+    bench_goal("coherence_cut_1m", &ratio);
+    nearcache_close(cache, 1000000);
+    nearcache_close(other, 1000000);
+    redisFree(hiredis);
+}
+
+static const char *const goals[] = {"coherence_write_tcp_split",  "coherence_write_unix_split",
+                                    "coherence_batch32_split",    "coherence_16_writers_pipelined",
+                                    "coherence_16_writers_apart", "coherence_cut_1m"};
 
 int main(int argc, char **argv)
 {
     struct bench_options options =
-        bench_begin(argc, argv, "coherence", "versioned writes against plain SETs");
+        bench_begin(argc, argv, "coherence", "versioned writes against plain SETs; a cut");
     struct bench_redis redis;
     const char *missing = NULL;
 
@@ -324,12 +444,18 @@ int main(int argc, char **argv)
     for (unsigned i = 0; missing && i < sizeof goals / sizeof *goals; i++)
         bench_goal_skip(goals[i], missing);
     if (!missing) {
-        if (bench_wants(&options, "one write"))
-            run_latency(&options, &redis, "one write", goals[0], set_ours, set_hiredis);
+        if (bench_wants(&options, "one write, TCP"))
+            run_latency(&options, &redis, true, "one write, TCP", goals[0], set_ours, set_hiredis);
+        if (bench_wants(&options, "one write, unix"))
+            run_latency(&options, &redis, false, "one write, unix", goals[1], set_ours,
+                        set_hiredis);
         if (bench_wants(&options, "batch of 32"))
-            run_latency(&options, &redis, "batch of 32", goals[1], batch_ours, batch_hiredis);
+            run_latency(&options, &redis, true, "batch of 32", goals[2], batch_ours, batch_hiredis);
         if (bench_wants(&options, "16 writers"))
             run_writers(&options, &redis);
+        bench_unpin();
+        if (bench_wants(&options, "a cut"))
+            run_cut(&options, &redis);
         bench_redis_stop(&redis);
     }
     bench_end();
