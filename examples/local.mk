@@ -2,6 +2,7 @@
 
 EXAMPLES = \
 	examples/embed20 \
+	examples/epoll_loop \
 	examples/embedding_worker \
 	examples/http_load \
 	examples/local_hits \
@@ -21,6 +22,9 @@ examples_embed20_LDADD = $(example_ldadd)
 
 examples_embedding_worker_CPPFLAGS = $(example_cppflags)
 examples_embedding_worker_LDADD = $(example_ldadd)
+
+examples_epoll_loop_CPPFLAGS = $(example_cppflags)
+examples_epoll_loop_LDADD = $(example_ldadd)
 
 examples_http_load_CPPFLAGS = $(example_cppflags)
 examples_http_load_LDADD = $(example_ldadd)

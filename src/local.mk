@@ -12,6 +12,11 @@ nearcacheinclude_HEADERS = \
 	include/nearcache/async.h \
 	include/nearcache/metrics.h \
 	include/nearcache/queue.h
+nearcacheadaptersdir = $(includedir)/nearcache/adapters
+nearcacheadapters_HEADERS = \
+	include/nearcache/adapters/libev.h \
+	include/nearcache/adapters/libevent.h \
+	include/nearcache/adapters/libuv.h
 
 # base: clock, hash, errors, log, threads. Knows nothing else.
 libnearcache_core_la_SOURCES += \
@@ -161,6 +166,8 @@ queue_lua = \
 
 # api: the exported functions; start and stop.
 libnearcache_core_la_SOURCES += \
+	src/api/async.c src/api/async.h \
+	src/api/async_calls.c \
 	src/api/batch.c \
 	src/api/call.c src/api/call.h \
 	src/api/config.c src/api/config.h \

@@ -83,6 +83,7 @@ model_tests = \
 # Criterion programs with a redis-server of their own (tests/lib/redis_server.h).
 redis_tests = \
 	tests/redis/test_black_hole \
+	tests/redis/test_async \
 	tests/redis/test_coherence_commit \
 	tests/redis/test_coherence_lease \
 	tests/redis/test_coherence_observed \
@@ -138,6 +139,7 @@ script_tests = \
 	tests/lint/docs.sh \
 	tests/lint/headers.sh \
 	tests/lint/layers.sh \
+	tests/lint/symbols.sh \
 	tests/lint/text.sh \
 	tests/examples/test_embedding_worker.sh \
 	tests/examples/test_product_service.sh \

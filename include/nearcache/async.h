@@ -1,5 +1,5 @@
 /*
- * nearcache/async.h: the same cache from an event loop, without a thread that waits.
+ * nearcache/async.h: the same cache from an event loop, whose thread never waits.
  *
  *     watch nearcache_fd(cache) for reading; when it is readable:   nearcache_dispatch(cache, 0);
  *     nearcache_get_async(products, "42", 2, NULL, on_product, request, NULL);
@@ -8,6 +8,10 @@
  * return value) or returns NEARCACHE_PENDING; its callback then runs exactly once, inside
  * nearcache_dispatch, on the thread that calls it. Deadlines are kept by the one descriptor:
  * there is no timer to arm. Synchronous callers may use the same cache at the same time.
+ *
+ * What has to wait for Redis is carried by a few threads of the cache, which the first such call
+ * starts; they read what waits together in one batch. Calls of one key run in the order in which
+ * they were made. nearcache_close drops what has not been dispatched: those callbacks never run.
  */
 #ifndef NEARCACHE_ASYNC_H
 #define NEARCACHE_ASYNC_H

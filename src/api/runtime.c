@@ -218,9 +218,11 @@ int nc_runtime_open(struct nearcache **out, const struct nearcache_config *given
     memset(cache, 0, sizeof *cache);
     cache->log = log;
     cache->config = config;
+    pthread_mutex_init(&cache->async_lock, NULL);
     outcome = open_parts(cache, &config);
     if (outcome != 0) {
         nc_log_write(&log, NEARCACHE_LOG_ERROR, "nearcache_open: %s", nearcache_strerror(outcome));
+        pthread_mutex_destroy(&cache->async_lock);
         free(cache);
         return outcome;
     }
@@ -244,6 +246,8 @@ int nc_runtime_close(struct nearcache *cache, uint64_t timeout_us)
             nc_sync_state(&cache->sync) == NEARCACHE_LINK_LIVE)
             nc_proof_wait_live(&cache->sync, deadline_ns);
         atomic_store(cache->cache.life.word, NC_LIFE_CLOSING);
+        nc_async_destroy(atomic_load(&cache->async));
+        atomic_store(&cache->async, NULL);
         stop_maintenance(cache);
         if (cache->link) {
             nc_link_close(cache->link, deadline_ns);
@@ -257,6 +261,7 @@ int nc_runtime_close(struct nearcache *cache, uint64_t timeout_us)
     }
     if (!nc_cache_deinit(&cache->cache))
         return NEARCACHE_EBUSY;
+    pthread_mutex_destroy(&cache->async_lock);
     free(cache);
     return 0;
 }

@@ -1,12 +1,14 @@
 /*
  * api/runtime: the cache handle: what it is made of, and the order of start and stop.
  *
- *     start   life page, cache, sync, link (its thread), metrics socket, maintenance thread
+ *     start   life page, cache, sync, link (its thread), metrics socket, maintenance thread;
+ *             with the first asynchronous call its threads
  *     stop    the mirror of that
  */
 #ifndef NC_API_RUNTIME_H
 #define NC_API_RUNTIME_H
 
+#include "api/async.h"
 #include "api/publish.h"
 #include "cache/cache.h"
 #include "sync/sync.h"
@@ -20,6 +22,8 @@ struct nearcache {
     struct nc_sync sync;            /* only with a link */
     struct nc_flights local_loads;  /* without one */
     struct nc_publish *publish;     /* NULL: none */
+    struct nc_async *_Atomic async; /* NULL until the first call that needs it */
+    pthread_mutex_t async_lock;     /* while it is made */
     pthread_t maintenance;
     bool maintenance_runs;
     int stop_fd;        /* eventfd: ends the maintenance thread */

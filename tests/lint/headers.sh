@@ -28,7 +28,7 @@ while read -r header; do
         libev) echo '#include <ev.h>' | ${CC:-cc} -E -x c - >/dev/null 2>&1 || continue ;;
         esac
         # Headers of others are not held to our warnings.
-        extra="${extra//-I/-isystem } -Wno-long-long"
+        extra="${extra//-I/-isystem } -Wno-long-long -D_GNU_SOURCE"
         ;;
     esac
     printf '#include <%s>\n#include <%s>\nint main(void) { return 0; }\n' "$header" "$header" \
