@@ -95,23 +95,30 @@ static size_t write_rest(struct arguments *a, const struct nc_sync *sync,
     return used;
 }
 
+static uint64_t limit_of(const struct nc_sync *sync, uint64_t deadline_ns)
+{
+    return NC_MUTANT(no_not_after) ? UINT64_C(1) << 53
+                                   : nc_offset_not_after_us(&sync->offset, deadline_ns);
+}
+
 /* What is the same for all keys is said once: the script looks at each only when it must. */
 static void put_limits(struct arguments *a, const struct nc_sync *sync,
                        const struct nc_commit_item *const *items, unsigned count)
 {
-    uint64_t smallest = UINT64_MAX;
+    uint64_t smallest_ns = UINT64_MAX;
     size_t used = 0;
     bool differ = false;
     for (unsigned i = 0; i < count; i++) {
-        uint64_t limit = NC_MUTANT(no_not_after)
-                             ? UINT64_C(1) << 53
-                             : nc_offset_not_after_us(&sync->offset, items[i]->deadline_ns);
-        differ = differ || (i > 0 && items[i]->deadline_ns != items[0]->deadline_ns);
-        smallest = limit < smallest ? limit : smallest;
-        used += put_text(a->limits + used, sizeof a->limits - used, limit, " ");
+        differ = differ || items[i]->deadline_ns != items[0]->deadline_ns;
+        if (items[i]->deadline_ns < smallest_ns)
+            smallest_ns = items[i]->deadline_ns;
         if (items[i]->deadline_ns > a->deadline_ns)
             a->deadline_ns = items[i]->deadline_ns;
     }
+    for (unsigned i = 0; differ && i < count; i++)
+        used += put_text(a->limits + used, sizeof a->limits - used,
+                         limit_of(sync, items[i]->deadline_ns), " ");
+    uint64_t smallest = limit_of(sync, smallest_ns);
     put_arg(a, a->smallest, put_text(a->smallest, sizeof a->smallest, smallest, ""));
     put_arg(a, a->limits, differ ? used - 1 : 0);
 }
@@ -142,7 +149,9 @@ static int write_arguments(struct arguments *a, struct nc_sync *sync, enum nc_sc
         put_arg(a, set ? items[i]->value : "", set ? items[i]->value_bytes : 0);
     }
     for (unsigned i = 0; i < count; i++) {
-        if (items[i]->op == NC_COMMIT_SET)
+        if (i > 0 && items[i]->op == items[i - 1]->op && items[i]->ttl_ms == items[i - 1]->ttl_ms)
+            put_arg(a, a->args[a->arg_count - 1].data, a->args[a->arg_count - 1].bytes);
+        else if (items[i]->op == NC_COMMIT_SET)
             put_arg(a, a->op[i], put_text(a->op[i], sizeof a->op[i], items[i]->ttl_ms, ""));
         else
             put_arg(a, items[i]->op == NC_COMMIT_DELETE ? "d" : "i", 1);
