@@ -8,6 +8,7 @@ EXTRA_DIST += \
 	docs/eviction.md \
 	docs/grafana.json \
 	docs/operations.md \
+	docs/performance.md \
 	docs/queue.md \
 	docs/redis.md \
 	docs/traces.md
