@@ -104,11 +104,11 @@ int main(int argc, char **argv)
     }
     measure(tier, entries, block_ns, blocks / 10 + 1); /* warm up */
     good = measure(tier, entries, block_ns, blocks);
-    printf("entries %llu  gets %llu  verified %llu  p50 %.1f ns  p99 %.1f ns  p99.9 %.1f ns a hit\n",
-           (unsigned long long)entries, (unsigned long long)(blocks * BLOCK),
-           (unsigned long long)good, (double)block_ns[blocks / 2] / BLOCK,
-           (double)block_ns[blocks * 99 / 100] / BLOCK,
-           (double)block_ns[blocks * 999 / 1000] / BLOCK);
+    printf(
+        "entries %llu  gets %llu  verified %llu  p50 %.1f ns  p99 %.1f ns  p99.9 %.1f ns a hit\n",
+        (unsigned long long)entries, (unsigned long long)(blocks * BLOCK), (unsigned long long)good,
+        (double)block_ns[blocks / 2] / BLOCK, (double)block_ns[blocks * 99 / 100] / BLOCK,
+        (double)block_ns[blocks * 999 / 1000] / BLOCK);
     free(block_ns);
     if (nearcache_close(cache, 0) != 0 || good != blocks * BLOCK)
         return 1;

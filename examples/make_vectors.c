@@ -62,8 +62,8 @@ int main(int argc, char **argv)
         perror("make_vectors");
         return 1;
     }
-    failed = write_header(vectors, rows, dimension) != 0 ||
-             write_rows(vectors, rows, dimension) != 0;
+    failed =
+        write_header(vectors, rows, dimension) != 0 || write_rows(vectors, rows, dimension) != 0;
     for (unsigned long i = 0; i < rows; i++)
         failed |= fprintf(ids, "sku-%06lu\n", i + 1) < 0;
     failed |= fclose(vectors) != 0;

@@ -200,8 +200,8 @@ static unsigned default_threads(void)
 
 int main(int argc, char **argv)
 {
-    struct options options = {.address = "127.0.0.1", .port = 8080, .budget_mib = 256,
-                              .deadline_ms = 50};
+    struct options options = {
+        .address = "127.0.0.1", .port = 8080, .budget_mib = 256, .deadline_ms = 50};
     struct service service = {0};
     struct catalog *catalog;
     sigset_t signals;

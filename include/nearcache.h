@@ -66,28 +66,29 @@ enum {
     NEARCACHE_MISS = 1,  /* the key has no value; not an error */
     NEARCACHE_LOCAL = 2, /* a write is kept in the journal and goes to Redis when it is back */
 
-    NEARCACHE_EINVAL = -1,    /* an argument or an option is out of its range */
-    NEARCACHE_ENOMEM = -2,    /* no memory; nothing was changed */
-    NEARCACHE_ETOOBIG = -3,   /* the key or the value is larger than allowed */
-    NEARCACHE_ETIMEOUT = -4,  /* the deadline passed; a write may or may not have happened */
-    NEARCACHE_EOFFLINK = -5,  /* Redis is not reachable and the tier's policy offers nothing */
-    NEARCACHE_EFULL = -6,     /* the journal is full: the write was not taken */
-    NEARCACHE_EREFUSED = -7,  /* the tier refuses writes while Redis is not reachable */
-    NEARCACHE_EREMOTE = -8,   /* Redis answered with an error (out of memory, no permission ...) */
-    NEARCACHE_EPROTOCOL = -9, /* Redis answered something that is not valid */
-    NEARCACHE_ETYPE = -10,    /* the key holds another type, or a vector of another length */
-    NEARCACHE_ECONFIG = -11,  /* the configuration contradicts itself; the log says how */
-    NEARCACHE_EFORK = -12,    /* the cache was opened before a fork(), in the parent */
-    NEARCACHE_ECLOSED = -13,  /* the cache is closing or closed */
-    NEARCACHE_EBUSY = -14,    /* handles are still pinned */
-    NEARCACHE_ELOADER = -15,  /* the loader failed and no stale copy could stand in */
-    NEARCACHE_ENOTSUP = -16,  /* not built in, or not possible in this mode */
+    NEARCACHE_EINVAL = -1,     /* an argument or an option is out of its range */
+    NEARCACHE_ENOMEM = -2,     /* no memory; nothing was changed */
+    NEARCACHE_ETOOBIG = -3,    /* the key or the value is larger than allowed */
+    NEARCACHE_ETIMEOUT = -4,   /* the deadline passed; a write may or may not have happened */
+    NEARCACHE_EOFFLINK = -5,   /* Redis is not reachable and the tier's policy offers nothing */
+    NEARCACHE_EFULL = -6,      /* the journal is full: the write was not taken */
+    NEARCACHE_EREFUSED = -7,   /* the tier refuses writes while Redis is not reachable */
+    NEARCACHE_EREMOTE = -8,    /* Redis answered with an error (out of memory, no permission ...) */
+    NEARCACHE_EPROTOCOL = -9,  /* Redis answered something that is not valid */
+    NEARCACHE_ETYPE = -10,     /* the key holds another type, or a vector of another length */
+    NEARCACHE_ECONFIG = -11,   /* the configuration contradicts itself; the log says how */
+    NEARCACHE_EFORK = -12,     /* the cache was opened before a fork(), in the parent */
+    NEARCACHE_ECLOSED = -13,   /* the cache is closing or closed */
+    NEARCACHE_EBUSY = -14,     /* handles are still pinned */
+    NEARCACHE_ELOADER = -15,   /* the loader failed and no stale copy could stand in */
+    NEARCACHE_ENOTSUP = -16,   /* not built in, or not possible in this mode */
     NEARCACHE_ECANCELED = -17, /* an asynchronous call was cancelled */
-    NEARCACHE_EAUTH = -18,    /* Redis refuses the credentials */
-    NEARCACHE_EIO = -19       /* the operating system refused (descriptors, threads, files) */
+    NEARCACHE_EAUTH = -18,     /* Redis refuses the credentials */
+    NEARCACHE_EIO = -19        /* the operating system refused (descriptors, threads, files) */
 };
 
-/* A short English text for an outcome, "unknown outcome" for any other number. Never NULL, static. */
+/* A short English text for an outcome, "unknown outcome" for any other number. Never NULL, static.
+ */
 const char *nearcache_strerror(int outcome);
 
 /* The version of the library that is running, as "major.minor.patch". Static. */
@@ -95,12 +96,12 @@ const char *nearcache_version(void);
 
 /* Where a result came from. */
 enum nearcache_source {
-    NEARCACHE_SOURCE_MISS = 0,     /* Redis has no value (or there is no Redis and none is here) */
-    NEARCACHE_SOURCE_LOCAL = 1,    /* the local copy, fresh */
-    NEARCACHE_SOURCE_REMOTE = 2,   /* read from Redis by this call or one that it waited for */
-    NEARCACHE_SOURCE_LOADED = 3,   /* made by the loader */
-    NEARCACHE_SOURCE_STALE = 4,    /* a local copy, or absence, that could not be proven fresh */
-    NEARCACHE_SOURCE_NEGATIVE = 5  /* remembered to be absent */
+    NEARCACHE_SOURCE_MISS = 0,    /* Redis has no value (or there is no Redis and none is here) */
+    NEARCACHE_SOURCE_LOCAL = 1,   /* the local copy, fresh */
+    NEARCACHE_SOURCE_REMOTE = 2,  /* read from Redis by this call or one that it waited for */
+    NEARCACHE_SOURCE_LOADED = 3,  /* made by the loader */
+    NEARCACHE_SOURCE_STALE = 4,   /* a local copy, or absence, that could not be proven fresh */
+    NEARCACHE_SOURCE_NEGATIVE = 5 /* remembered to be absent */
 };
 
 /* Why an entry left the local store. */
@@ -156,17 +157,20 @@ struct nearcache_redis {
     const char *tls_ca_file; /* NULL: the system's authorities */
     const char *tls_cert_file;
     const char *tls_key_file;
-    const char *tls_server_name; /* NULL: host */
-    uint32_t tls_insecure;       /* 1: do not verify the server's certificate */
-    const char *sentinels;       /* "host:port,host:port"; NULL: no Sentinel */
+    const char *tls_server_name;  /* NULL: host */
+    uint32_t tls_insecure;        /* 1: do not verify the server's certificate */
+    const char *sentinels;        /* "host:port,host:port"; NULL: no Sentinel */
     const char *sentinel_primary; /* the name that the Sentinels know the primary by */
     const char *sentinel_password;
     uint32_t cluster;         /* 1: the host is a node of a Redis Cluster */
     uint32_t tls_min_version; /* 12 or 13; default TLS 1.2 */
     const char *tls_ca_dir;   /* a folder of authorities as c_rehash makes it; see tls_ca_file */
 };
-#define NEARCACHE_REDIS_INIT {sizeof(struct nearcache_redis), 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, \
-                              0, 0, 0, 0, 0, 0, 0, 0, 0}
+#define NEARCACHE_REDIS_INIT                                                                       \
+    {                                                                                              \
+        sizeof(struct nearcache_redis), 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0,   \
+            0, 0                                                                                   \
+    }
 
 /*
  * Fills *redis from REDIS_URL, REDIS_HOST, REDIS_PORT, REDIS_PASSWORD and REDIS_DB. The strings
@@ -227,19 +231,19 @@ struct nearcache_config {
     size_t size; /* sizeof(struct nearcache_config) */
 
     /* The local store. */
-    uint64_t budget_bytes; /* everything: keys, values, index, bookkeeping, journal; >= 1 MiB */
+    uint64_t budget_bytes;     /* everything: keys, values, index, bookkeeping, journal; >= 1 MiB */
     uint64_t capacity_entries; /* most entries resident at a time; 0: bytes alone decide */
     uint32_t shards;           /* rounded down to a power of two; 0: by size and processors */
     uint64_t hash_seed;        /* 0: random; fixed only for repeatable experiments */
 
     /* Redis. NULL: local-only. Copied. */
     const struct nearcache_redis *redis;
-    const char *name_space; /* prefix of the cache's own Redis keys and channels; NULL: "nc" */
-    uint64_t deadline_us;   /* of a call that gives none; default 100 ms */
-    uint64_t heartbeat_ms;  /* default 100 */
-    uint64_t lease_ms;      /* how long a proof lasts; default 1000, at least 3 heartbeats */
-    uint64_t journal_bytes; /* default 8 MiB, inside the budget; NEARCACHE_NONE: no journal */
-    uint64_t journal_entries; /* default 65536 */
+    const char *name_space;    /* prefix of the cache's own Redis keys and channels; NULL: "nc" */
+    uint64_t deadline_us;      /* of a call that gives none; default 100 ms */
+    uint64_t heartbeat_ms;     /* default 100 */
+    uint64_t lease_ms;         /* how long a proof lasts; default 1000, at least 3 heartbeats */
+    uint64_t journal_bytes;    /* default 8 MiB, inside the budget; NEARCACHE_NONE: no journal */
+    uint64_t journal_entries;  /* default 65536 */
     uint64_t breaker_expiries; /* expired deadlines in a row that open the breaker; NONE: off */
     uint32_t loader_threads;   /* for soft timeouts and eager refresh of loaders; default 0 */
 
@@ -263,8 +267,11 @@ struct nearcache_config {
      * heartbeat; a copy that is wrong is counted (metrics) and logged. Default off. */
     uint64_t audit_per_million;
 };
-#define NEARCACHE_CONFIG_INIT {sizeof(struct nearcache_config), 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, \
-                               0, 0, 0, NEARCACHE_LOG_ERROR, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0}
+#define NEARCACHE_CONFIG_INIT                                                                      \
+    {                                                                                              \
+        sizeof(struct nearcache_config), 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0,              \
+            NEARCACHE_LOG_ERROR, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0                                      \
+    }
 
 /* ---- open and close ------------------------------------------------------------------------ */
 
@@ -283,9 +290,9 @@ int nearcache_open(struct nearcache **cache, const struct nearcache_config *conf
  * time allows, and frees it. New calls answer NEARCACHE_ECLOSED meanwhile. `timeout_us` 0 is the
  * configured deadline. Always returns in time. NULL is allowed.
  * Returns 0 and everything is freed; NEARCACHE_EBUSY when handles are still pinned
- * (nearcache_pinned counts them): the memory stays mapped, releasing them stays legal, and close must be
- * called again afterwards to free the rest.
- * One thread; no other call may be running on the cache when it returns 0.
+ * (nearcache_pinned counts them): the memory stays mapped, releasing them stays legal, and close
+ * must be called again afterwards to free the rest. One thread; no other call may be running on the
+ * cache when it returns 0.
  */
 int nearcache_close(struct nearcache *cache, uint64_t timeout_us);
 
@@ -331,12 +338,12 @@ enum nearcache_kind {
  */
 struct nearcache_tier_config {
     size_t size;
-    const char *name;        /* for metrics and messages: [a-z][a-z0-9_]*, at most 31, unique */
-    const char *prefix;      /* NULL or "": none. At most 255 bytes */
-    uint64_t redis_ttl_ms;   /* default 1 h; NEARCACHE_NONE: no expiry */
-    uint64_t local_ttl_ms;   /* default the Redis TTL; 30 s for a tier without coherence */
+    const char *name;         /* for metrics and messages: [a-z][a-z0-9_]*, at most 31, unique */
+    const char *prefix;       /* NULL or "": none. At most 255 bytes */
+    uint64_t redis_ttl_ms;    /* default 1 h; NEARCACHE_NONE: no expiry */
+    uint64_t local_ttl_ms;    /* default the Redis TTL; 30 s for a tier without coherence */
     uint64_t negative_ttl_ms; /* how long an absence is remembered; default 5 s; NONE: not at all */
-    uint64_t jitter_percent; /* of the local TTL taken off at random, at most 10 s; default 10 */
+    uint64_t jitter_percent;  /* of the local TTL taken off at random, at most 10 s; default 10 */
     enum nearcache_off_link off_link;
     /* Bound of STALE answers and of fail-safe; default 10 min. With it, or with off_link STALE,
      * values whose time is over are kept so long, where memory allows, to stand in. */
@@ -351,22 +358,27 @@ struct nearcache_tier_config {
     enum nearcache_kind kind;
     uint32_t dimension; /* of a vector; default 512 */
     /* One get_or_load at a time makes a missing key across processes: a key in Redis of this
-     * lifetime says which, the others wait for its value. Longer than a loader takes; default off. */
+     * lifetime says which, the others wait for its value. Longer than a loader takes; default off.
+     */
     uint64_t load_lease_ms;
 };
-#define NEARCACHE_TIER_INIT {sizeof(struct nearcache_tier_config), 0, 0, 0, 0, 0, 0, \
-    NEARCACHE_OFF_LINK_MISS, 0, NEARCACHE_OUTAGE_JOURNAL, NEARCACHE_COHERENCE_PUBSUB, 0, 0, \
-    NEARCACHE_POLICY_DEFAULT, 0, 0, NEARCACHE_BYTES, 0, 0}
+#define NEARCACHE_TIER_INIT                                                                        \
+    {                                                                                              \
+        sizeof(struct nearcache_tier_config), 0, 0, 0, 0, 0, 0, NEARCACHE_OFF_LINK_MISS, 0,        \
+            NEARCACHE_OUTAGE_JOURNAL, NEARCACHE_COHERENCE_PUBSUB, 0, 0, NEARCACHE_POLICY_DEFAULT,  \
+            0, 0, NEARCACHE_BYTES, 0, 0                                                            \
+    }
 
 /* The tiers of the service that this library was first made for. */
 enum nearcache_preset {
-    NEARCACHE_DEFAULT = 0,     /* "default"      no prefix      1 h   */
-    NEARCACHE_PRODUCTS = 1,    /* "products"     product:       6 h   */
-    NEARCACHE_PROMPTS = 2,     /* "prompts"      prompt:        24 h  */
-    NEARCACHE_AESTHETICS = 3,  /* "aesthetics"   aesthetic:     no expiry */
-    NEARCACHE_EMBEDDINGS = 4,  /* "embeddings"   embedding:     no expiry, f32 x 512 */
-    NEARCACHE_SESSIONS = 5,    /* "sessions"     session:       7 d   */
-    NEARCACHE_MARKETPLACE = 6  /* "marketplace"  marketplace:   6 h, names <marketplace>:<category> */
+    NEARCACHE_DEFAULT = 0,    /* "default"      no prefix      1 h   */
+    NEARCACHE_PRODUCTS = 1,   /* "products"     product:       6 h   */
+    NEARCACHE_PROMPTS = 2,    /* "prompts"      prompt:        24 h  */
+    NEARCACHE_AESTHETICS = 3, /* "aesthetics"   aesthetic:     no expiry */
+    NEARCACHE_EMBEDDINGS = 4, /* "embeddings"   embedding:     no expiry, f32 x 512 */
+    NEARCACHE_SESSIONS = 5,   /* "sessions"     session:       7 d   */
+    NEARCACHE_MARKETPLACE =
+        6 /* "marketplace"  marketplace:   6 h, names <marketplace>:<category> */
 };
 
 /* Fills *config with a preset, to be changed and opened. NEARCACHE_EINVAL for an unknown one. */
@@ -414,7 +426,10 @@ struct nearcache_read {
     uint64_t max_stale_ms;    /* 0: the tier's; NEARCACHE_NONE: nothing stale */
     uint32_t refresh;         /* 1: ask Redis even when a fresh copy is here */
 };
-#define NEARCACHE_READ_INIT {sizeof(struct nearcache_read), 0, 0, 0, 0}
+#define NEARCACHE_READ_INIT                                                                        \
+    {                                                                                              \
+        sizeof(struct nearcache_read), 0, 0, 0, 0                                                  \
+    }
 
 /*
  * Reads a key: a fresh local copy, else Redis, at most one request per key however many threads
@@ -483,7 +498,10 @@ struct nearcache_write {
     uint64_t timeout_us; /* 0: the cache's deadline */
     uint64_t ttl_ms;     /* of the Redis key. 0: the tier's; NEARCACHE_NONE: no expiry */
 };
-#define NEARCACHE_WRITE_INIT {sizeof(struct nearcache_write), 0, 0}
+#define NEARCACHE_WRITE_INIT                                                                       \
+    {                                                                                              \
+        sizeof(struct nearcache_write), 0, 0                                                       \
+    }
 
 /*
  * Writes through: to Redis, then here; other processes' copies are dropped. The value is copied.
@@ -492,8 +510,8 @@ struct nearcache_write {
  *   NEARCACHE_EFULL, NEARCACHE_EREFUSED, NEARCACHE_EOFFLINK: not written anywhere.
  *   NEARCACHE_ETIMEOUT: in doubt, and not journaled.
  *   NEARCACHE_EREMOTE: Redis refused (out of memory, no permission); not written.
- *   NEARCACHE_ETYPE: the wrong length for a vector tier. NEARCACHE_ETOOBIG: the key; or, local-only,
- *   a value above the largest local value. NEARCACHE_EINVAL, ENOMEM, EFORK, ECLOSED.
+ *   NEARCACHE_ETYPE: the wrong length for a vector tier. NEARCACHE_ETOOBIG: the key; or,
+ * local-only, a value above the largest local value. NEARCACHE_EINVAL, ENOMEM, EFORK, ECLOSED.
  */
 int nearcache_set(struct nearcache_tier *tier, const void *name, size_t name_bytes,
                   const void *value, size_t value_bytes, const struct nearcache_write *how);

@@ -137,6 +137,7 @@ script_tests = \
 	tests/interop/bullmq_v5.sh \
 	tests/interop/bullmq_v6.sh \
 	tests/lint/docs.sh \
+	tests/lint/format.sh \
 	tests/lint/headers.sh \
 	tests/lint/layers.sh \
 	tests/lint/symbols.sh \

@@ -43,10 +43,7 @@ struct catalog *catalog_create(void)
     return catalog;
 }
 
-void catalog_destroy(struct catalog *catalog)
-{
-    free(catalog);
-}
+void catalog_destroy(struct catalog *catalog) { free(catalog); }
 
 const struct product *catalog_find(const struct catalog *catalog, const char *id, size_t id_bytes)
 {

@@ -32,8 +32,7 @@ static void get_document(struct worker *worker, struct evhttp_request *request,
                          const struct document *document)
 {
     struct nearcache_result hit;
-    int outcome =
-        nearcache_get(document->tier, document->name, document->name_bytes, NULL, &hit);
+    int outcome = nearcache_get(document->tier, document->name, document->name_bytes, NULL, &hit);
 
     if (outcome != 0) {
         reply_outcome(request, outcome);

@@ -76,8 +76,8 @@ static int by_score(const void *left, const void *right)
 
 static int is_id_character(char c)
 {
-    return (c >= '0' && c <= '9') || (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') ||
-           c == '_' || c == '-';
+    return (c >= '0' && c <= '9') || (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || c == '_' ||
+           c == '-';
 }
 
 /* Points the names 1, 2, ... into `ids`. Returns 0, or -1: a strange id or too many. */

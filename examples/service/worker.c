@@ -98,8 +98,7 @@ static int worker_listen(struct worker *worker, const char *address, uint16_t *p
     return 0;
 }
 
-int worker_init(struct worker *worker, struct service *service, const char *address,
-                uint16_t *port)
+int worker_init(struct worker *worker, struct service *service, const char *address, uint16_t *port)
 {
     size_t matrix_bytes = sizeof(float) * CATALOG_DIMENSION * (RANK_IDS_MAX + 1);
 
@@ -109,8 +108,7 @@ int worker_init(struct worker *worker, struct service *service, const char *addr
     worker->base = event_base_new();
     worker->http = worker->base ? evhttp_new(worker->base) : NULL;
     if (worker->http)
-        worker->stop_event =
-            event_new(worker->base, service->stop_fd, EV_READ, on_stop, worker);
+        worker->stop_event = event_new(worker->base, service->stop_fd, EV_READ, on_stop, worker);
     if (!worker->matrix || !worker->stop_event) {
         errno = ENOMEM;
         goto fail;
@@ -142,10 +140,7 @@ int worker_start(struct worker *worker)
     return pthread_create(&worker->thread, NULL, worker_main, worker);
 }
 
-void worker_join(struct worker *worker)
-{
-    pthread_join(worker->thread, NULL);
-}
+void worker_join(struct worker *worker) { pthread_join(worker->thread, NULL); }
 
 void worker_deinit(struct worker *worker)
 {

@@ -31,8 +31,8 @@ struct nearcache_metrics {
     uint64_t read_errors;
 
     /* Writes. Counters. */
-    uint64_t writes;        /* acknowledged: in Redis, or in a local-only cache */
-    uint64_t writes_local;  /* answered NEARCACHE_LOCAL */
+    uint64_t writes;       /* acknowledged: in Redis, or in a local-only cache */
+    uint64_t writes_local; /* answered NEARCACHE_LOCAL */
     uint64_t write_errors;
     uint64_t deletes;
 
@@ -53,13 +53,13 @@ struct nearcache_metrics {
     uint64_t pinned;
 
     /* Coherence. Counters but for the two ages. */
-    uint64_t invalidations;     /* keys that other processes' messages named */
-    uint64_t race_discards;     /* fills that were not cached because an invalidation overtook them */
-    uint64_t gaps;              /* holes found in the message stream */
-    uint64_t repairs;           /* gaps and reconnects mended without forgetting everything */
-    uint64_t epochs;            /* times that everything had to be forgotten */
-    uint64_t heartbeat_age_ms;  /* gauge: since the newest proof; NEARCACHE_NONE: none yet */
-    uint64_t staleness_max_us;  /* gauge: largest delay seen from a foreign write to its drop here */
+    uint64_t invalidations; /* keys that other processes' messages named */
+    uint64_t race_discards; /* fills that were not cached because an invalidation overtook them */
+    uint64_t gaps;          /* holes found in the message stream */
+    uint64_t repairs;       /* gaps and reconnects mended without forgetting everything */
+    uint64_t epochs;        /* times that everything had to be forgotten */
+    uint64_t heartbeat_age_ms; /* gauge: since the newest proof; NEARCACHE_NONE: none yet */
+    uint64_t staleness_max_us; /* gauge: largest delay seen from a foreign write to its drop here */
 
     /* The journal of an outage. queued is a gauge. */
     uint64_t journal_queued;
@@ -69,9 +69,9 @@ struct nearcache_metrics {
     uint64_t journal_full;    /* writes that were not taken */
 
     /* Flights and the Redis path. */
-    uint64_t flights;       /* requests that were sent for a missing key */
-    uint64_t flight_waits;  /* reads that waited for another thread's request */
-    uint64_t loads;         /* loader calls */
+    uint64_t flights;      /* requests that were sent for a missing key */
+    uint64_t flight_waits; /* reads that waited for another thread's request */
+    uint64_t loads;        /* loader calls */
     uint64_t load_errors;
     uint64_t redis_commands;
     uint64_t redis_batches; /* writes to a socket */
@@ -99,9 +99,12 @@ struct nearcache_metrics {
     uint64_t audits;            /* hits that were read from Redis again to compare them */
     uint64_t audit_differences; /* of these, copies that were called fresh and were not */
 };
-#define NEARCACHE_METRICS_INIT {sizeof(struct nearcache_metrics), 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, \
-    0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, \
-    0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0}
+#define NEARCACHE_METRICS_INIT                                                                     \
+    {                                                                                              \
+        sizeof(struct nearcache_metrics), 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, \
+            0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, \
+            0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0                                                     \
+    }
 
 /* Fills *metrics for the whole cache. NEARCACHE_EINVAL, NEARCACHE_EFORK. */
 int nearcache_metrics(struct nearcache *cache, struct nearcache_metrics *metrics);

@@ -88,8 +88,10 @@ struct nearcache_queue_config {
     void *log_arg;
     enum nearcache_log_level log_level; /* default NEARCACHE_LOG_ERROR */
 };
-#define NEARCACHE_QUEUE_CONFIG_INIT {sizeof(struct nearcache_queue_config), 0, 0, 0, 0, 0, 0, \
-                                     NEARCACHE_LOG_ERROR}
+#define NEARCACHE_QUEUE_CONFIG_INIT                                                                \
+    {                                                                                              \
+        sizeof(struct nearcache_queue_config), 0, 0, 0, 0, 0, 0, NEARCACHE_LOG_ERROR               \
+    }
 
 /*
  * Opens a queue: the handle for adding, looking and ordering, and what workers, schedules and
@@ -146,18 +148,18 @@ struct nearcache_job_options {
      * adds below). Not an integer, no colon, at most 255 bytes. NULL: the queue counts.
      */
     const char *job_id;
-    uint32_t priority;   /* 1 runs first, 2097151 last; 0: before all of them, in order of adding */
-    uint32_t lifo;       /* 1: the next job to run */
-    int64_t delay_ms;    /* not before this many ms from now; negative is an error */
-    uint32_t attempts;   /* tries in all; 0: the queue's default, else 1 */
+    uint32_t priority; /* 1 runs first, 2097151 last; 0: before all of them, in order of adding */
+    uint32_t lifo;     /* 1: the next job to run */
+    int64_t delay_ms;  /* not before this many ms from now; negative is an error */
+    uint32_t attempts; /* tries in all; 0: the queue's default, else 1 */
     enum nearcache_backoff backoff;
     uint64_t backoff_delay_ms;
-    double backoff_jitter;      /* 0..1: the delay is drawn from [d * (1 - jitter), d] */
+    double backoff_jitter;          /* 0..1: the delay is drawn from [d * (1 - jitter), d] */
     struct nearcache_keep complete; /* removeOnComplete */
     struct nearcache_keep fail;     /* removeOnFail */
-    uint64_t stack_trace_limit; /* failures whose text is kept; 0: all; NEARCACHE_NONE: none */
-    uint64_t keep_logs;         /* log lines that are kept; 0: all */
-    uint64_t timestamp_ms;      /* of creation; 0: now */
+    uint64_t stack_trace_limit;     /* failures whose text is kept; 0: all; NEARCACHE_NONE: none */
+    uint64_t keep_logs;             /* log lines that are kept; 0: all */
+    uint64_t timestamp_ms;          /* of creation; 0: now */
     /*
      * BullMQ's options as a JSON object, for those who have them as text; NULL: none. Fields
      * above that are not at their default win. Members that this library does not know are
@@ -166,9 +168,11 @@ struct nearcache_job_options {
     const char *json;
     size_t json_bytes;
 };
-#define NEARCACHE_JOB_OPTIONS_INIT {sizeof(struct nearcache_job_options), 0, 0, 0, 0, 0, \
-    NEARCACHE_BACKOFF_DEFAULT, 0, 0, {NEARCACHE_KEEP_DEFAULT, 0, 0, 0}, \
-    {NEARCACHE_KEEP_DEFAULT, 0, 0, 0}, 0, 0, 0, 0, 0}
+#define NEARCACHE_JOB_OPTIONS_INIT                                                                 \
+    {                                                                                              \
+        sizeof(struct nearcache_job_options), 0, 0, 0, 0, 0, NEARCACHE_BACKOFF_DEFAULT, 0, 0,      \
+            {NEARCACHE_KEEP_DEFAULT, 0, 0, 0}, {NEARCACHE_KEEP_DEFAULT, 0, 0, 0}, 0, 0, 0, 0, 0    \
+    }
 
 /* The id of a job, zero-terminated. */
 struct nearcache_job_id {
@@ -249,7 +253,7 @@ struct nearcache_job_info {
     const char *result;      /* JSON; only of completed jobs */
     size_t result_bytes;
     const char *failed_reason;
-    const char *stack_trace; /* a JSON array of strings, one per failed try */
+    const char *stack_trace;  /* a JSON array of strings, one per failed try */
     const char *processed_by; /* name of the worker */
     const char *schedule_id;  /* the schedule that made it */
     const char *parent;       /* key of the parent in a flow */
@@ -295,8 +299,8 @@ enum nearcache_worker_event {
     NEARCACHE_WORKER_ERROR = 5      /* job NULL: Redis is in trouble; the worker tries again */
 };
 /*
- * Runs on a thread of the worker; the job is valid during the call, and its failed_reason is that of
- * the try that FAILED or RETRIED reports.
+ * Runs on a thread of the worker; the job is valid during the call, and its failed_reason is that
+ * of the try that FAILED or RETRIED reports.
  */
 typedef void (*nearcache_worker_event_fn)(void *arg, enum nearcache_worker_event event,
                                           const struct nearcache_job *job, int outcome);
@@ -306,14 +310,14 @@ struct nearcache_worker_config {
     nearcache_job_fn run; /* exactly one of run and run_batch */
     nearcache_job_batch_fn run_batch;
     void *run_arg;
-    uint32_t concurrency;       /* jobs in hand at a time; default 1, or `batch` */
-    uint32_t batch;             /* jobs per call of run_batch; default 1 */
-    const char *name;           /* shown by getWorkers and as processed_by; NULL: none */
-    uint64_t lock_duration_ms;  /* default 30 s; renewed at half of its half */
+    uint32_t concurrency;         /* jobs in hand at a time; default 1, or `batch` */
+    uint32_t batch;               /* jobs per call of run_batch; default 1 */
+    const char *name;             /* shown by getWorkers and as processed_by; NULL: none */
+    uint64_t lock_duration_ms;    /* default 30 s; renewed at half of its half */
     uint64_t stalled_interval_ms; /* default 30 s; NEARCACHE_NONE: this worker does not check */
-    uint64_t max_stalled_count; /* default 1; NEARCACHE_NONE: never again after a stall */
-    uint64_t drain_delay_ms;    /* longest wait for the bell when idle; default 5 s */
-    uint64_t limit_max;         /* jobs started per limit_duration_ms by all workers; 0: no limit */
+    uint64_t max_stalled_count;   /* default 1; NEARCACHE_NONE: never again after a stall */
+    uint64_t drain_delay_ms;      /* longest wait for the bell when idle; default 5 s */
+    uint64_t limit_max; /* jobs started per limit_duration_ms by all workers; 0: no limit */
     uint64_t limit_duration_ms;
     struct nearcache_keep complete; /* for jobs that say nothing themselves */
     struct nearcache_keep fail;
@@ -322,9 +326,11 @@ struct nearcache_worker_config {
     nearcache_worker_event_fn on_event;
     void *on_event_arg;
 };
-#define NEARCACHE_WORKER_CONFIG_INIT {sizeof(struct nearcache_worker_config), 0, 0, 0, 0, 0, 0, 0, \
-    0, 0, 0, 0, 0, {NEARCACHE_KEEP_DEFAULT, 0, 0, 0}, {NEARCACHE_KEEP_DEFAULT, 0, 0, 0}, \
-    0, 0, 0, 0}
+#define NEARCACHE_WORKER_CONFIG_INIT                                                               \
+    {                                                                                              \
+        sizeof(struct nearcache_worker_config), 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0,                \
+            {NEARCACHE_KEEP_DEFAULT, 0, 0, 0}, {NEARCACHE_KEEP_DEFAULT, 0, 0, 0}, 0, 0, 0, 0       \
+    }
 
 /*
  * Opens a worker and starts it: concurrency / batch handler threads (rounded up), one that renews
@@ -377,7 +383,8 @@ int nearcache_job_return(struct nearcache_job *job, const void *json, size_t byt
  */
 int nearcache_job_fail(struct nearcache_job *job, const char *reason, unsigned flags);
 
-/* Not now: runs again after delay_ms, and this try does not count. Returns 0 or NEARCACHE_EINVAL. */
+/* Not now: runs again after delay_ms, and this try does not count. Returns 0 or NEARCACHE_EINVAL.
+ */
 int nearcache_job_delay(struct nearcache_job *job, uint64_t delay_ms);
 
 /*
@@ -451,8 +458,8 @@ int nearcache_queue_remove(struct nearcache_queue *queue, const char *id);
 
 /*
  * Removes up to `limit` (0: all) jobs of a state that ended (waiting, prioritized, paused: were
- * created; delayed: were created) at least grace_ms ago. Locked jobs and the next jobs of schedules stay.
- * States: completed, failed, waiting, prioritized, delayed, paused. *removed may be NULL.
+ * created; delayed: were created) at least grace_ms ago. Locked jobs and the next jobs of schedules
+ * stay. States: completed, failed, waiting, prioritized, delayed, paused. *removed may be NULL.
  */
 int nearcache_queue_clean(struct nearcache_queue *queue, enum nearcache_job_state state,
                           uint64_t grace_ms, uint64_t limit, uint64_t *removed);
@@ -479,8 +486,8 @@ int nearcache_queue_set_rate(struct nearcache_queue *queue, uint64_t most, uint6
 
 /* One entry of the event stream. Valid until the next call on its reader. */
 struct nearcache_event {
-    const char *id;    /* position: "ms-n" */
-    const char *event; /* added, waiting, active, delayed, progress, completed, failed, ... */
+    const char *id;     /* position: "ms-n" */
+    const char *event;  /* added, waiting, active, delayed, progress, completed, failed, ... */
     const char *job_id; /* "" where an event has none */
     /* The remaining pairs in order: name, value. */
     const char *const *pairs;
@@ -516,14 +523,17 @@ struct nearcache_schedule {
     size_t data_bytes;
     const struct nearcache_job_options *how; /* of each job; job_id and delay_ms must be unset */
 };
-#define NEARCACHE_SCHEDULE_INIT {sizeof(struct nearcache_schedule), 0, 0, 0, 0, 0, 0, 0, 0, 0, 0}
+#define NEARCACHE_SCHEDULE_INIT                                                                    \
+    {                                                                                              \
+        sizeof(struct nearcache_schedule), 0, 0, 0, 0, 0, 0, 0, 0, 0, 0                            \
+    }
 
 /*
  * Creates or changes a schedule: its next job is put up at once as a delayed job, and whichever
  * worker takes that puts up the one after it. *next_ms (may be NULL): when it is due.
  * Returns 0; NEARCACHE_EINVAL (the log says what is wrong with the pattern, zone, ...);
- * NEARCACHE_MISS: no time is left before end_ms, nothing was changed; NEARCACHE_EBUSY: an iteration of
- * that time is being worked on; as nearcache_queue_add.
+ * NEARCACHE_MISS: no time is left before end_ms, nothing was changed; NEARCACHE_EBUSY: an iteration
+ * of that time is being worked on; as nearcache_queue_add.
  */
 int nearcache_queue_schedule(struct nearcache_queue *queue, const char *schedule_id,
                              const struct nearcache_schedule *schedule, int64_t *next_ms);
@@ -602,8 +612,8 @@ int nearcache_queue_compute_embeddings(struct nearcache_queue *queue,
                                        size_t count, unsigned fresh, struct nearcache_job_id *ids);
 
 /*
- * A process-analytics job; type is daily, weekly, monthly or custom; dates as text; `metrics` a JSON
- * array; all but type may be NULL.
+ * A process-analytics job; type is daily, weekly, monthly or custom; dates as text; `metrics` a
+ * JSON array; all but type may be NULL.
  */
 int nearcache_queue_process_analytics(struct nearcache_queue *queue, const char *type,
                                       const char *start_date, const char *end_date,

@@ -33,8 +33,9 @@ static void put_default(uint64_t *field, uint64_t value)
 static bool name_space_is_valid(const char *name)
 {
     size_t n = strlen(name);
-    return n > 0 && n <= 64 && strspn(name, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
-                                            "0123456789_-.:{}") == n;
+    return n > 0 && n <= 64 &&
+           strspn(name, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
+                        "0123456789_-.:{}") == n;
 }
 
 int nc_config_complete(struct nearcache_config *c, const char **why)

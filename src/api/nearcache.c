@@ -14,15 +14,9 @@
 
 #include <string.h>
 
-const char *nearcache_strerror(int outcome)
-{
-    return nc_error_text(outcome);
-}
+const char *nearcache_strerror(int outcome) { return nc_error_text(outcome); }
 
-const char *nearcache_version(void)
-{
-    return NEARCACHE_VERSION;
-}
+const char *nearcache_version(void) { return NEARCACHE_VERSION; }
 
 int nearcache_open(struct nearcache **cache, const struct nearcache_config *config)
 {
@@ -96,7 +90,8 @@ int nearcache_tier_open(struct nearcache *cache, const struct nearcache_tier_con
     if (!given || !tier || nc_config_copy(&config, sizeof config, given) != 0)
         outcome = NEARCACHE_EINVAL;
     else
-        outcome = nc_cache_tier_open(&cache->cache, &config, cache, cache->link != NULL, tier, &why);
+        outcome =
+            nc_cache_tier_open(&cache->cache, &config, cache, cache->link != NULL, tier, &why);
     if (outcome != 0)
         nc_log_write(&cache->log, NEARCACHE_LOG_ERROR, "nearcache_tier_open: %s", why);
     else if (cache->link && config.coherence == NEARCACHE_COHERENCE_TRACKING)
@@ -139,11 +134,19 @@ static int read_local_only(struct nc_call_context *call, const struct nc_key *ke
                            uint64_t max_stale_ns, struct nearcache_result *result)
 {
     switch (nc_cache_find(call->self, key, stale, max_stale_ns, result)) {
-    case NC_FOUND_FRESH: result->source = NEARCACHE_SOURCE_LOCAL; return 0;
-    case NC_FOUND_OLD: result->source = NEARCACHE_SOURCE_STALE; return 0;
+    case NC_FOUND_FRESH:
+        result->source = NEARCACHE_SOURCE_LOCAL;
+        return 0;
+    case NC_FOUND_OLD:
+        result->source = NEARCACHE_SOURCE_STALE;
+        return 0;
     case NC_FOUND_FRESH_ABSENCE:
-    case NC_FOUND_FRESH_VOUCHED: result->source = NEARCACHE_SOURCE_NEGATIVE; return NEARCACHE_MISS;
-    default: result->source = NEARCACHE_SOURCE_MISS; return NEARCACHE_MISS;
+    case NC_FOUND_FRESH_VOUCHED:
+        result->source = NEARCACHE_SOURCE_NEGATIVE;
+        return NEARCACHE_MISS;
+    default:
+        result->source = NEARCACHE_SOURCE_MISS;
+        return NEARCACHE_MISS;
     }
 }
 
@@ -165,8 +168,8 @@ int nearcache_get(struct nearcache_tier *tier, const void *name, size_t name_byt
     struct nc_key key;
     struct nc_read_options options;
     uint64_t read_s;
-    int outcome = result ? nc_call_begin(&call, tier, name, name_bytes, result, &key)
-                         : NEARCACHE_EINVAL;
+    int outcome =
+        result ? nc_call_begin(&call, tier, name, name_bytes, result, &key) : NEARCACHE_EINVAL;
     if (outcome != 0)
         return outcome;
     if ((!how || how->refresh == 0) && nc_call_read_hit(&call, &key, false, result, &outcome))
@@ -186,8 +189,8 @@ int nearcache_peek(struct nearcache_tier *tier, const void *name, size_t name_by
 {
     struct nc_call_context call;
     struct nc_key key;
-    int outcome = result ? nc_call_begin(&call, tier, name, name_bytes, result, &key)
-                         : NEARCACHE_EINVAL;
+    int outcome =
+        result ? nc_call_begin(&call, tier, name, name_bytes, result, &key) : NEARCACHE_EINVAL;
     if (outcome != 0)
         return outcome;
     if (!nc_call_read_hit(&call, &key, false, result, &outcome)) {
@@ -247,8 +250,8 @@ int nearcache_get_or_load(struct nearcache_tier *tier, const void *name, size_t 
     struct nc_key key;
     struct nc_read_options options;
     uint64_t read_s = 0;
-    int outcome = result ? nc_call_begin(&call, tier, name, name_bytes, result, &key)
-                         : NEARCACHE_EINVAL;
+    int outcome =
+        result ? nc_call_begin(&call, tier, name, name_bytes, result, &key) : NEARCACHE_EINVAL;
     if (outcome != 0)
         return outcome;
     if (!load)
@@ -344,8 +347,8 @@ int nearcache_touch(struct nearcache_tier *tier, const void *name, size_t name_b
     if (call.cache->link)
         return nc_write_touch(&call.cache->sync, call.self, &key, options.ttl_ms,
                               options.deadline_ns);
-    uint64_t ttl_ns = options.ttl_ms > UINT64_MAX / NC_NS_PER_MS ? NEARCACHE_NONE
-                                                                 : options.ttl_ms * NC_NS_PER_MS;
+    uint64_t ttl_ns =
+        options.ttl_ms > UINT64_MAX / NC_NS_PER_MS ? NEARCACHE_NONE : options.ttl_ms * NC_NS_PER_MS;
     return nc_cache_touch(call.self, &key, ttl_ns, 0) ? 0 : NEARCACHE_MISS;
 }
 

@@ -168,10 +168,7 @@ fail_memory:
     return outcome;
 }
 
-int nc_publish_fd(const struct nc_publish *publish)
-{
-    return publish->epoll_fd;
-}
+int nc_publish_fd(const struct nc_publish *publish) { return publish->epoll_fd; }
 
 static void drop(struct client *client)
 {

@@ -70,10 +70,7 @@ static void stop_maintenance(struct nearcache *cache)
 
 /* ---- the link's events ---- */
 
-static void on_up(void *arg, uint64_t generation)
-{
-    nc_proof_up(arg, generation);
-}
+static void on_up(void *arg, uint64_t generation) { nc_proof_up(arg, generation); }
 
 static void on_down(void *arg, uint64_t generation)
 {
@@ -81,10 +78,7 @@ static void on_down(void *arg, uint64_t generation)
     nc_proof_down(arg);
 }
 
-static void on_connecting(void *arg)
-{
-    nc_proof_set_state(arg, NEARCACHE_LINK_CONNECTING);
-}
+static void on_connecting(void *arg) { nc_proof_set_state(arg, NEARCACHE_LINK_CONNECTING); }
 
 static void on_message(void *arg, const char *channel, size_t channel_bytes, const char *payload,
                        size_t payload_bytes)
@@ -92,10 +86,7 @@ static void on_message(void *arg, const char *channel, size_t channel_bytes, con
     nc_proof_message(arg, channel, channel_bytes, payload, payload_bytes);
 }
 
-static uint64_t on_tick(void *arg, uint64_t io_ns)
-{
-    return nc_proof_tick(arg, io_ns);
-}
+static uint64_t on_tick(void *arg, uint64_t io_ns) { return nc_proof_tick(arg, io_ns); }
 
 static void init_sync(struct nearcache *cache, uint32_t database)
 {

@@ -26,8 +26,8 @@ struct nearcache {
     pthread_mutex_t async_lock;     /* while it is made */
     pthread_t maintenance;
     bool maintenance_runs;
-    int stop_fd;        /* eventfd: ends the maintenance thread */
-    bool stopped;       /* closed once; only pins keep the rest */
+    int stop_fd;  /* eventfd: ends the maintenance thread */
+    bool stopped; /* closed once; only pins keep the rest */
 };
 
 int nc_runtime_open(struct nearcache **cache, const struct nearcache_config *config);

@@ -13,20 +13,11 @@ void nc_clock_init(struct nc_clock *clock, nearcache_clock_fn now, void *arg)
     clock->arg = arg;
 }
 
-uint64_t nc_clock_io_ns(void)
-{
-    return read_clock(CLOCK_MONOTONIC);
-}
+uint64_t nc_clock_io_ns(void) { return read_clock(CLOCK_MONOTONIC); }
 
-uint64_t nc_clock_coarse_ns(void)
-{
-    return read_clock(CLOCK_MONOTONIC_COARSE);
-}
+uint64_t nc_clock_coarse_ns(void) { return read_clock(CLOCK_MONOTONIC_COARSE); }
 
-uint64_t nc_clock_wall_us(void)
-{
-    return read_clock(CLOCK_REALTIME) / NC_NS_PER_US;
-}
+uint64_t nc_clock_wall_us(void) { return read_clock(CLOCK_REALTIME) / NC_NS_PER_US; }
 
 uint64_t nc_clock_deadline_ns(uint64_t timeout_us)
 {

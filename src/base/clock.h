@@ -46,16 +46,10 @@ static inline uint64_t nc_clock_now_ns(const struct nc_clock *clock)
 
 typedef uint32_t nc_tick;
 
-static inline nc_tick nc_tick_of(uint64_t now_ns)
-{
-    return (nc_tick)(now_ns >> NC_TICK_SHIFT);
-}
+static inline nc_tick nc_tick_of(uint64_t now_ns) { return (nc_tick)(now_ns >> NC_TICK_SHIFT); }
 
 /* a is later than b, for ticks less than 397 days apart. */
-static inline bool nc_tick_after(nc_tick a, nc_tick b)
-{
-    return (int32_t)(a - b) > 0;
-}
+static inline bool nc_tick_after(nc_tick a, nc_tick b) { return (int32_t)(a - b) > 0; }
 
 /* From now_ns to the beginning of a later tick. */
 static inline uint64_t nc_tick_left_ns(nc_tick end, uint64_t now_ns)

@@ -13,7 +13,8 @@ struct nc_log {
     enum nearcache_log_level level;
 };
 
-void nc_log_init(struct nc_log *log, nearcache_log_fn fn, void *arg, enum nearcache_log_level level);
+void nc_log_init(struct nc_log *log, nearcache_log_fn fn, void *arg,
+                 enum nearcache_log_level level);
 
 /* Formats into a line of at most 511 bytes; does nothing when silent or below the level. */
 void nc_log_write(const struct nc_log *log, enum nearcache_log_level level, const char *format, ...)

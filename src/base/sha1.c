@@ -9,10 +9,7 @@ struct sha1 {
     unsigned char block[64];
 };
 
-static uint32_t rotate(uint32_t x, unsigned n)
-{
-    return x << n | x >> (32 - n);
-}
+static uint32_t rotate(uint32_t x, unsigned n) { return x << n | x >> (32 - n); }
 
 static void digest_block(struct sha1 *s)
 {

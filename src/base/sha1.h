@@ -1,4 +1,5 @@
-/* base/sha1: SHA-1 (RFC 3174), as Redis names scripts and compares values by it. Not for secrets. */
+/* base/sha1: SHA-1 (RFC 3174), as Redis names scripts and compares values by it. Not for secrets.
+ */
 #ifndef NC_BASE_SHA1_H
 #define NC_BASE_SHA1_H
 

@@ -37,7 +37,7 @@ struct nearcache_tier {
     uint64_t largest_local_bytes;
     uint64_t soft_timeout_us;
     uint64_t load_lease_ms; /* 0: loaders of several processes do not wait for each other */
-    bool after_hit; /* a hit may be followed by work: a refresh, an audit */
+    bool after_hit;         /* a hit may be followed by work: a refresh, an audit */
     uint64_t eager_refresh_percent;
     uint64_t budget_share_percent;
     enum nearcache_off_link off_link;

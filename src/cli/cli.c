@@ -46,10 +46,7 @@ void cli_catch_interrupts(void)
     sigaction(SIGPIPE, &action, NULL);
 }
 
-bool cli_interrupted(void)
-{
-    return interrupted != 0;
-}
+bool cli_interrupted(void) { return interrupted != 0; }
 
 uint64_t cli_now_ns(void)
 {

@@ -100,20 +100,11 @@ void cli_json_begin_object(struct cli_json *json, const char *name)
     begin_group(json, name, '{');
 }
 
-void cli_json_end_object(struct cli_json *json)
-{
-    end_group(json, '}');
-}
+void cli_json_end_object(struct cli_json *json) { end_group(json, '}'); }
 
-void cli_json_begin_array(struct cli_json *json, const char *name)
-{
-    begin_group(json, name, '[');
-}
+void cli_json_begin_array(struct cli_json *json, const char *name) { begin_group(json, name, '['); }
 
-void cli_json_end_array(struct cli_json *json)
-{
-    end_group(json, ']');
-}
+void cli_json_end_array(struct cli_json *json) { end_group(json, ']'); }
 
 void cli_json_bytes(struct cli_json *json, const char *name, const char *text, size_t bytes)
 {

@@ -6,9 +6,8 @@
 #include <string.h>
 
 static const struct cli_command *const commands[] = {
-    &cli_cmd_check,  &cli_cmd_shell, &cli_cmd_stats, &cli_cmd_metrics,
-    &cli_cmd_replay, &cli_cmd_bench, &cli_cmd_load,  &cli_cmd_export,
-    &cli_cmd_queue,
+    &cli_cmd_check, &cli_cmd_shell, &cli_cmd_stats,  &cli_cmd_metrics, &cli_cmd_replay,
+    &cli_cmd_bench, &cli_cmd_load,  &cli_cmd_export, &cli_cmd_queue,
 };
 
 #define COMMAND_COUNT (sizeof commands / sizeof commands[0])

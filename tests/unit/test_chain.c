@@ -89,8 +89,9 @@ Test(chain, answer_that_cannot_be_trusted_begins_an_epoch)
     for (size_t i = 0; i < sizeof answers / sizeof *answers; i++) {
         live_at(10);
         nc_chain_message(&stream, 12, 15);
-        cr_assert_eq(nc_chain_resume(&stream, answers[i].s, answers[i].floor, answers[i].incarnation,
-                                     answers[i].keys, answers[i].same_server),
+        cr_assert_eq(nc_chain_resume(&stream, answers[i].s, answers[i].floor,
+                                     answers[i].incarnation, answers[i].keys,
+                                     answers[i].same_server),
                      NC_CHAIN_FORGET, "answer %zu", i);
         cr_assert_eq(stream.last, 20);
     }

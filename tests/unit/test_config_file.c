@@ -12,10 +12,7 @@ static struct nearcache_redis redis = NEARCACHE_REDIS_INIT;
 static struct nearcache_config config = NEARCACHE_CONFIG_INIT;
 static struct cli_config_file file = {.redis = &redis, .config = &config};
 
-static void setup(void)
-{
-    close(mkstemp(path));
-}
+static void setup(void) { close(mkstemp(path)); }
 
 static void teardown(void)
 {

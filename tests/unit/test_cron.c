@@ -12,7 +12,8 @@ static struct nearcache_cron *cron_of(const char *pattern, const char *tz)
     char why[160] = "";
     if (strcmp(tz, "UTC") != 0 && access("/usr/share/zoneinfo/Europe/Berlin", R_OK) != 0)
         cr_skip_test("no zoneinfo here (package tzdata)");
-    cr_assert_eq(nearcache_cron_create(&cron, pattern, tz, why, sizeof why), 0, "%s: %s", pattern, why);
+    cr_assert_eq(nearcache_cron_create(&cron, pattern, tz, why, sizeof why), 0, "%s: %s", pattern,
+                 why);
     return cron;
 }
 
@@ -106,12 +107,21 @@ Test(cron, a_change_at_midnight_neither_skips_nor_doubles_a_day)
 
 Test(cron, what_is_wrong_is_said)
 {
-    static const char *const bad[][2] = {
-        {"0 2 * *", "not 4"},        {"", "not 0"},          {"0 0 0 1 1 * *", "more than 6"},
-        {"60 * * * *", "minute"},    {"0 24 * * *", "hour"}, {"0 0 31 2 *", "no such day"},
-        {"0 0 * * 8", "week"},       {"*/0 * * * *", "step"}, {"0 0 * * 1#2,3", "list"},
-        {"0 0 * * 3,1#2", "list"},   {"0 0 * * 1#6", "1 to 5"}, {"H 2 * * *", "range"},
-        {"1,1 * * * *", "twice"},    {"5-1 * * * *", "range goes up"}, {"@never", "not 1"}};
+    static const char *const bad[][2] = {{"0 2 * *", "not 4"},
+                                         {"", "not 0"},
+                                         {"0 0 0 1 1 * *", "more than 6"},
+                                         {"60 * * * *", "minute"},
+                                         {"0 24 * * *", "hour"},
+                                         {"0 0 31 2 *", "no such day"},
+                                         {"0 0 * * 8", "week"},
+                                         {"*/0 * * * *", "step"},
+                                         {"0 0 * * 1#2,3", "list"},
+                                         {"0 0 * * 3,1#2", "list"},
+                                         {"0 0 * * 1#6", "1 to 5"},
+                                         {"H 2 * * *", "range"},
+                                         {"1,1 * * * *", "twice"},
+                                         {"5-1 * * * *", "range goes up"},
+                                         {"@never", "not 1"}};
     for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++) {
         struct nearcache_cron *cron = NULL;
         char why[160] = "";
@@ -121,7 +131,8 @@ Test(cron, what_is_wrong_is_said)
     }
     struct nearcache_cron *cron = NULL;
     char why[160] = "";
-    cr_expect_eq(nearcache_cron_create(&cron, "* * * * *", "Mars/Base", why, sizeof why), NEARCACHE_EINVAL);
+    cr_expect_eq(nearcache_cron_create(&cron, "* * * * *", "Mars/Base", why, sizeof why),
+                 NEARCACHE_EINVAL);
     cr_expect(strstr(why, "Mars/Base"));
 }
 

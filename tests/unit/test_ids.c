@@ -10,10 +10,7 @@ static char path[] = "/tmp/nc-ids-XXXXXX";
 static char problem[CLI_IDS_PROBLEM_BYTES];
 static struct cli_ids ids;
 
-static void setup(void)
-{
-    close(mkstemp(path));
-}
+static void setup(void) { close(mkstemp(path)); }
 
 static void teardown(void)
 {

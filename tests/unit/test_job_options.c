@@ -6,7 +6,8 @@
 static struct nc_options options;
 static struct nc_text json;
 
-static int resolve(const struct nearcache_job_options *defaults, const struct nearcache_job_options *how)
+static int resolve(const struct nearcache_job_options *defaults,
+                   const struct nearcache_job_options *how)
 {
     nc_options_deinit(&options);
     nc_options_init(&options);
@@ -44,16 +45,19 @@ Test(job_options, fields_are_written_with_the_names_of_bullmq)
     how.stack_trace_limit = 2;
     how.keep_logs = 9;
     cr_assert_eq(resolve(NULL, &how), 0);
-    cr_expect_str_eq(json.data, "{\"attempts\":3,\"priority\":5,\"backoff\":{\"type\":\"exponential\",\"delay\":1000,"
-                                "\"jitter\":0.250},\"lifo\":true,\"removeOnComplete\":100,\"removeOnFail\":"
-                                "{\"count\":5,\"age\":60},\"stackTraceLimit\":2,\"kl\":9,\"delay\":70,"
-                                "\"jobId\":\"a\\\"b\"}");
+    cr_expect_str_eq(
+        json.data,
+        "{\"attempts\":3,\"priority\":5,\"backoff\":{\"type\":\"exponential\",\"delay\":1000,"
+        "\"jitter\":0.250},\"lifo\":true,\"removeOnComplete\":100,\"removeOnFail\":"
+        "{\"count\":5,\"age\":60},\"stackTraceLimit\":2,\"kl\":9,\"delay\":70,"
+        "\"jobId\":\"a\\\"b\"}");
 }
 
 Test(job_options, later_sources_win_and_unknown_members_stay)
 {
     struct nearcache_job_options defaults = from_json("{\"attempts\":7,\"mine\":[1],\"both\":1}");
-    struct nearcache_job_options how = from_json("{\"attempts\":2,\"both\":2,\"removeOnFail\":true}");
+    struct nearcache_job_options how =
+        from_json("{\"attempts\":2,\"both\":2,\"removeOnFail\":true}");
     defaults.priority = 4;
     how.priority = 9;
     cr_assert_eq(resolve(&defaults, &how), 0);
@@ -82,9 +86,16 @@ Test(job_options, ids_that_would_collide_are_refused)
 
 Test(job_options, values_out_of_range_are_refused_with_a_reason)
 {
-    static const char *const bad[] = {"{\"delay\":-1}", "{\"priority\":2097152}", "{\"attempts\":\"x\"}",
-                                      "{\"backoff\":{\"delay\":1}}", "{\"backoff\":{\"type\":\"fixed\",\"jitter\":2}}",
-                                      "{\"removeOnComplete\":\"yes\"}", "{\"jobId\":5}", "[]", "{", "1"};
+    static const char *const bad[] = {"{\"delay\":-1}",
+                                      "{\"priority\":2097152}",
+                                      "{\"attempts\":\"x\"}",
+                                      "{\"backoff\":{\"delay\":1}}",
+                                      "{\"backoff\":{\"type\":\"fixed\",\"jitter\":2}}",
+                                      "{\"removeOnComplete\":\"yes\"}",
+                                      "{\"jobId\":5}",
+                                      "[]",
+                                      "{",
+                                      "1"};
     for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++) {
         struct nearcache_job_options how = from_json(bad[i]);
         cr_expect_eq(resolve(NULL, &how), NEARCACHE_EINVAL, "%s", bad[i]);
@@ -97,7 +108,8 @@ Test(job_options, values_out_of_range_are_refused_with_a_reason)
 
 Test(job_options, what_is_not_spoken_is_not_supported)
 {
-    static const char *const bad[] = {"{\"parent\":{}}", "{\"deduplication\":{\"id\":\"a\"}}", "{\"repeat\":{}}"};
+    static const char *const bad[] = {"{\"parent\":{}}", "{\"deduplication\":{\"id\":\"a\"}}",
+                                      "{\"repeat\":{}}"};
     for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++) {
         struct nearcache_job_options how = from_json(bad[i]);
         cr_expect_eq(resolve(NULL, &how), NEARCACHE_ENOTSUP, "%s", bad[i]);
@@ -106,7 +118,8 @@ Test(job_options, what_is_not_spoken_is_not_supported)
 
 Test(job_options, a_back_off_grows_as_bullmq_lets_it)
 {
-    struct nearcache_job_options how = from_json("{\"backoff\":{\"type\":\"exponential\",\"delay\":100}}");
+    struct nearcache_job_options how =
+        from_json("{\"backoff\":{\"type\":\"exponential\",\"delay\":100}}");
     cr_assert_eq(resolve(NULL, &how), 0);
     cr_expect_eq(nc_options_backoff_ms(&options, 1, 0.9), 100);
     cr_expect_eq(nc_options_backoff_ms(&options, 4, 0.9), 800);
@@ -122,8 +135,9 @@ Test(job_options, a_back_off_grows_as_bullmq_lets_it)
 
 Test(job_options, what_redis_holds_is_read_leniently)
 {
-    static const char stored[] = "{\"attempts\":3,\"removeOnComplete\":{\"age\":10,\"count\":5},\"kl\":2,"
-                                 "\"delay\":\"odd\",\"repeat\":{\"every\":5}}";
+    static const char stored[] =
+        "{\"attempts\":3,\"removeOnComplete\":{\"age\":10,\"count\":5},\"kl\":2,"
+        "\"delay\":\"odd\",\"repeat\":{\"every\":5}}";
     nc_options_read(&options, stored, sizeof stored - 1);
     cr_expect_eq(options.attempts, 3);
     cr_expect_eq(options.complete.count, 5);

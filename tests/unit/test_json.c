@@ -5,10 +5,7 @@
 #include <criterion/criterion.h>
 #include <string.h>
 
-static int check(const char *text)
-{
-    return nc_json_check(text, strlen(text), NULL);
-}
+static int check(const char *text) { return nc_json_check(text, strlen(text), NULL); }
 
 static struct nc_json root(const char *text)
 {
@@ -18,21 +15,73 @@ static struct nc_json root(const char *text)
 
 Test(json, every_kind_of_value_is_accepted)
 {
-    static const char *const good[] = {
-        "null", "true", " false ", "0", "-0", "-1.5e+10", "1E2", "\"\"", "\"\\u00e9\\n\\\"\"", "[]", "[ ]",
-        "{}", "{ }", "[1,2 , [3,{\"a\":[]}]]", "{\"a\":1,\"b\":{\"c\":null}}", "\t{\"a\" : 1}\r\n",
-        "\"\xc3\xa9 \xe2\x82\xac \xf0\x9f\x91\x9f\""};
+    static const char *const good[] = {"null",
+                                       "true",
+                                       " false ",
+                                       "0",
+                                       "-0",
+                                       "-1.5e+10",
+                                       "1E2",
+                                       "\"\"",
+                                       "\"\\u00e9\\n\\\"\"",
+                                       "[]",
+                                       "[ ]",
+                                       "{}",
+                                       "{ }",
+                                       "[1,2 , [3,{\"a\":[]}]]",
+                                       "{\"a\":1,\"b\":{\"c\":null}}",
+                                       "\t{\"a\" : 1}\r\n",
+                                       "\"\xc3\xa9 \xe2\x82\xac \xf0\x9f\x91\x9f\""};
     for (size_t i = 0; i < sizeof good / sizeof good[0]; i++)
         cr_expect_eq(check(good[i]), 0, "%s", good[i]);
 }
 
 Test(json, everything_else_is_refused)
 {
-    static const char *const bad[] = {
-        "", " ", "nul", "nulll", "undefined", "NaN", "Infinity", "01", "1.", ".5", "+1", "-", "1e", "1e+",
-        "'a'", "\"", "\"a", "\"\\x\"", "\"\\u12g4\"", "\"\n\"", "[", "]", "[1", "[1,]", "[,1]", "[1 2]",
-        "{", "}", "{]", "[}", "{\"a\"}", "{\"a\":}", "{\"a\":1,}", "{a:1}", "{\"a\" 1}", "{1:2}", "1 2",
-        "{} {}", "[1]]", "\"\xff\"", "\"\xc0\x80\"", "\"\xed\xa0\x80\"", "\"\xf4\x90\x80\x80\"", "\"\xe2\x82\""};
+    static const char *const bad[] = {"",
+                                      " ",
+                                      "nul",
+                                      "nulll",
+                                      "undefined",
+                                      "NaN",
+                                      "Infinity",
+                                      "01",
+                                      "1.",
+                                      ".5",
+                                      "+1",
+                                      "-",
+                                      "1e",
+                                      "1e+",
+                                      "'a'",
+                                      "\"",
+                                      "\"a",
+                                      "\"\\x\"",
+                                      "\"\\u12g4\"",
+                                      "\"\n\"",
+                                      "[",
+                                      "]",
+                                      "[1",
+                                      "[1,]",
+                                      "[,1]",
+                                      "[1 2]",
+                                      "{",
+                                      "}",
+                                      "{]",
+                                      "[}",
+                                      "{\"a\"}",
+                                      "{\"a\":}",
+                                      "{\"a\":1,}",
+                                      "{a:1}",
+                                      "{\"a\" 1}",
+                                      "{1:2}",
+                                      "1 2",
+                                      "{} {}",
+                                      "[1]]",
+                                      "\"\xff\"",
+                                      "\"\xc0\x80\"",
+                                      "\"\xed\xa0\x80\"",
+                                      "\"\xf4\x90\x80\x80\"",
+                                      "\"\xe2\x82\""};
     for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++)
         cr_expect_eq(check(bad[i]), NEARCACHE_EINVAL, "%s", bad[i]);
 }
@@ -64,8 +113,9 @@ Test(json, depth_is_allowed_up_to_the_limit)
 
 Test(json, members_are_found_behind_nested_values_and_the_last_one_counts)
 {
-    struct nc_json object = root(" {\"x\":{\"attempts\":9,\"s\":\"}]\\\"\"}, \"attempts\" : 3 ,\"list\":[1,[2]],"
-                                 "\"attempts\":4,\"t\":true} ");
+    struct nc_json object =
+        root(" {\"x\":{\"attempts\":9,\"s\":\"}]\\\"\"}, \"attempts\" : 3 ,\"list\":[1,[2]],"
+             "\"attempts\":4,\"t\":true} ");
     int64_t number = 0;
     cr_assert(nc_json_int(nc_json_member(object, "attempts"), &number));
     cr_expect_eq(number, 4);
@@ -98,16 +148,25 @@ Test(json, numbers_are_read)
         bool is_int;
         int64_t number;
         double value;
-    } cases[] = {{"0", true, 0, 0},         {"-12", true, -12, -12},      {"9007199254740993", true, 9007199254740993, 9007199254740992.0},
-                 {"1e3", true, 1000, 1000}, {"2.50e1", true, 25, 25},     {"0.5", false, 0, 0.5},
-                 {"-0.25", false, 0, -0.25}, {"1e30", false, 0, 1e30},    {"25e-2", false, 0, 0.25}};
+    } cases[] = {{"0", true, 0, 0},
+                 {"-12", true, -12, -12},
+                 {"9007199254740993", true, 9007199254740993, 9007199254740992.0},
+                 {"1e3", true, 1000, 1000},
+                 {"2.50e1", true, 25, 25},
+                 {"0.5", false, 0, 0.5},
+                 {"-0.25", false, 0, -0.25},
+                 {"1e30", false, 0, 1e30},
+                 {"25e-2", false, 0, 0.25}};
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
         int64_t number = 0;
         double value = 0;
-        cr_expect_eq(nc_json_int(root(cases[i].text), &number), cases[i].is_int, "%s", cases[i].text);
+        cr_expect_eq(nc_json_int(root(cases[i].text), &number), cases[i].is_int, "%s",
+                     cases[i].text);
         cr_expect_eq(number, cases[i].number, "%s", cases[i].text);
         cr_expect(nc_json_double(root(cases[i].text), &value));
-        cr_expect_float_eq(value, cases[i].value, 1e-12 * (cases[i].value < 0 ? -cases[i].value : cases[i].value) + 1e-300);
+        cr_expect_float_eq(value, cases[i].value,
+                           1e-12 * (cases[i].value < 0 ? -cases[i].value : cases[i].value) +
+                               1e-300);
     }
     int64_t number;
     double value;

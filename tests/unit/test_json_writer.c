@@ -16,10 +16,7 @@ static void setup(void)
     cli_json_init(&json, out);
 }
 
-static void teardown(void)
-{
-    free(text);
-}
+static void teardown(void) { free(text); }
 
 TestSuite(json_writer, .init = setup, .fini = teardown);
 

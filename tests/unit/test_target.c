@@ -6,10 +6,7 @@
 static struct cli_target target;
 static struct nearcache_redis redis = NEARCACHE_REDIS_INIT;
 
-static void teardown(void)
-{
-    cli_target_deinit(&target);
-}
+static void teardown(void) { cli_target_deinit(&target); }
 
 TestSuite(target, .fini = teardown);
 

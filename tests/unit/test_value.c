@@ -9,8 +9,12 @@ static struct nc_value_builder builder;
 static void feed(enum nc_reply_type type, uint32_t depth, uint64_t index, const char *text,
                  uint64_t elements)
 {
-    struct nc_reply_part part = {.type = type, .depth = depth, .index = index, .str = text,
-                                 .bytes = text ? strlen(text) : 0, .elements = elements,
+    struct nc_reply_part part = {.type = type,
+                                 .depth = depth,
+                                 .index = index,
+                                 .str = text,
+                                 .bytes = text ? strlen(text) : 0,
+                                 .elements = elements,
                                  .integer = type == NC_REPLY_INTEGER ? (int64_t)elements : 0};
     builder.sink.part(&builder.sink, &part);
 }

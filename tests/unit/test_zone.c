@@ -46,8 +46,8 @@ Test(zone, utc_needs_no_file)
 
 Test(zone, names_that_are_no_zones_are_refused)
 {
-    static const char *const bad[] = {"Nowhere/Land", "../../etc/passwd", "/etc/localtime", "Europe", "a b",
-                                      "zone.tab"};
+    static const char *const bad[] = {
+        "Nowhere/Land", "../../etc/passwd", "/etc/localtime", "Europe", "a b", "zone.tab"};
     struct nc_zone *zone = NULL;
     for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++)
         cr_expect_eq(nc_zone_create(&zone, bad[i]), NEARCACHE_EINVAL, "%s", bad[i]);
@@ -62,7 +62,7 @@ Test(zone, tables_and_footer_rules_give_known_offsets)
     } cases[] = {
         {"Europe/Berlin", 1743296399, 3600},        {"Europe/Berlin", 1743296400, 7200},
         {"Europe/Berlin", 1761440399, 7200},        {"Europe/Berlin", 1761440400, 3600},
-        {"Europe/Berlin", 4102444800, 3600},        /* 2100, by the footer */
+        {"Europe/Berlin", 4102444800, 3600}, /* 2100, by the footer */
         {"Europe/Berlin", 4118000000, 7200},        {"America/New_York", 1741503599, -18000},
         {"America/New_York", 1741503600, -14400},   {"Australia/Lord_Howe", 1743865200, 37800},
         {"Australia/Lord_Howe", 1743865199, 39600}, {"Asia/Kolkata", 1700000000, 19800},
@@ -155,9 +155,18 @@ Test(zone, footers_of_every_form_are_understood)
 
 Test(zone, footers_that_are_wrong_are_refused)
 {
-    static const char *const bad[] = {"A1", "EST", "EST5EDT", "EST5EDT,M3.2.0", "EST5EDT,M13.2.0,M11.1.0",
-                                      "EST5EDT,M3.6.0,M11.1.0", "EST5EDT,M3.2.7,M11.1.0", "EST25",
-                                      "EST5EDT,J0,J1", "EST5EDT,M3.2.0/168,M11.1.0", "<+1", "EST5EDT,M3.2.0,M11.1.0x"};
+    static const char *const bad[] = {"A1",
+                                      "EST",
+                                      "EST5EDT",
+                                      "EST5EDT,M3.2.0",
+                                      "EST5EDT,M13.2.0,M11.1.0",
+                                      "EST5EDT,M3.6.0,M11.1.0",
+                                      "EST5EDT,M3.2.7,M11.1.0",
+                                      "EST25",
+                                      "EST5EDT,J0,J1",
+                                      "EST5EDT,M3.2.0/168,M11.1.0",
+                                      "<+1",
+                                      "EST5EDT,M3.2.0,M11.1.0x"};
     for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++) {
         struct nc_zone *zone = NULL;
         cr_expect_eq(zone_of_rule(&zone, bad[i]), NEARCACHE_EINVAL, "%s", bad[i]);
