@@ -245,7 +245,7 @@ struct nearcache_config {
     uint64_t journal_bytes;    /* default 8 MiB, inside the budget; NEARCACHE_NONE: no journal */
     uint64_t journal_entries;  /* default 65536 */
     uint64_t breaker_expiries; /* expired deadlines in a row that open the breaker; NONE: off */
-    uint32_t loader_threads;   /* for soft timeouts and eager refresh of loaders; default 0 */
+    uint32_t loader_threads;   /* must be 0: a loader runs on the thread of its caller */
 
     /* Callbacks; see above. */
     nearcache_log_fn log;
@@ -496,7 +496,9 @@ int nearcache_get_or_load(struct nearcache_tier *tier, const void *name, size_t 
 struct nearcache_write {
     size_t size;
     uint64_t timeout_us; /* 0: the cache's deadline */
-    uint64_t ttl_ms;     /* of the Redis key. 0: the tier's; NEARCACHE_NONE: no expiry */
+    uint64_t ttl_ms;     /* of the Redis key. 0: the tier's; NEARCACHE_NONE: no expiry. In a tier
+                          * whose redis_ttl_ms is NONE other caches do not ask for it, and may keep
+                          * their copies for longer: give such keys a tier that expires. */
 };
 #define NEARCACHE_WRITE_INIT                                                                       \
     {                                                                                              \

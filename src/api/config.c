@@ -68,8 +68,8 @@ int nc_config_complete(struct nearcache_config *c, const char **why)
         *why = "lease_ms is above an hour";
     else if (c->audit_per_million > 1000000)
         *why = "audit_per_million is above a million";
-    else if (c->loader_threads > 64)
-        *why = "loader_threads is above 64";
+    else if (c->loader_threads > 0)
+        *why = "loader_threads must be 0: a loader runs on the thread of its caller";
     else
         *why = NULL;
     if (*why)
