@@ -59,7 +59,7 @@ static int parse(const char *const *words)
     int count = 0;
 
     for (; words[count]; count++)
-        given[count] = words[count];
+        given[count] = (char *)words[count]; /* only read */
     given[count] = NULL;
     return cli_options_parse(&command, options, 6, count, given, 1, 2, &rest);
 }
