@@ -187,8 +187,9 @@ Test(hostile, what_is_not_the_protocol_fails_its_call_alone)
         "$3\r\nabcde\r\n",
         "%1\r\n+key\r\n+value\r\n",
         ">2\r\n+push\r\n+x\r\n",
-        "*1\r\n*1\r\n*1\r\n*1\r\n*1\r\n*1\r\n*1\r\n*1\r\n*1\r\n*1\r\n*1\r\n*1\r\n*1\r\n*1\r\n*1\r\n"
-        "*1\r\n*1\r\n*1\r\n",
+        ("*1\r\n*1\r\n*1\r\n*1\r\n*1\r\n*1\r\n*1\r\n*1\r\n*1\r\n*1\r\n*1\r\n*1\r\n*1\r\n*1\r\n*"
+         "1\r\n"
+         "*1\r\n*1\r\n*1\r\n"),
     };
     for (size_t i = 0; i < sizeof bytes / sizeof *bytes; i++)
         cr_expect_eq(attack(bytes[i], strlen(bytes[i]), 10000000), NEARCACHE_EPROTOCOL, "%s",

@@ -252,7 +252,7 @@ static void write_reply(FILE *to, const redisReply *reply)
         break;
     case REDIS_REPLY_ERROR:
         fputs("(error) ", to);
-        /* fall through */
+        __attribute__((fallthrough));
     default:
         fwrite(reply->str, 1, reply->len, to);
     }

@@ -130,8 +130,8 @@ Test(reply, what_is_not_the_protocol_loses_the_stream)
         "$1\r\na\n\n",
         "HTTP/1.1 400 Bad Request\r\n",
         "%1\r\n+a\r\n+b\r\n",
-        "*1\r\n*1\r\n*1\r\n*1\r\n*1\r\n*1\r\n*1\r\n*1\r\n*1\r\n*1\r\n*1\r\n*1\r\n*1\r\n*1\r\n*"
-        "1\r\n*1\r\n*1\r\n",
+        ("*1\r\n*1\r\n*1\r\n*1\r\n*1\r\n*1\r\n*1\r\n*1\r\n*1\r\n*1\r\n*1\r\n*1\r\n*1\r\n*1\r\n*"
+         "1\r\n*1\r\n*1\r\n"),
     };
     for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
         again();
