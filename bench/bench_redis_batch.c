@@ -78,10 +78,10 @@ static void fill(struct batch *batch)
         bench_die("out of memory");
     for (uint32_t i = 0; i < batch->keys; i++) {
         memcpy(row, &i, sizeof i);
-        reply = redisCommand(batch->hiredis, "SET vec%zu:%u %b", batch->row_bytes, i, row,
+        reply = redisCommand(batch->hiredis, "SET vec%u:%u %b", (unsigned)batch->row_bytes, i, row,
                              batch->row_bytes);
         if (!reply)
-            bench_die("filling Redis failed");
+            bench_die("filling Redis failed: %s", batch->hiredis->errstr);
         freeReplyObject(reply);
     }
     free(row);
