@@ -413,7 +413,8 @@ struct nearcache_result {
     const void *data;
     size_t bytes;
     enum nearcache_source source;
-    uint64_t age_ms; /* since the value was written here or read from Redis, to 16 ms */
+    uint64_t age_ms; /* since the value was written here or read from Redis; to 16 ms, and to
+                      * 0.2 s where nothing else depends on the time: no expiry, no coherence */
     uint64_t ttl_ms; /* until the local copy expires; NEARCACHE_NONE: never; 0: not cached */
     uintptr_t internal[2];
 };

@@ -23,7 +23,7 @@ libnearcache_core_la_SOURCES += \
 	src/base/clock.c src/base/clock.h \
 	src/base/error.c src/base/error.h \
 	src/base/futex.c src/base/futex.h \
-	src/base/hash.c src/base/hash.h \
+	src/base/hash.c src/base/hash.h src/base/hash_name.h \
 	src/base/lock.c src/base/lock.h \
 	src/base/log.c src/base/log.h \
 	src/base/mutant.h \
@@ -60,7 +60,7 @@ libnearcache_core_la_SOURCES += \
 
 # cache: tiers and keys; a cache that knows no network.
 libnearcache_core_la_SOURCES += \
-	src/cache/cache.c src/cache/cache.h \
+	src/cache/cache.c src/cache/cache.h src/cache/key.h \
 	src/cache/hit.h \
 	src/cache/life.c src/cache/life.h \
 	src/cache/tier.c src/cache/tier.h

@@ -41,7 +41,7 @@ static size_t read_wave(struct nc_call_context *call, struct nearcache_tier *tie
     if (!refresh)
         nc_hit_find_wave(call->self, keys, good, own, found);
     for (size_t i = 0; i < good; i++) {
-        if (nc_call_take_hit(call, &keys[i], found[i], false, own[i], &statuses[own[i] - results]))
+        if (nc_call_take_hit(&keys[i], found[i], false, own[i], &statuses[own[i] - results]))
             continue;
         wants[wanted++] = (struct nc_want){
             .key = keys[i], .result = own[i], .read_s = 0, .outcome = NEARCACHE_MISS};

@@ -9,12 +9,15 @@ void nc_call_count_write(struct nc_call_context *call, struct nearcache_tier *ti
     nc_cache_count(call->self, tier, which, 1);
 }
 
-void nc_call_after_hit(struct nc_call_context *call, const struct nc_key *key,
-                       const struct nearcache_result *result)
+void nc_call_after_hit(struct nearcache_tier *tier, const void *name, size_t name_bytes,
+                       uint64_t hash, const struct nearcache_result *result)
 {
-    struct nc_sync *sync = &call->cache->sync;
-    if (key->tier->eager_refresh_percent != 0 && nc_call_refresh_is_due(key->tier, result))
-        nc_fetch_refresh(sync, key);
-    if (sync->audit.per_million != 0 && key->tier->proven)
-        nc_audit_offer(sync, call->self, key, result);
+    struct nearcache *cache = tier->owner;
+    struct nc_key key = {tier, name, name_bytes, hash};
+    if (!cache->link)
+        return;
+    if (tier->eager_refresh_percent != 0 && nc_call_refresh_is_due(tier, result))
+        nc_fetch_refresh(&cache->sync, &key);
+    if (cache->sync.audit.per_million != 0 && tier->proven)
+        nc_audit_offer(&cache->sync, nc_cache_self(tier->cache), &key, result);
 }

@@ -17,7 +17,7 @@ struct nc_call_context {
     struct nc_cache_thread *self;
 };
 
-static inline int nc_call_begin_tier(struct nc_call_context *call, struct nearcache_tier *tier)
+NC_INLINE int nc_call_begin_tier(struct nc_call_context *call, struct nearcache_tier *tier)
 {
     if (!tier)
         return NEARCACHE_EINVAL;
@@ -30,9 +30,9 @@ static inline int nc_call_begin_tier(struct nc_call_context *call, struct nearca
 }
 
 /* Checks and hashes; clears the result (may be NULL for a write). */
-static inline int nc_call_begin(struct nc_call_context *call, struct nearcache_tier *tier,
-                                const void *name, size_t name_bytes,
-                                struct nearcache_result *result, struct nc_key *key)
+NC_INLINE int nc_call_begin(struct nc_call_context *call, struct nearcache_tier *tier,
+                            const void *name, size_t name_bytes, struct nearcache_result *result,
+                            struct nc_key *key)
 {
     if (result)
         memset(result, 0, sizeof *result);
@@ -73,22 +73,22 @@ static inline bool nc_call_refresh_is_due(const struct nearcache_tier *tier,
     return result->ttl_ms * 100 < whole_ms * tier->eager_refresh_percent;
 }
 
+/* What some tiers have done after a hit: an eager refresh, an audit. The parts of the key one by
+ * one: a hit keeps them in registers. */
+void nc_call_after_hit(struct nearcache_tier *tier, const void *name, size_t name_bytes,
+                       uint64_t hash, const struct nearcache_result *result);
+
 /* What a look-up in the cache means for the call; false: the way to Redis is due. `loads`: the
  * call brings a loader, which only an absence that a loader vouched for keeps from running. */
-/* What some tiers have done after a hit: an eager refresh, an audit. */
-void nc_call_after_hit(struct nc_call_context *call, const struct nc_key *key,
-                       const struct nearcache_result *result);
-
-static inline bool nc_call_take_hit(struct nc_call_context *call, const struct nc_key *key,
-                                    enum nc_found found, bool loads,
-                                    struct nearcache_result *result, int *outcome)
+NC_INLINE bool nc_call_take_hit(const struct nc_key *key, enum nc_found found, bool loads,
+                                struct nearcache_result *result, int *outcome)
 {
     switch (found) {
     case NC_FOUND_FRESH:
         result->source = NEARCACHE_SOURCE_LOCAL;
         *outcome = 0;
-        if (__builtin_expect(key->tier->after_hit, 0) && call->cache->link)
-            nc_call_after_hit(call, key, result);
+        if (__builtin_expect(key->tier->after_hit, 0))
+            nc_call_after_hit(key->tier, key->name, key->name_bytes, key->hash, result);
         return true;
     case NC_FOUND_FRESH_ABSENCE:
         if (loads)
@@ -104,15 +104,15 @@ static inline bool nc_call_take_hit(struct nc_call_context *call, const struct n
 }
 
 /* The local copy if it is fresh. */
-static inline bool nc_call_read_hit(struct nc_call_context *call, const struct nc_key *key,
-                                    bool loads, struct nearcache_result *result, int *outcome)
+NC_INLINE bool nc_call_read_hit(struct nc_call_context *call, const struct nc_key *key, bool loads,
+                                struct nearcache_result *result, int *outcome)
 {
     enum nc_found found = nc_hit_find(call->self, key, result);
-    return nc_call_take_hit(call, key, found, loads, result, outcome);
+    return nc_call_take_hit(key, found, loads, result, outcome);
 }
 
-static inline int nc_call_count_read(struct nc_call_context *call, struct nearcache_tier *tier,
-                                     int outcome, const struct nearcache_result *result)
+NC_INLINE int nc_call_count_read(struct nc_call_context *call, struct nearcache_tier *tier,
+                                 int outcome, const struct nearcache_result *result)
 {
     static const enum nc_counter by_source[] = {
         [NEARCACHE_SOURCE_MISS] = NC_COUNT_misses,

@@ -161,20 +161,20 @@ static int read_remote(struct nc_call_context *call, const struct nc_key *key,
     return want.outcome;
 }
 
-int nearcache_get(struct nearcache_tier *tier, const void *name, size_t name_bytes,
-                  const struct nearcache_read *how, struct nearcache_result *result)
+/* What is not a hit, apart from it, whose registers it would take. */
+static __attribute__((noinline)) int get_further(struct nearcache_tier *tier, const void *name,
+                                                 size_t name_bytes, uint64_t hash,
+                                                 const struct nearcache_read *how,
+                                                 struct nearcache_result *result)
 {
     struct nc_call_context call;
-    struct nc_key key;
+    struct nc_key key = {tier, name, name_bytes, hash};
     struct nc_read_options options;
     uint64_t read_s;
-    int outcome =
-        result ? nc_call_begin(&call, tier, name, name_bytes, result, &key) : NEARCACHE_EINVAL;
-    if (outcome != 0)
-        return outcome;
-    if ((!how || how->refresh == 0) && nc_call_read_hit(&call, &key, false, result, &outcome))
-        return nc_call_count_read(&call, tier, outcome, result);
-    outcome = nc_config_read(tier, call.cache->config.deadline_us, how, &options);
+    memset(result, 0, sizeof *result);
+    int outcome = nc_call_begin_tier(&call, tier);
+    if (outcome == 0)
+        outcome = nc_config_read(tier, call.cache->config.deadline_us, how, &options);
     if (outcome != 0)
         return outcome;
     if (call.cache->link)
@@ -182,6 +182,23 @@ int nearcache_get(struct nearcache_tier *tier, const void *name, size_t name_byt
     else
         outcome = read_local_only(&call, &key, false, 0, result);
     return nc_call_count_read(&call, tier, outcome, result);
+}
+
+int nearcache_get(struct nearcache_tier *tier, const void *name, size_t name_bytes,
+                  const struct nearcache_read *how, struct nearcache_result *result)
+{
+    struct nc_call_context call;
+    struct nc_key key;
+    if (__builtin_expect(!result, 0))
+        return NEARCACHE_EINVAL;
+    int outcome = nc_call_begin(&call, tier, name, name_bytes, NULL, &key);
+    if (__builtin_expect(outcome != 0, 0)) {
+        memset(result, 0, sizeof *result);
+        return outcome;
+    }
+    if ((!how || how->refresh == 0) && nc_call_read_hit(&call, &key, false, result, &outcome))
+        return nc_call_count_read(&call, tier, outcome, result);
+    return get_further(tier, name, name_bytes, key.hash, how, result);
 }
 
 int nearcache_peek(struct nearcache_tier *tier, const void *name, size_t name_bytes,

@@ -55,7 +55,7 @@ static size_t read_wave(struct rows *rows, size_t at, size_t n, size_t *left)
     if (!rows->options->refresh)
         nc_hit_find_wave(rows->call->self, keys, good, own, found);
     for (size_t i = 0; i < good; i++) {
-        if (nc_call_take_hit(rows->call, &keys[i], found[i], rows->load != NULL, own[i],
+        if (nc_call_take_hit(&keys[i], found[i], rows->load != NULL, own[i],
                              &rows->statuses[numbers[i]])) {
             take_row(rows, numbers[i], own[i]);
         } else {

@@ -1,15 +1,12 @@
-#define XXH_INLINE_ALL
-#include "base/hash.h"
+#include "base/hash_name.h"
 
 #include "base/clock.h"
 
 #include <sys/random.h>
-#include <xxhash.h>
 
 uint64_t nc_hash_key(uint64_t seed, uint32_t tier, const void *name, size_t name_bytes)
 {
-    return XXH3_64bits_withSeed(name, name_bytes,
-                                seed ^ ((uint64_t)(tier + 1) * UINT64_C(0x9e3779b97f4a7c15)));
+    return nc_hash_name(nc_hash_tier_seed(seed, tier), name, name_bytes);
 }
 
 uint64_t nc_hash_random(void)

@@ -14,7 +14,13 @@
 #include <stddef.h>
 #include <stdint.h>
 
-/* `tier` tells equal names of two tiers apart. `seed` is random per cache: XXH3 64 bit. */
+/* What tells equal names of two tiers apart. `seed` is random per cache. */
+static inline uint64_t nc_hash_tier_seed(uint64_t seed, uint32_t tier)
+{
+    return seed ^ ((uint64_t)(tier + 1) * UINT64_C(0x9e3779b97f4a7c15));
+}
+
+/* XXH3 64 bit with the seed of the tier; base/hash_name.h has the same inline, for the hit path. */
 uint64_t nc_hash_key(uint64_t seed, uint32_t tier, const void *name, size_t name_bytes);
 
 /* A random seed from the operating system; falls back to clock and address, never fails. */
@@ -23,10 +29,19 @@ uint64_t nc_hash_random(void);
 /* 32 lower-case hex digits of XXH3 128 (seed 0) and a final zero. */
 void nc_hash_hex128(const void *data, size_t bytes, char out[33]);
 
-/* shard_bits 0 gives shard 0. */
-static inline uint32_t nc_hash_shard(uint64_t hash, unsigned shard_bits)
+/* Which bits are the shard's: the highest. */
+struct nc_hash_shards {
+    uint32_t shift, mask;
+};
+
+static inline struct nc_hash_shards nc_hash_shards(unsigned bits)
 {
-    return shard_bits ? (uint32_t)(hash >> (64 - shard_bits)) : 0;
+    return (struct nc_hash_shards){bits ? 64 - bits : 0, (UINT32_C(1) << bits) - 1};
+}
+
+static inline uint32_t nc_hash_shard(uint64_t hash, struct nc_hash_shards shards)
+{
+    return (uint32_t)(hash >> shards.shift) & shards.mask;
 }
 
 /* Never 0: 0 means an empty slot. */

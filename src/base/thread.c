@@ -1,17 +1,31 @@
 #include "base/thread.h"
 
+#include "base/hash.h"
 #include "nearcache.h"
 
 #include <stdlib.h>
 #include <string.h>
 
+_Thread_local struct nc_thread_note nc_thread_notes[NC_THREAD_NOTES];
+
+static void forget(const struct nc_thread *record)
+{
+    for (int i = 0; i < NC_THREAD_NOTES; i++)
+        if (nc_thread_notes[i].record == record)
+            nc_thread_notes[i] = (struct nc_thread_note){0, NULL};
+}
+
+/* At the end of its thread: another may have the record at once. */
 static void leave(void *record)
 {
+    forget(record);
+    /* Release pairs with the exchange of whoever joins: all that this thread did to it. */
     atomic_store_explicit(&((struct nc_thread *)record)->in_use, 0, memory_order_release);
 }
 
 int nc_threads_init(struct nc_threads *threads, size_t record_bytes)
 {
+    threads->id = nc_hash_random() | 1;
     threads->record_bytes = (record_bytes + 63) / 64 * 64;
     atomic_init(&threads->records, NULL);
     return pthread_key_create(&threads->key, leave) == 0 ? 0 : NEARCACHE_EIO;
@@ -28,9 +42,18 @@ void nc_threads_deinit(struct nc_threads *threads)
     }
 }
 
+static struct nc_thread *note(const struct nc_threads *threads, struct nc_thread *record)
+{
+    nc_thread_notes[threads->id / 2 % NC_THREAD_NOTES] =
+        (struct nc_thread_note){threads->id, record};
+    return record;
+}
+
 struct nc_thread *nc_threads_join(struct nc_threads *threads)
 {
-    struct nc_thread *t;
+    struct nc_thread *t = pthread_getspecific(threads->key);
+    if (t)
+        return note(threads, t);
     for (t = nc_threads_first(threads); t; t = t->next) {
         uint32_t unused = 0;
         if (atomic_compare_exchange_strong(&t->in_use, &unused, 1))
@@ -50,5 +73,5 @@ struct nc_thread *nc_threads_join(struct nc_threads *threads)
         leave(t);
         return NULL;
     }
-    return t;
+    return note(threads, t);
 }

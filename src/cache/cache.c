@@ -169,6 +169,7 @@ int nc_cache_tier_open(struct nc_cache *cache, const struct nearcache_tier_confi
         return outcome;
     }
     tier->cache = cache;
+    tier->timed = tier->proven || cache->clock.now;
     tier->after_hit = tier->after_hit || (cache->audits && tier->proven);
     tier->alive = cache->life.word;
     tier->owner = owner;
@@ -185,6 +186,7 @@ int nc_cache_tier_open(struct nc_cache *cache, const struct nearcache_tier_confi
         outcome = NEARCACHE_ENOMEM;
     } else {
         tier->id = count;
+        tier->hash_seed = nc_hash_tier_seed(cache->hash_seed, count);
         /* Release pairs with the acquire in nc_cache_tier_at. */
         atomic_store_explicit(&cache->tiers[count], tier, memory_order_release);
         atomic_store(&cache->tier_count, count + 1);
@@ -242,13 +244,12 @@ static enum nc_found find_old(struct nc_cache_thread *self, const struct nc_key 
     uint32_t epoch = atomic_load_explicit(&tier->epoch, memory_order_acquire);
 
     nc_epoch_enter(&cache->store.epoch, &self->reader);
-    struct nc_entry *entry = nc_index_find(&nc_store_shard(&cache->store, key->hash)->index,
-                                           key->hash, tier->id, key->name, key->name_bytes);
-    if (entry && nc_entry_is_of(entry, epoch)) {
+    struct nc_entry *entry = nc_hit_lookup(key, nc_entry_tier_epoch(tier->id, epoch));
+    if (entry) {
         uint64_t now_ns = nc_clock_now_ns(&cache->clock);
         bool absent = nc_entry_is(entry, NC_ENTRY_NEGATIVE);
         if (max_stale_ns != 0 && nc_cache_stale_age_ns(tier, entry, now_ns) <= max_stale_ns)
-            found = nc_hit_take(self, key, entry, now_ns,
+            found = nc_hit_take(self, key, entry, nc_entry_flags(entry), now_ns,
                                 absent ? NC_FOUND_OLD_ABSENCE : NC_FOUND_OLD, result);
     }
     nc_epoch_leave(&self->reader);
@@ -283,8 +284,8 @@ int nc_cache_hold(struct nc_cache_thread *self, struct nearcache_tier *tier, str
     struct nc_pin pin = nc_epoch_pin_again(&cache->store.epoch, &self->reader, entry);
     if (!pin.entry)
         return NEARCACHE_ENOMEM;
-    nc_hit_put_times(result, entry, nc_clock_now_ns(&cache->clock));
-    nc_hit_put_pin(result, pin);
+    nc_hit_put_times(result, entry, nc_entry_flags(entry), nc_clock_now_ns(&cache->clock));
+    nc_hit_put_pin(result, pin, nc_entry_value(entry), nc_entry_value_bytes(entry));
     return 0;
 }
 
@@ -319,7 +320,7 @@ static void prefetch_place(struct nc_cache_thread *self, const struct nc_key *ke
     struct nc_store *store = &key->tier->cache->store;
     __builtin_prefetch(bucket_of(key->tier->cache, key->hash), 1);
     nc_epoch_enter(&store->epoch, &self->reader);
-    nc_index_prefetch_bucket(&nc_store_shard(store, key->hash)->index, key->hash);
+    nc_index_prefetch_bucket(nc_store_head(store, key->hash), key->hash);
     nc_epoch_leave(&self->reader);
 }
 
@@ -589,5 +590,7 @@ bool nc_cache_sweep(struct nc_cache *cache)
     uint64_t epochs = 0;
     for (uint32_t i = 0; (tier = nc_cache_tier_at(cache, i)); i++)
         epochs += atomic_load_explicit(&tier->epoch, memory_order_relaxed);
-    return nc_store_sweep(&cache->store, nc_tick_of(nc_clock_now_ns(&cache->clock)), epochs);
+    uint64_t now_ns = nc_clock_now_ns(&cache->clock);
+    atomic_store_explicit(&cache->recent_ns, now_ns, memory_order_relaxed);
+    return nc_store_sweep(&cache->store, nc_tick_of(now_ns), epochs);
 }

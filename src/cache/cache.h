@@ -52,6 +52,8 @@ struct nc_cache {
     struct nc_life life;
     struct nc_threads threads; /* records of struct nc_cache_thread */
     struct nc_store store;
+    /* The time that somebody read last, for who only tells an age: maintenance reads it often. */
+    _Atomic uint64_t recent_ns;
     uint64_t hash_seed;
     uint64_t lease_ns;
     bool audits;
@@ -143,21 +145,6 @@ static inline void nc_cache_count(struct nc_cache_thread *self, struct nearcache
 }
 /* sum[] over all threads. */
 void nc_cache_counters(struct nearcache_tier *tier, uint64_t sum[NC_COUNTERS]);
-
-/* Checks the arguments that every call with a key has, and hashes it. 0, EINVAL or ETOOBIG. */
-static inline int nc_cache_key(struct nearcache_tier *tier, const void *name, size_t name_bytes,
-                               struct nc_key *key)
-{
-    if (__builtin_expect(!name || name_bytes == 0, 0))
-        return NEARCACHE_EINVAL;
-    if (__builtin_expect(name_bytes > NEARCACHE_MAX_KEY_BYTES - tier->prefix_bytes, 0))
-        return NEARCACHE_ETOOBIG;
-    key->tier = tier;
-    key->name = name;
-    key->name_bytes = name_bytes;
-    key->hash = nc_hash_key(tier->cache->hash_seed, tier->id, name, name_bytes);
-    return 0;
-}
 
 /*
  * The local copy. With `stale` false only fresh copies count (nc_hit_find in cache/hit.h, which is

@@ -11,22 +11,27 @@
 
 #include "base/mutant.h"
 #include "cache/cache.h"
+#include "cache/key.h"
 
-static inline void nc_hit_put_pin(struct nearcache_result *result, struct nc_pin pin)
+/* The compiler's own judgement would make calls of some of these. */
+#define NC_INLINE static inline __attribute__((always_inline))
+
+NC_INLINE void nc_hit_put_pin(struct nearcache_result *result, struct nc_pin pin, const void *value,
+                              size_t value_bytes)
 {
-    result->data = nc_entry_value(pin.entry);
-    result->bytes = nc_entry_value_bytes(pin.entry);
+    result->data = value;
+    result->bytes = value_bytes;
     result->internal[0] = (uintptr_t)pin.entry;
     result->internal[1] = pin.where;
 }
 
-static inline void nc_hit_put_times(struct nearcache_result *result, const struct nc_entry *entry,
-                                    uint64_t now_ns)
+NC_INLINE void nc_hit_put_times(struct nearcache_result *result, const struct nc_entry *entry,
+                                uint8_t flags, uint64_t now_ns)
 {
-    nc_tick now = nc_tick_of(now_ns);
-    result->age_ms = nc_tick_to_ms(now - entry->birth_tick);
+    nc_tick now = nc_tick_of(now_ns), birth = entry->birth_tick;
+    result->age_ms = nc_tick_after(now, birth) ? nc_tick_to_ms(now - birth) : 0;
     result->ttl_ms = NEARCACHE_NONE;
-    if (nc_entry_is(entry, NC_ENTRY_EXPIRES)) {
+    if (flags & NC_ENTRY_EXPIRES) {
         nc_tick end =
             atomic_load_explicit(&((struct nc_entry *)entry)->expiry_tick, memory_order_relaxed);
         result->ttl_ms = nc_tick_after(end, now) ? nc_tick_left_ns(end, now_ns) / NC_NS_PER_MS : 0;
@@ -45,36 +50,23 @@ static inline uint64_t nc_hit_proof_age_ns(const struct nc_cache *cache, uint64_
 
 /* Inside the epoch: fills in the result and pins a value. NC_FOUND_NOTHING: no memory to note the
  * pin with. */
-static inline enum nc_found nc_hit_take(struct nc_cache_thread *self, const struct nc_key *key,
-                                        struct nc_entry *entry, uint64_t now_ns,
-                                        enum nc_found found, struct nearcache_result *result)
+NC_INLINE enum nc_found nc_hit_take(struct nc_cache_thread *self, const struct nc_key *key,
+                                    struct nc_entry *entry, uint8_t flags, uint64_t now_ns,
+                                    enum nc_found found, struct nearcache_result *result)
 {
+    const struct nearcache_tier *tier = key->tier;
     if (found == NC_FOUND_FRESH || found == NC_FOUND_OLD) {
-        struct nc_pin pin = nc_epoch_pin(&key->tier->cache->store.epoch, &self->reader, entry);
+        struct nc_pin pin = nc_epoch_pin(&tier->cache->store.epoch, &self->reader, entry);
         if (__builtin_expect(!pin.entry, 0))
             return NC_FOUND_NOTHING;
-        nc_hit_put_pin(result, pin);
+        nc_hit_put_pin(result, pin, nc_entry_value_of(entry, flags, key->name_bytes),
+                       nc_entry_value_bytes(entry));
+    } else {
+        nc_hit_put_pin(result, (struct nc_pin){NULL, 0}, NULL, 0);
     }
-    nc_hit_put_times(result, entry, now_ns);
-    nc_partition_hit(key->tier->partition, key->hash, entry);
+    nc_hit_put_times(result, entry, flags, now_ns);
+    nc_partition_hit(tier->partition, nc_hash_shard(key->hash, tier->cache->store.sharding), entry);
     return found;
-}
-
-/* Whether it is neither over nor unproven. */
-static inline bool nc_hit_is_fresh(const struct nearcache_tier *tier, const struct nc_entry *entry,
-                                   uint64_t proof_ns, uint64_t now_ns)
-{
-    if (nc_entry_is(entry, NC_ENTRY_OLD | NC_ENTRY_EXPIRES) &&
-        (nc_entry_is(entry, NC_ENTRY_OLD) ||
-         !nc_tick_after(
-             atomic_load_explicit(&((struct nc_entry *)entry)->expiry_tick, memory_order_relaxed),
-             nc_tick_of(now_ns))))
-        return false;
-    return !tier->proven ||
-           ((nc_hit_proof_age_ns(tier->cache, proof_ns, now_ns) <= tier->cache->lease_ns ||
-             (NC_MUTANT(no_lease) && proof_ns)) &&
-            /* Acquire: what was heard before it went deaf is not told from what was not. */
-            !atomic_load_explicit(&((struct nearcache_tier *)tier)->deaf, memory_order_acquire));
 }
 
 /* What a look-up is judged by, loaded before the bucket (R2 of docs/coherence.md). */
@@ -83,7 +75,7 @@ struct nc_hit_view {
     uint32_t tier_epoch;
 };
 
-static inline struct nc_hit_view nc_hit_view(const struct nearcache_tier *tier)
+NC_INLINE struct nc_hit_view nc_hit_view(const struct nearcache_tier *tier)
 {
     struct nc_hit_view view = {0, 0};
     /* Acquire pairs with the releases of nc_proof and nc_cache_tier_epoch: what was dropped before
@@ -96,43 +88,76 @@ static inline struct nc_hit_view nc_hit_view(const struct nearcache_tier *tier)
     return view;
 }
 
-static inline struct nc_index *nc_hit_index(const struct nc_key *key)
+static inline const struct nc_index_head *nc_hit_head(const struct nc_key *key)
 {
-    return &nc_store_shard(&key->tier->cache->store, key->hash)->index;
+    return nc_store_head(&key->tier->cache->store, key->hash);
 }
 
-static inline struct nc_entry *nc_hit_lookup(const struct nc_key *key, struct nc_hit_view view)
+NC_INLINE struct nc_entry *nc_hit_lookup(const struct nc_key *key, uint32_t tier_epoch)
 {
-    struct nc_entry *entry =
-        nc_index_find(nc_hit_index(key), key->hash, key->tier->id, key->name, key->name_bytes);
-    return entry && entry->tier_epoch == view.tier_epoch ? entry : NULL;
+    return nc_index_find(nc_hit_head(key), key->hash, tier_epoch, UINT32_MAX, key->name,
+                         key->name_bytes);
 }
 
-/* A fresh copy: NC_FOUND_FRESH or one of the fresh absences; else NC_FOUND_NOTHING. `now_ns` was
- * read after the bucket. */
-static inline enum nc_found nc_hit_judge(struct nc_cache_thread *self, const struct nc_key *key,
-                                         struct nc_entry *entry, struct nc_hit_view view,
-                                         uint64_t now_ns, struct nearcache_result *result)
+/* After the bucket was read. Where nothing depends on the time it is not asked for: the age that
+ * is told is then off by what passes between two rounds of maintenance. */
+NC_INLINE uint64_t nc_hit_now_ns(const struct nearcache_tier *tier, uint8_t flags)
 {
-    if (__builtin_expect(!nc_hit_is_fresh(key->tier, entry, view.proof_ns, now_ns), 0))
-        return NC_FOUND_NOTHING;
+    struct nc_cache *cache = tier->cache;
+    if (tier->timed || flags & NC_ENTRY_EXPIRES)
+        return nc_clock_now_ns(&cache->clock);
+    /* Relaxed: an age, not an order. */
+    return atomic_load_explicit(&cache->recent_ns, memory_order_relaxed);
+}
+
+/* Whether the time of an entry with these flags is over. */
+static inline bool nc_hit_is_over(const struct nc_entry *entry, uint8_t flags, uint64_t now_ns)
+{
+    return flags & NC_ENTRY_OLD ||
+           !nc_tick_after(
+               atomic_load_explicit(&((struct nc_entry *)entry)->expiry_tick, memory_order_relaxed),
+               nc_tick_of(now_ns));
+}
+
+static inline bool nc_hit_is_proven(const struct nearcache_tier *tier, uint64_t proof_ns,
+                                    uint64_t now_ns)
+{
+    return (nc_hit_proof_age_ns(tier->cache, proof_ns, now_ns) <= tier->cache->lease_ns ||
+            (NC_MUTANT(no_lease) && proof_ns)) &&
+           /* Acquire: what was heard before it went deaf is not told from what was not. */
+           !atomic_load_explicit(&((struct nearcache_tier *)tier)->deaf, memory_order_acquire);
+}
+
+/* A fresh copy: NC_FOUND_FRESH or one of the fresh absences; else NC_FOUND_NOTHING. */
+NC_INLINE enum nc_found nc_hit_judge(struct nc_cache_thread *self, const struct nc_key *key,
+                                     struct nc_entry *entry, uint8_t flags, struct nc_hit_view view,
+                                     uint64_t now_ns, struct nearcache_result *result)
+{
+    const struct nearcache_tier *tier = key->tier;
     enum nc_found found = NC_FOUND_FRESH;
-    if (__builtin_expect(nc_entry_is(entry, NC_ENTRY_NEGATIVE), 0))
-        found =
-            nc_entry_is(entry, NC_ENTRY_VOUCHED) ? NC_FOUND_FRESH_VOUCHED : NC_FOUND_FRESH_ABSENCE;
-    return nc_hit_take(self, key, entry, now_ns, found, result);
+    if (flags & ~NC_ENTRY_ALIGNED) {
+        if (flags & (NC_ENTRY_OLD | NC_ENTRY_EXPIRES) && nc_hit_is_over(entry, flags, now_ns))
+            return NC_FOUND_NOTHING;
+        if (__builtin_expect(flags & NC_ENTRY_NEGATIVE, 0))
+            found = flags & NC_ENTRY_VOUCHED ? NC_FOUND_FRESH_VOUCHED : NC_FOUND_FRESH_ABSENCE;
+    }
+    if (tier->proven && !nc_hit_is_proven(tier, view.proof_ns, now_ns))
+        return NC_FOUND_NOTHING;
+    return nc_hit_take(self, key, entry, flags, now_ns, found, result);
 }
 
-static inline enum nc_found nc_hit_find(struct nc_cache_thread *self, const struct nc_key *key,
-                                        struct nearcache_result *result)
+NC_INLINE enum nc_found nc_hit_find(struct nc_cache_thread *self, const struct nc_key *key,
+                                    struct nearcache_result *result)
 {
-    struct nc_cache *cache = key->tier->cache;
     enum nc_found found = NC_FOUND_NOTHING;
     struct nc_hit_view view = nc_hit_view(key->tier);
-    nc_epoch_enter(&cache->store.epoch, &self->reader);
-    struct nc_entry *entry = nc_hit_lookup(key, view);
-    if (entry)
-        found = nc_hit_judge(self, key, entry, view, nc_clock_now_ns(&cache->clock), result);
+    nc_epoch_enter(&key->tier->cache->store.epoch, &self->reader);
+    struct nc_entry *entry = nc_hit_lookup(key, view.tier_epoch);
+    if (entry) {
+        uint8_t flags = nc_entry_flags(entry);
+        found =
+            nc_hit_judge(self, key, entry, flags, view, nc_hit_now_ns(key->tier, flags), result);
+    }
     nc_epoch_leave(&self->reader);
     return found;
 }
@@ -152,14 +177,15 @@ static inline void nc_hit_find_wave(struct nc_cache_thread *self, const struct n
     struct nc_hit_view view = nc_hit_view(keys[0].tier);
     nc_epoch_enter(&cache->store.epoch, &self->reader);
     for (size_t i = 0; i < count; i++)
-        nc_index_prefetch_bucket(nc_hit_index(&keys[i]), keys[i].hash);
+        nc_index_prefetch_bucket(nc_hit_head(&keys[i]), keys[i].hash);
     for (size_t i = 0; i < count; i++)
-        nc_index_prefetch_entry(nc_hit_index(&keys[i]), keys[i].hash);
+        nc_index_prefetch_entry(nc_hit_head(&keys[i]), keys[i].hash);
     for (size_t i = 0; i < count; i++)
-        entries[i] = nc_hit_lookup(&keys[i], view);
+        entries[i] = nc_hit_lookup(&keys[i], view.tier_epoch);
     uint64_t now_ns = nc_clock_now_ns(&cache->clock);
     for (size_t i = 0; i < count; i++)
-        found[i] = entries[i] ? nc_hit_judge(self, &keys[i], entries[i], view, now_ns, results[i])
+        found[i] = entries[i] ? nc_hit_judge(self, &keys[i], entries[i], nc_entry_flags(entries[i]),
+                                             view, now_ns, results[i])
                               : NC_FOUND_NOTHING;
     nc_epoch_leave(&self->reader);
 }

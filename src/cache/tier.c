@@ -110,6 +110,7 @@ int nc_tier_init(struct nearcache_tier *tier, const struct nearcache_tier_config
     if (c->prefix)
         strcpy(tier->prefix, c->prefix);
     tier->prefix_bytes = strlen(tier->prefix);
+    tier->name_bytes_most = (uint32_t)(NEARCACHE_MAX_KEY_BYTES - tier->prefix_bytes);
     tier->linked = linked;
     tier->coherence = c->coherence;
     tier->proven = linked && c->coherence != NEARCACHE_COHERENCE_NONE;

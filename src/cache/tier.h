@@ -18,26 +18,30 @@ struct nc_partition;
 
 /* Thread-safe: constant after nc_tier_init, but for the atomics. */
 struct nearcache_tier {
-    /* The line that every hit reads; written by epoch changes only. */
+    /* What every hit reads; written by epoch changes only. */
     _Alignas(64) _Atomic uint32_t epoch; /* entries of another epoch are dead */
     uint32_t id;
-    _Atomic bool deaf;             /* its changes cannot be heard: nothing is fresh */
+    uint32_t name_bytes_most;
+    _Atomic bool deaf; /* its changes cannot be heard: nothing is fresh */
+    bool proven;    /* fresh only while the link is proven: Redis configured, coherence not none */
+    bool timed;     /* every hit needs the time: proven, or the clock is the user's */
+    bool after_hit; /* a hit may be followed by work: a refresh, an audit */
     const _Atomic uint32_t *alive; /* the cache's life page, see cache/life */
     struct nc_cache *cache;
     const struct nc_partition *partition; /* where its entries compete */
-    uint64_t local_ttl_ns;                /* NEARCACHE_NONE: none */
-    uint64_t negative_ttl_ns;             /* NEARCACHE_NONE: absences are not remembered */
+    uint64_t hash_seed;
+
+    _Alignas(64) uint64_t local_ttl_ns; /* NEARCACHE_NONE: none */
+    uint64_t negative_ttl_ns;           /* NEARCACHE_NONE: absences are not remembered */
     uint64_t max_stale_ns;
-    bool proven; /* fresh only while the link is proven: Redis configured, coherence not none */
     bool linked; /* Redis is configured */
 
-    _Alignas(64) void *owner; /* what the layer above hangs here */
-    uint64_t redis_ttl_ms;    /* NEARCACHE_NONE: no expiry */
+    void *owner;           /* what the layer above hangs here */
+    uint64_t redis_ttl_ms; /* NEARCACHE_NONE: no expiry */
     uint64_t jitter_percent;
     uint64_t largest_local_bytes;
     uint64_t soft_timeout_us;
     uint64_t load_lease_ms; /* 0: loaders of several processes do not wait for each other */
-    bool after_hit;         /* a hit may be followed by work: a refresh, an audit */
     uint64_t eager_refresh_percent;
     uint64_t budget_share_percent;
     enum nearcache_off_link off_link;

@@ -31,6 +31,7 @@ enum {
 
 #define NC_ENTRY_FLAG_BITS 8
 #define NC_ENTRY_EPOCH_BITS 24
+#define NC_ENTRY_TIER_MASK (UINT32_MAX << NC_ENTRY_EPOCH_BITS)
 
 struct nc_entry {
     _Atomic uint64_t version_flags; /* version in the upper 56 bits */
@@ -54,11 +55,16 @@ struct nc_entry *nc_entry_create(struct nc_arena *arena, uint32_t heap, uint64_t
 /* One that nobody else has seen. */
 void nc_entry_destroy(struct nc_arena *arena, struct nc_entry *entry);
 
-static inline bool nc_entry_is(const struct nc_entry *entry, uint8_t flag)
+static inline uint8_t nc_entry_flags(const struct nc_entry *entry)
 {
     /* Relaxed: flags say how to judge an entry whose bytes were published with it. */
-    return (atomic_load_explicit(&((struct nc_entry *)entry)->version_flags, memory_order_relaxed) &
-            flag) != 0;
+    return (uint8_t)atomic_load_explicit(&((struct nc_entry *)entry)->version_flags,
+                                         memory_order_relaxed);
+}
+
+static inline bool nc_entry_is(const struct nc_entry *entry, uint8_t flag)
+{
+    return (nc_entry_flags(entry) & flag) != 0;
 }
 
 /* Private, or under the lock of its shard. */
@@ -150,6 +156,20 @@ static inline void *nc_entry_value(const struct nc_entry *entry)
                                                  nc_entry_is(entry, NC_ENTRY_ALIGNED));
 }
 
+/* The same for a reader who knows the name. Where the value stands is guessed by a branch, and not
+ * computed from the entry: the value's line is asked for while the entry's is still under way. */
+static inline const void *nc_entry_value_of(const struct nc_entry *entry, uint8_t flags,
+                                            size_t name_bytes)
+{
+    size_t head = offsetof(struct nc_entry, name) + name_bytes;
+    if (entry->value_bytes >= 64 || flags & NC_ENTRY_ALIGNED) {
+        head = (head + 63) & ~(size_t)63;
+        __asm__ volatile("" : "+r"(head)); /* keeps it a branch */
+        return (const char *)entry + head;
+    }
+    return (const char *)entry + ((head + 7) & ~(size_t)7);
+}
+
 /* What it takes in the arena. */
 static inline size_t nc_entry_charge(const struct nc_entry *entry)
 {
@@ -157,28 +177,34 @@ static inline size_t nc_entry_charge(const struct nc_entry *entry)
                                 entry->value_bytes);
 }
 
-/* Names are short: eight bytes at a time, the last eight overlapping, instead of a call. */
+/* What differs between the eight bytes at `at` of two names. */
+static inline uint64_t nc_entry_names_differ(const unsigned char *a, const unsigned char *b,
+                                             size_t at)
+{
+    uint64_t x, y;
+    memcpy(&x, a + at, 8);
+    memcpy(&y, b + at, 8);
+    return x ^ y;
+}
+
+/* Names are short: no call, and up to 32 bytes no loop. Pieces may overlap. */
 static inline bool nc_entry_names_equal(const unsigned char *a, const unsigned char *b,
                                         size_t bytes)
 {
-    uint64_t x, y;
-    if (bytes < 8)
-        return memcmp(a, b, bytes) == 0;
-    for (size_t at = 0; at + 8 < bytes; at += 8) {
-        memcpy(&x, a + at, 8);
-        memcpy(&y, b + at, 8);
-        if (x != y)
-            return false;
-    }
-    memcpy(&x, a + bytes - 8, 8);
-    memcpy(&y, b + bytes - 8, 8);
-    return x == y;
+    if (bytes >= 16 && bytes <= 32)
+        return (nc_entry_names_differ(a, b, 0) | nc_entry_names_differ(a, b, 8) |
+                nc_entry_names_differ(a, b, bytes - 16) | nc_entry_names_differ(a, b, bytes - 8)) ==
+               0;
+    if (bytes >= 8 && bytes < 16)
+        return (nc_entry_names_differ(a, b, 0) | nc_entry_names_differ(a, b, bytes - 8)) == 0;
+    return memcmp(a, b, bytes) == 0;
 }
 
-static inline bool nc_entry_has_name(const struct nc_entry *entry, uint32_t tier, const void *name,
-                                     size_t name_bytes)
+/* `mask` says which bits of tier and epoch must be those of `tier_epoch`: all, or the tier's. */
+static inline bool nc_entry_has_name(const struct nc_entry *entry, uint32_t tier_epoch,
+                                     uint32_t mask, const void *name, size_t name_bytes)
 {
-    return entry->name_bytes == name_bytes && nc_entry_tier(entry) == tier &&
+    return entry->name_bytes == name_bytes && ((entry->tier_epoch ^ tier_epoch) & mask) == 0 &&
            nc_entry_names_equal(entry->name, name, name_bytes);
 }
 

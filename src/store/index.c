@@ -25,10 +25,13 @@ static struct nc_index_table *create_table(struct nc_arena *arena, uint32_t buck
     return table;
 }
 
-int nc_index_init(struct nc_index *index, struct nc_arena *arena, uint32_t buckets)
+int nc_index_init(struct nc_index *index, struct nc_index_head *head, struct nc_arena *arena,
+                  uint32_t buckets)
 {
     struct nc_index_table *table = create_table(arena, buckets);
-    atomic_init(&index->table, table);
+    index->head = head;
+    atomic_init(&head->table, table);
+    atomic_init(&head->buckets, buckets);
     index->used = index->moves = 0;
     return table ? 0 : NEARCACHE_ENOMEM;
 }
@@ -36,7 +39,7 @@ int nc_index_init(struct nc_index *index, struct nc_arena *arena, uint32_t bucke
 static struct nc_index_table *table_of(const struct nc_index *index)
 {
     /* Relaxed: the lock holder's; only he changes it. */
-    return atomic_load_explicit(&((struct nc_index *)index)->table, memory_order_relaxed);
+    return atomic_load_explicit(&index->head->table, memory_order_relaxed);
 }
 
 static uint64_t word_of(const struct nc_entry *entry)
@@ -167,8 +170,9 @@ struct nc_index_table *nc_index_grow(struct nc_index *index, struct nc_arena *ar
             atomic_store_explicit(to, word, memory_order_relaxed);
         }
     }
-    /* Release pairs with the acquire in nc_index_table. */
-    atomic_store_explicit(&index->table, table, memory_order_release);
+    /* Releases pair with the acquires in nc_index_view. */
+    atomic_store_explicit(&index->head->table, table, memory_order_release);
+    atomic_store_explicit(&index->head->buckets, table->buckets, memory_order_release);
     index->moves++;
     return old;
 }

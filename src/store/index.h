@@ -38,13 +38,23 @@ struct nc_index_table {
     _Alignas(64) _Atomic uint64_t words[][NC_BUCKET_WORDS];
 };
 
+/* All that readers read. Tables only grow, and `buckets` is stored after `table` and loaded before
+ * it: a reader may know fewer buckets than his table has, and then miss, but never more. Loading
+ * both at once saves him one wait. */
+struct nc_index_head {
+    struct nc_index_table *_Atomic table;
+    _Atomic uint32_t buckets;
+};
+
 struct nc_index {
-    _Alignas(64) struct nc_index_table *_Atomic table; /* all that readers read */
-    _Alignas(64) uint32_t used;
+    struct nc_index_head *head; /* beside those of the other shards */
+    uint32_t used;
     uint32_t moves; /* how often an entry moved to another place */
 };
 
-int nc_index_init(struct nc_index *index, struct nc_arena *arena, uint32_t buckets);
+/* `head`: the caller's, as long as the index lives. 0 or NEARCACHE_ENOMEM. */
+int nc_index_init(struct nc_index *index, struct nc_index_head *head, struct nc_arena *arena,
+                  uint32_t buckets);
 
 /* False: both buckets are full. */
 bool nc_index_insert(struct nc_index *index, struct nc_entry *entry);
@@ -88,10 +98,21 @@ static inline uint32_t nc_index_other(uint32_t buckets, uint32_t at, uint16_t ta
     return sum >= at ? sum - at : sum - at + buckets;
 }
 
-static inline const struct nc_index_table *nc_index_table(const struct nc_index *index)
+/* What a look-up goes by. */
+struct nc_index_view {
+    const struct nc_index_table *table;
+    uint32_t buckets;
+};
+
+static inline struct nc_index_view nc_index_view(const struct nc_index_head *head)
 {
-    /* Acquire pairs with the release of growing: the table's words are filled. */
-    return atomic_load_explicit(&((struct nc_index *)index)->table, memory_order_acquire);
+    struct nc_index_head *own = (struct nc_index_head *)head;
+    struct nc_index_view view;
+    /* Acquire pairs with the releases of growing: the table is at least as large as this number,
+     * and its words are filled. */
+    view.buckets = atomic_load_explicit(&own->buckets, memory_order_acquire);
+    view.table = atomic_load_explicit(&own->table, memory_order_acquire);
+    return view;
 }
 
 /* The words of a bucket whose tag is this, as bits. Only a hint where it is computed from plain
@@ -107,70 +128,79 @@ static inline unsigned nc_index_match(const _Atomic uint64_t *words, uint16_t ta
                  << i;
     return found;
 #else
-    const __m128i *v = (const __m128i *)words;
-    __m128 a = _mm_castsi128_ps(_mm_load_si128(v)), b = _mm_castsi128_ps(_mm_load_si128(v + 1));
-    __m128 c = _mm_castsi128_ps(_mm_load_si128(v + 2)), d = _mm_castsi128_ps(_mm_load_si128(v + 3));
-    /* The upper halves of eight words, then their upper halves. */
-    __m128i low = _mm_castps_si128(_mm_shuffle_ps(a, b, _MM_SHUFFLE(3, 1, 3, 1)));
-    __m128i high = _mm_castps_si128(_mm_shuffle_ps(c, d, _MM_SHUFFLE(3, 1, 3, 1)));
-    __m128i tags = _mm_packs_epi32(_mm_srai_epi32(low, 16), _mm_srai_epi32(high, 16));
-    __m128i same = _mm_cmpeq_epi16(tags, _mm_set1_epi16((short)tag));
-    return (unsigned)_mm_movemask_epi8(_mm_packs_epi16(same, _mm_setzero_si128()));
+    const __m128i *v = (const __m128i *)words, same = _mm_set1_epi16((short)tag);
+    __m128 a = _mm_castsi128_ps(_mm_cmpeq_epi16(_mm_load_si128(v), same));
+    __m128 b = _mm_castsi128_ps(_mm_cmpeq_epi16(_mm_load_si128(v + 1), same));
+    __m128 c = _mm_castsi128_ps(_mm_cmpeq_epi16(_mm_load_si128(v + 2), same));
+    __m128 d = _mm_castsi128_ps(_mm_cmpeq_epi16(_mm_load_si128(v + 3), same));
+    /* The signs of the upper halves of the eight words are the results of their tags. */
+    return (unsigned)_mm_movemask_ps(_mm_shuffle_ps(a, b, _MM_SHUFFLE(3, 1, 3, 1))) |
+           (unsigned)_mm_movemask_ps(_mm_shuffle_ps(c, d, _MM_SHUFFLE(3, 1, 3, 1))) << 4;
 #endif
 }
 
-static inline struct nc_entry *nc_index_in_bucket(const _Atomic uint64_t *words, uint16_t tag,
-                                                  uint32_t tier, const void *name,
-                                                  size_t name_bytes)
+static inline __attribute__((always_inline)) struct nc_entry *
+nc_index_in_bucket(const _Atomic uint64_t *words, uint16_t tag, uint32_t tier_epoch, uint32_t mask,
+                   const void *name, size_t name_bytes)
 {
     for (unsigned found = nc_index_match(words, tag); found; found &= found - 1) {
         /* Acquire pairs with the release of insertion: the entry's bytes are complete. */
-        uint64_t word = atomic_load_explicit((_Atomic uint64_t *)&words[__builtin_ctz(found)],
-                                             memory_order_acquire);
+        uint64_t word = atomic_load_explicit(
+            (_Atomic uint64_t *)&words[(unsigned)__builtin_ctz(found)], memory_order_acquire);
         struct nc_entry *entry = nc_index_entry(word);
         if (!entry)
             continue;
         __builtin_prefetch((const char *)entry + 64);
-        if (nc_entry_has_name(entry, tier, name, name_bytes))
+        if (__builtin_expect(nc_entry_has_name(entry, tier_epoch, mask, name, name_bytes), 1))
             return entry;
     }
     return NULL;
 }
 
-/* Inside an epoch, or under the lock. */
-static inline struct nc_entry *nc_index_find(const struct nc_index *index, uint64_t hash,
-                                             uint32_t tier, const void *name, size_t name_bytes)
+/* In the second bucket: out of the way of the first. */
+static __attribute__((noinline, unused)) struct nc_entry *
+nc_index_find_other(struct nc_index_view view, uint32_t at, uint16_t tag, uint32_t tier_epoch,
+                    uint32_t mask, const void *name, size_t name_bytes)
 {
-    const struct nc_index_table *table = nc_index_table(index);
+    at = nc_index_other(view.buckets, at, tag);
+    return nc_index_in_bucket(view.table->words[at], tag, tier_epoch, mask, name, name_bytes);
+}
+
+/* Inside an epoch, or under the lock. `mask`: see nc_entry_has_name. */
+static inline __attribute__((always_inline)) struct nc_entry *
+nc_index_find(const struct nc_index_head *head, uint64_t hash, uint32_t tier_epoch, uint32_t mask,
+              const void *name, size_t name_bytes)
+{
+    struct nc_index_view view = nc_index_view(head);
     uint16_t tag = nc_hash_tag(hash);
-    uint32_t at = nc_index_first(table->buckets, (uint32_t)hash);
-    struct nc_entry *entry = nc_index_in_bucket(table->words[at], tag, tier, name, name_bytes);
+    uint32_t at = nc_index_first(view.buckets, (uint32_t)hash);
+    struct nc_entry *entry =
+        nc_index_in_bucket(view.table->words[at], tag, tier_epoch, mask, name, name_bytes);
     if (__builtin_expect(entry != NULL, 1))
         return entry;
-    at = nc_index_other(table->buckets, at, tag);
-    return nc_index_in_bucket(table->words[at], tag, tier, name, name_bytes);
+    return nc_index_find_other(view, at, tag, tier_epoch, mask, name, name_bytes);
 }
 
 /* For waves of keys: first all buckets on their way, then all entries that may be meant. Hints. */
-static inline void nc_index_prefetch_bucket(const struct nc_index *index, uint64_t hash)
+static inline void nc_index_prefetch_bucket(const struct nc_index_head *head, uint64_t hash)
 {
-    const struct nc_index_table *table = nc_index_table(index);
-    __builtin_prefetch(table->words[nc_index_first(table->buckets, (uint32_t)hash)]);
+    struct nc_index_view view = nc_index_view(head);
+    __builtin_prefetch(view.table->words[nc_index_first(view.buckets, (uint32_t)hash)]);
 }
 
-static inline void nc_index_prefetch_entry(const struct nc_index *index, uint64_t hash)
+static inline void nc_index_prefetch_entry(const struct nc_index_head *head, uint64_t hash)
 {
-    const struct nc_index_table *table = nc_index_table(index);
-    const _Atomic uint64_t *words = table->words[nc_index_first(table->buckets, (uint32_t)hash)];
+    struct nc_index_view view = nc_index_view(head);
+    uint32_t at = nc_index_first(view.buckets, (uint32_t)hash);
+    const _Atomic uint64_t *words = view.table->words[at];
     unsigned found = nc_index_match(words, nc_hash_tag(hash));
     if (found) {
-        uint64_t word = atomic_load_explicit((_Atomic uint64_t *)&words[__builtin_ctz(found)],
-                                             memory_order_relaxed);
+        uint64_t word = atomic_load_explicit(
+            (_Atomic uint64_t *)&words[(unsigned)__builtin_ctz(found)], memory_order_relaxed);
         __builtin_prefetch(nc_index_entry(word));
         __builtin_prefetch((char *)nc_index_entry(word) + 64);
     } else {
-        __builtin_prefetch(table->words[nc_index_other(
-            table->buckets, nc_index_first(table->buckets, (uint32_t)hash), nc_hash_tag(hash))]);
+        __builtin_prefetch(view.table->words[nc_index_other(view.buckets, at, nc_hash_tag(hash))]);
     }
 }
 

@@ -2,7 +2,11 @@
 
 #include <string.h>
 
-void nc_lru_init(struct nc_lru *lru) { memset(lru, 0, sizeof *lru); }
+void nc_lru_init(struct nc_lru *lru, _Atomic uint8_t *generation)
+{
+    memset(lru, 0, sizeof *lru);
+    lru->generation = generation;
+}
 
 static struct nc_queue *queue_at(struct nc_lru *lru, uint8_t generation)
 {
@@ -25,16 +29,16 @@ static void count_insertion(struct nc_lru *lru)
 {
     if (++lru->inserted * 16 < lru->entries)
         return;
-    uint8_t now = atomic_load_explicit(&lru->generation, memory_order_relaxed);
+    uint8_t now = atomic_load_explicit(lru->generation, memory_order_relaxed);
     lru->inserted = 0;
     if ((uint8_t)(now - lru->oldest) == NC_GENERATIONS - 1)
         merge_oldest(lru);
-    atomic_store_explicit(&lru->generation, (uint8_t)(now + 1), memory_order_relaxed);
+    atomic_store_explicit(lru->generation, (uint8_t)(now + 1), memory_order_relaxed);
 }
 
 void nc_lru_insert(struct nc_lru *lru, struct nc_entry *entry)
 {
-    entry->queue = atomic_load_explicit(&lru->generation, memory_order_relaxed);
+    entry->queue = atomic_load_explicit(lru->generation, memory_order_relaxed);
     atomic_store_explicit(&entry->mark, entry->queue, memory_order_relaxed);
     nc_queue_push(queue_at(lru, entry->queue), entry);
     lru->entries++;

@@ -22,20 +22,20 @@ struct nc_lru {
     struct nc_queue queues[NC_GENERATIONS]; /* of generation g at g % NC_GENERATIONS */
     uint32_t entries, inserted;             /* inserted: in this generation */
     uint8_t oldest;                         /* generation of the oldest queue */
-    /* Read by every hit, written a few times a round: on a line of its own. */
-    _Alignas(64) _Atomic uint8_t generation;
+    _Atomic uint8_t *generation;            /* beside those of the other shards, see nc_lru_hit */
 };
 
 /* Inside an epoch or under the lock. Relaxed: a stamp is a hint and orders nothing; it is written
  * only when it changes, so the line of a hot entry stays shared among its readers. */
-static inline void nc_lru_hit(struct nc_lru *lru, struct nc_entry *entry)
+static inline void nc_lru_hit(const _Atomic uint8_t *generation, struct nc_entry *entry)
 {
-    uint8_t now = atomic_load_explicit(&lru->generation, memory_order_relaxed);
+    uint8_t now = atomic_load_explicit((_Atomic uint8_t *)generation, memory_order_relaxed);
     if (atomic_load_explicit(&entry->mark, memory_order_relaxed) != now)
         atomic_store_explicit(&entry->mark, now, memory_order_relaxed);
 }
 
-void nc_lru_init(struct nc_lru *lru);
+/* `generation`: 0, the caller's; read by every hit and written a few times a round. */
+void nc_lru_init(struct nc_lru *lru, _Atomic uint8_t *generation);
 void nc_lru_insert(struct nc_lru *lru, struct nc_entry *entry);
 void nc_lru_remove(struct nc_lru *lru, struct nc_entry *entry);
 /* Who goes next; still linked. There is at least one entry. */

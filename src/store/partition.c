@@ -17,6 +17,7 @@ static void destroy(struct nc_partition *partition)
     for (size_t i = 0; i < (size_t)1 << partition->shard_bits; i++)
         nc_segment_deinit(&partition->segments[i]);
     free(partition->segments);
+    free(partition->generations);
     free(partition);
 }
 
@@ -38,14 +39,20 @@ static struct nc_partition *create(const struct nc_partitions *partitions,
     partition->policy = policy;
     partition->share_percent = share_percent;
     partition->shard_bits = partitions->shard_bits;
+    size_t generations_bytes = (count + 63) / 64 * 64;
     partition->segments = aligned_alloc(64, count * sizeof *partition->segments);
-    if (!partition->segments) {
+    partition->generations = aligned_alloc(64, generations_bytes);
+    if (!partition->segments || !partition->generations) {
+        free(partition->segments);
+        free(partition->generations);
         free(partition);
         return NULL;
     }
+    memset(partition->generations, 0, generations_bytes);
     for (size_t i = 0; i < count; i++)
-        nc_segment_init(&partition->segments[i], policy, partitions->by_entries);
-    *bytes = sizeof *partition + count * sizeof *partition->segments;
+        nc_segment_init(&partition->segments[i], policy, partitions->by_entries,
+                        &partition->generations[i]);
+    *bytes = sizeof *partition + count * sizeof *partition->segments + generations_bytes;
     return partition;
 }
 

@@ -20,7 +20,8 @@ struct nc_partition {
     /* Of the capacity, in parts of 2^32; relaxed: whoever evicts with the old one is not wrong. */
     _Atomic uint64_t guarantee;
     unsigned shard_bits;
-    struct nc_segment *segments; /* one a shard */
+    struct nc_segment *segments;  /* one a shard */
+    _Atomic uint8_t *generations; /* of the policy lru, one a shard: what hits read */
 };
 
 struct nc_partitions {
@@ -40,17 +41,15 @@ struct nc_partition *nc_partitions_add(struct nc_partitions *partitions, uint32_
                                        enum nearcache_policy policy, uint32_t share_percent,
                                        uint64_t *bytes);
 
-static inline struct nc_segment *nc_partition_segment(const struct nc_partition *partition,
-                                                      uint64_t hash)
-{
-    return &partition->segments[nc_hash_shard(hash, partition->shard_bits)];
-}
-
-/* The entry was hit; see nc_segment_hit. */
-static inline void nc_partition_hit(const struct nc_partition *partition, uint64_t hash,
+/* Inside an epoch: the entry was hit, in the shard of that number. At most one relaxed store, into
+ * the entry. */
+static inline void nc_partition_hit(const struct nc_partition *partition, uint32_t shard,
                                     struct nc_entry *entry)
 {
-    nc_segment_hit(nc_partition_segment(partition, hash), entry);
+    if (partition->policy == NEARCACHE_POLICY_AS3)
+        nc_as3_hit(entry);
+    else
+        nc_lru_hit(&partition->generations[shard], entry);
 }
 
 /* Where `shard` has somebody to evict: the segment furthest above its guarantee of `most`, when

@@ -7,14 +7,15 @@ static bool is_as3(const struct nc_segment *segment)
     return segment->policy == NEARCACHE_POLICY_AS3;
 }
 
-void nc_segment_init(struct nc_segment *segment, enum nearcache_policy policy, bool by_entries)
+void nc_segment_init(struct nc_segment *segment, enum nearcache_policy policy, bool by_entries,
+                     _Atomic uint8_t *generation)
 {
     memset(segment, 0, sizeof *segment);
     segment->policy = policy;
     if (is_as3(segment))
         nc_as3_init(&segment->as3, by_entries);
     else
-        nc_lru_init(&segment->lru);
+        nc_lru_init(&segment->lru, generation);
 }
 
 void nc_segment_deinit(struct nc_segment *segment)

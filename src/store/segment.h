@@ -3,7 +3,7 @@
  * what they weigh. The border between the store and the policies: whatever the store asks of a
  * policy it asks here.
  *
- * Guarded by the lock of the shard, but for nc_segment_hit. It links and counts entries, it neither
+ * Guarded by the lock of the shard. It links and counts entries, it neither
  * finds nor frees them.
  */
 #ifndef NC_STORE_SEGMENT_H
@@ -14,7 +14,7 @@
 #include "store/lru.h"
 
 struct nc_segment {
-    enum nearcache_policy policy;
+    _Alignas(64) enum nearcache_policy policy;
     uint32_t entries;
     uint64_t bytes;
     size_t remembered_bytes; /* what the policy remembers, as it was accounted last */
@@ -30,20 +30,13 @@ struct nc_arrival {
     uint8_t queue, hits; /* of the one in whose place it comes */
 };
 
-/* `by_entries`: the capacity is a number of entries, not of bytes. */
-void nc_segment_init(struct nc_segment *segment, enum nearcache_policy policy, bool by_entries);
+/* `by_entries`: the capacity is a number of entries, not of bytes. `generation`: see nc_lru_init.
+ */
+void nc_segment_init(struct nc_segment *segment, enum nearcache_policy policy, bool by_entries,
+                     _Atomic uint8_t *generation);
 void nc_segment_deinit(struct nc_segment *segment);
 /* By how many bytes what its policy remembers has grown since it was asked; beyond the segment. */
 int64_t nc_segment_grown(struct nc_segment *segment);
-
-/* Inside an epoch: the entry was hit. At most one relaxed store, into the entry. */
-static inline void nc_segment_hit(struct nc_segment *segment, struct nc_entry *entry)
-{
-    if (segment->policy == NEARCACHE_POLICY_AS3)
-        nc_as3_hit(entry);
-    else
-        nc_lru_hit(&segment->lru, entry);
-}
 
 /* Before room is made for `entry`; `old`, still linked, is the one that it replaces, or NULL. */
 struct nc_arrival nc_segment_arrive(struct nc_segment *segment, const struct nc_entry *entry,

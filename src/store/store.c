@@ -66,7 +66,7 @@ static int init_shard(struct nc_store *store, struct nc_shard *shard, uint32_t n
     shard->entries_most = UINT32_MAX;
     if (entries && entries / count < UINT32_MAX)
         shard->entries_most = (uint32_t)(entries / count + (number < entries % count));
-    return nc_index_init(&shard->index, &store->arena, FIRST_BUCKETS);
+    return nc_index_init(&shard->index, &store->heads[number], &store->arena, FIRST_BUCKETS);
 }
 
 int nc_store_init(struct nc_store *store, const struct nc_store_config *config,
@@ -75,28 +75,32 @@ int nc_store_init(struct nc_store *store, const struct nc_store_config *config,
     memset(store, 0, sizeof *store);
     store->config = *config;
     store->shard_bits = choose_shard_bits(config);
+    store->sharding = nc_hash_shards(store->shard_bits);
     size_t count = (size_t)1 << store->shard_bits;
     int outcome = nc_arena_init(&store->arena, config->budget_bytes);
     if (outcome != 0)
         return outcome;
+    size_t heads_bytes = (count * sizeof *store->heads + 63) / 64 * 64;
     store->shards = aligned_alloc(64, count * sizeof *store->shards);
-    if (!store->shards) {
-        nc_arena_deinit(&store->arena);
-        return NEARCACHE_ENOMEM;
+    store->heads = aligned_alloc(64, heads_bytes);
+    outcome = store->shards && store->heads ? 0 : NEARCACHE_ENOMEM;
+    for (size_t i = 0; outcome == 0 && i < count; i++) {
+        outcome = init_shard(store, &store->shards[i], (uint32_t)i);
+        if (outcome == 0)
+            atomic_fetch_add(&store->index_bytes, nc_index_bytes(&store->shards[i].index));
     }
-    for (size_t i = 0; i < count; i++) {
-        if (init_shard(store, &store->shards[i], (uint32_t)i) != 0) {
-            free(store->shards);
-            nc_arena_deinit(&store->arena);
-            return NEARCACHE_ENOMEM;
-        }
-        atomic_fetch_add(&store->index_bytes, nc_index_bytes(&store->shards[i].index));
+    if (outcome != 0) {
+        free(store->shards);
+        free(store->heads);
+        nc_arena_deinit(&store->arena);
+        return outcome;
     }
     pthread_mutex_init(&store->tables_lock, NULL);
     nc_epoch_init(&store->epoch, threads, &store->arena, choose_batch_bytes(config->budget_bytes),
                   NC_BARRIERS_BEST);
     nc_partitions_init(&store->partitions, store->shard_bits, config->capacity_entries != 0);
-    nc_budget_charge(store, NC_BYTES_FIXED, count * sizeof *store->shards + sizeof *store);
+    nc_budget_charge(store, NC_BYTES_FIXED,
+                     count * sizeof *store->shards + heads_bytes + sizeof *store);
     return 0;
 }
 
@@ -133,6 +137,7 @@ bool nc_store_deinit(struct nc_store *store)
     pthread_mutex_destroy(&store->tables_lock);
     nc_partitions_deinit(&store->partitions);
     free(store->shards);
+    free(store->heads);
     nc_arena_deinit(&store->arena);
     return true;
 }
@@ -162,7 +167,8 @@ void nc_budget_uncharge(struct nc_store *store, enum nc_bytes kind, uint64_t byt
 struct nc_entry *nc_shard_find_locked(struct nc_shard *shard, uint64_t hash, uint32_t tier,
                                       const void *name, size_t name_bytes)
 {
-    return nc_index_find(&shard->index, hash, tier, name, name_bytes);
+    return nc_index_find(shard->index.head, hash, nc_entry_tier_epoch(tier, 0), NC_ENTRY_TIER_MASK,
+                         name, name_bytes);
 }
 
 static struct nc_segment *segment_of(const struct nc_shard *shard, const struct nc_entry *entry)
@@ -426,7 +432,7 @@ bool nc_shard_insert_locked(struct nc_shard *shard, struct nc_entry *entry, nc_t
     struct nc_entry *old = nc_shard_find_locked(shard, entry->hash, nc_entry_tier(entry),
                                                 entry->name, entry->name_bytes);
     if (candidate) {
-        nc_index_prefetch_bucket(&shard->index, candidate->hash);
+        nc_index_prefetch_bucket(shard->index.head, candidate->hash);
         __builtin_prefetch(nc_entry_newer(candidate), 1);
     }
     struct nc_arrival arrival = arrive(shard, entry, old);

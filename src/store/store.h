@@ -37,8 +37,8 @@ struct nc_store_config {
 
 /* Guarded by its lock, but for the index's reading side. */
 struct nc_shard {
-    struct nc_index index; /* its first line is the readers' */
-    struct nc_lock lock;
+    _Alignas(64) struct nc_lock lock;
+    struct nc_index index;
     struct nc_queue absences;
     uint64_t bytes;
     uint32_t entries, absent;
@@ -57,7 +57,9 @@ struct nc_store {
     struct nc_arena arena;
     struct nc_epoch epoch;
     unsigned shard_bits;
+    struct nc_hash_shards sharding;
     struct nc_shard *shards;
+    struct nc_index_head *heads; /* of the shards' indexes: what readers read */
     struct nc_partitions partitions;
     uint64_t epochs_swept; /* maintenance only, as the next */
     uint32_t hurry;
@@ -82,9 +84,14 @@ bool nc_store_deinit(struct nc_store *store);
 const struct nc_partition *nc_store_tier_open(struct nc_store *store, uint32_t tier,
                                               enum nearcache_policy policy, uint32_t share_percent);
 
+static inline const struct nc_index_head *nc_store_head(const struct nc_store *store, uint64_t hash)
+{
+    return &store->heads[nc_hash_shard(hash, store->sharding)];
+}
+
 static inline struct nc_shard *nc_store_shard(const struct nc_store *store, uint64_t hash)
 {
-    return &store->shards[nc_hash_shard(hash, store->shard_bits)];
+    return &store->shards[nc_hash_shard(hash, store->sharding)];
 }
 
 void nc_budget_charge(struct nc_store *store, enum nc_bytes kind, uint64_t bytes);

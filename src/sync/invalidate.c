@@ -1,5 +1,6 @@
 #include "sync/invalidate.h"
 
+#include "cache/key.h"
 #include "sync/message.h"
 
 #include <string.h>

@@ -1,5 +1,7 @@
 #include "lib/local_cache.h"
 
+#include "cache/key.h"
+
 #include <criterion/criterion.h>
 #include <string.h>
 

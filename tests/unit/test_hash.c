@@ -41,10 +41,10 @@ Test(hash, seeds_are_random)
 
 Test(hash, shards_take_the_top_bits_and_tags_the_low_ones)
 {
-    cr_expect_eq(nc_hash_shard(UINT64_MAX, 0), 0);
-    cr_expect_eq(nc_hash_shard(UINT64_MAX, 4), 15);
-    cr_expect_eq(nc_hash_shard(UINT64_C(1) << 63, 1), 1);
-    cr_expect_eq(nc_hash_shard(UINT64_MAX >> 1, 1), 0);
+    cr_expect_eq(nc_hash_shard(UINT64_MAX, nc_hash_shards(0)), 0);
+    cr_expect_eq(nc_hash_shard(UINT64_MAX, nc_hash_shards(4)), 15);
+    cr_expect_eq(nc_hash_shard(UINT64_C(1) << 63, nc_hash_shards(1)), 1);
+    cr_expect_eq(nc_hash_shard(UINT64_MAX >> 1, nc_hash_shards(1)), 0);
     cr_expect_eq(nc_hash_tag(UINT64_C(0xabcdef0123454321)), 0x4321);
 }
 
@@ -58,7 +58,7 @@ Test(hash, keys_spread_evenly_over_shards)
 {
     unsigned count[16] = {0};
     for (uint32_t i = 0; i < 16000; i++)
-        count[nc_hash_shard(nc_hash_key(42, 0, &i, sizeof i), 4)]++;
+        count[nc_hash_shard(nc_hash_key(42, 0, &i, sizeof i), nc_hash_shards(4))]++;
     /* 1000 each; 6 standard deviations are 184. */
     for (int i = 0; i < 16; i++) {
         cr_expect_gt(count[i], 800);

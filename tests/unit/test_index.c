@@ -8,6 +8,7 @@ enum { KEYS = 40000 };
 
 static struct nc_arena arena;
 static struct nc_index index_;
+static struct nc_index_head head;
 static struct nc_entry *entries[KEYS];
 
 static uint64_t hash_of(uint32_t key) { return nc_hash_key(42, 1, &key, sizeof key); }
@@ -15,7 +16,7 @@ static uint64_t hash_of(uint32_t key) { return nc_hash_key(42, 1, &key, sizeof k
 static void begin(uint32_t buckets)
 {
     cr_assert_eq(nc_arena_init(&arena, (uint64_t)64 << 20), 0);
-    cr_assert_eq(nc_index_init(&index_, &arena, buckets), 0);
+    cr_assert_eq(nc_index_init(&index_, &head, &arena, buckets), 0);
 }
 
 static void add(uint32_t key)
@@ -30,7 +31,8 @@ static void add(uint32_t key)
 
 static struct nc_entry *find(uint32_t key)
 {
-    return nc_index_find(&index_, hash_of(key), 1, &key, sizeof key);
+    return nc_index_find(&head, hash_of(key), nc_entry_tier_epoch(1, 0), NC_ENTRY_TIER_MASK, &key,
+                         sizeof key);
 }
 
 Test(index, from_either_bucket_the_tag_leads_to_the_other)
@@ -65,7 +67,8 @@ Test(index, a_name_of_another_tier_is_another)
     begin(15);
     uint32_t key = 5;
     add(key);
-    cr_assert_null(nc_index_find(&index_, hash_of(key), 2, &key, sizeof key));
+    cr_assert_null(nc_index_find(&head, hash_of(key), nc_entry_tier_epoch(2, 0), NC_ENTRY_TIER_MASK,
+                                 &key, sizeof key));
     nc_arena_deinit(&arena);
 }
 

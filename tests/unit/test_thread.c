@@ -113,3 +113,35 @@ Test(thread, threads_that_live_at_the_same_time_have_different_records)
     pthread_barrier_destroy(&gate.barrier);
     nc_threads_deinit(&gate.threads);
 }
+
+Test(thread, a_registry_in_the_place_of_a_closed_one_finds_none_of_its_records)
+{
+    struct nc_threads threads;
+    for (int i = 0; i < 8; i++) {
+        cr_assert_eq(nc_threads_init(&threads, sizeof(struct record)), 0);
+        cr_assert_eq(count(&threads), 0);
+        struct record *mine = nc_threads_self(&threads);
+        cr_assert_not_null(mine);
+        cr_expect_eq(mine->mine, 0);
+        cr_expect_eq(count(&threads), 1);
+        mine->mine = 42;
+        nc_threads_deinit(&threads);
+    }
+}
+
+Test(thread, more_registries_than_notes_keep_their_records_apart)
+{
+    enum { REGISTRIES = 3 * NC_THREAD_NOTES };
+    struct nc_threads threads[REGISTRIES];
+    for (int i = 0; i < REGISTRIES; i++) {
+        cr_assert_eq(nc_threads_init(&threads[i], sizeof(struct record)), 0);
+        ((struct record *)nc_threads_self(&threads[i]))->mine = (uint64_t)i;
+    }
+    for (int round = 0; round < 3; round++)
+        for (int i = 0; i < REGISTRIES; i++) {
+            cr_expect_eq(((struct record *)nc_threads_self(&threads[i]))->mine, (uint64_t)i);
+            cr_expect_eq(count(&threads[i]), 1);
+        }
+    for (int i = 0; i < REGISTRIES; i++)
+        nc_threads_deinit(&threads[i]);
+}
