@@ -295,4 +295,4 @@ EXTRA_DIST += \
 # 100 workers for an hour: memory must stay flat.
 .PHONY: soak-queue
 soak-queue: tests/stress/queue_memory
-	tests/stress/queue_memory 100 3600
+	tests/stress/queue_memory 100 3600 200

@@ -1,11 +1,12 @@
 /*
  * Memory stays flat while jobs come and go: Redis' by the retention of the presets, ours by giving
  * back what jobs took.
- *     queue_memory WORKERS SECONDS
+ *     queue_memory WORKERS SECONDS [JOBS-A-SECOND]
  * WORKERS workers run the jobs of embedding-computation (50 completed and 200 failed are kept); one
  * job in ten fails for good, one in ten is tried again, some log and some report progress. After a
- * third of the time, and at least ten thousand jobs, what Redis and this process use is noted; at
- * the end it must not be much more. `make soak-queue` is the long form.
+ * third of the time, and at least ten thousand jobs, what Redis and this process use is noted; from
+ * then on neither what Redis uses at any time nor what both use at the end may be much more.
+ * Without JOBS-A-SECOND jobs come as fast as they are done. `make soak-queue` is the long form.
  */
 #include "lib/redis_server.h"
 #include "lib/wait_until.h"
@@ -33,6 +34,8 @@
 #define MOST_WAITING 1000
 #define SETTLED_JOBS 10000
 #define ALLOWED_BYTES (4 << 20) /* of noise, besides a tenth: what allocators keep */
+
+#define LOOK_NS UINT64_C(1000000000)
 
 static atomic_uint_fast64_t runs;
 
@@ -96,14 +99,39 @@ static uint64_t jobs_left(struct nearcache_queue *queue)
     return stats.waiting + stats.prioritized + stats.active + stats.delayed;
 }
 
-/* Until the time is over and so many jobs have run. */
-static void work(struct nearcache_queue *queue, uint64_t end_ns, uint64_t least_runs)
+/* How jobs come. One thread. */
+struct load {
+    struct nearcache_queue *queue;
+    const struct redis_server *server;
+    uint64_t begin_ns, jobs_a_second; /* 0: as fast as they are done */
+    uint64_t added, looked_ns;
+    uint64_t redis_peak; /* since it was last set to 0 */
+};
+
+static bool is_due(const struct load *load, uint64_t now_ns)
 {
-    while (wait_now_ns() < end_ns || atomic_load(&runs) < least_runs) {
-        if (jobs_left(queue) < MOST_WAITING)
-            add_burst(queue);
-        else
+    uint64_t millis = (now_ns - load->begin_ns) / 1000000;
+    return load->jobs_a_second == 0 || load->added < millis * load->jobs_a_second / 1000;
+}
+
+/* Until the time is over and so many jobs have run. */
+static void work(struct load *load, uint64_t end_ns, uint64_t least_runs)
+{
+    for (;;) {
+        uint64_t now_ns = wait_now_ns();
+        if (now_ns >= end_ns && atomic_load(&runs) >= least_runs)
+            return;
+        if (now_ns - load->looked_ns >= LOOK_NS) {
+            uint64_t used = redis_bytes(load->server);
+            load->looked_ns = now_ns;
+            load->redis_peak = used > load->redis_peak ? used : load->redis_peak;
+        }
+        if (is_due(load, now_ns) && jobs_left(load->queue) < MOST_WAITING) {
+            add_burst(load->queue);
+            load->added += BURST;
+        } else {
             wait_a_little();
+        }
     }
 }
 
@@ -137,11 +165,14 @@ int main(int argc, char **argv)
     for (unsigned i = 0; i < count; i++)
         if (nearcache_worker_open(&workers[i], queue, &config))
             die("no worker");
-    uint64_t begin_ns = wait_now_ns(), second_ns = UINT64_C(1000000000);
-    work(queue, begin_ns + seconds * second_ns / 3, SETTLED_JOBS);
+    struct load load = {.queue = queue, .server = &server, .begin_ns = wait_now_ns()};
+    load.jobs_a_second = argc > 3 ? (uint64_t)atoll(argv[3]) : 0;
+    work(&load, load.begin_ns + seconds * LOOK_NS / 3, SETTLED_JOBS);
     uint64_t redis_before = redis_bytes(&server), own_before = own_bytes();
-    work(queue, begin_ns + seconds * second_ns, atomic_load(&runs) + SETTLED_JOBS);
+    load.redis_peak = 0;
+    work(&load, load.begin_ns + seconds * LOOK_NS, atomic_load(&runs) + SETTLED_JOBS);
     uint64_t redis_after = redis_bytes(&server), own_after = own_bytes();
+    redis_after = load.redis_peak > redis_after ? load.redis_peak : redis_after;
 
     if (!WAIT_UNTIL(jobs_left(queue) == 0, 60000))
         die("jobs are left");
