@@ -324,6 +324,15 @@ static void prefetch_place(struct nc_cache_thread *self, const struct nc_key *ke
     nc_epoch_leave(&self->reader);
 }
 
+/* After them, the entry that it may replace. */
+static void prefetch_old(struct nc_cache_thread *self, const struct nc_key *key)
+{
+    struct nc_store *store = &key->tier->cache->store;
+    nc_epoch_enter(&store->epoch, &self->reader);
+    nc_index_prefetch_entry(nc_store_head(store, key->hash), key->hash);
+    nc_epoch_leave(&self->reader);
+}
+
 struct nc_entry *nc_cache_entry_create(struct nc_cache_thread *self, const struct nc_key *key,
                                        size_t value_bytes, bool absent)
 {
@@ -331,8 +340,11 @@ struct nc_entry *nc_cache_entry_create(struct nc_cache_thread *self, const struc
     prefetch_place(self, key);
     uint8_t flags =
         (uint8_t)((absent ? NC_ENTRY_NEGATIVE : 0) | (key->tier->row_bytes ? NC_ENTRY_ALIGNED : 0));
-    return nc_entry_create(&store->arena, nc_epoch_heap(&store->epoch, &self->reader), key->hash,
-                           key->tier->id, key->name, key->name_bytes, value_bytes, flags);
+    struct nc_entry *entry =
+        nc_entry_create(&store->arena, nc_epoch_heap(&store->epoch, &self->reader), key->hash,
+                        key->tier->id, key->name, key->name_bytes, value_bytes, flags);
+    prefetch_old(self, key);
+    return entry;
 }
 
 void nc_cache_entry_destroy(struct nearcache_tier *tier, struct nc_entry *entry)
@@ -421,19 +433,25 @@ bool nc_cache_fill(struct nc_cache_thread *self, const struct nc_key *key,
     struct nc_removed removed = {NULL, NULL};
     bool raced = false, kept = false;
     entry->tier_epoch = nc_entry_tier_epoch(tier->id, ticket->epoch);
-    nc_tick now = nc_tick_of(nc_clock_now_ns(&tier->cache->clock));
     nc_shard_lock(shard);
     if (!may_keep_locked(key, ticket, nc_entry_version(entry))) {
         raced = true;
     } else {
+        nc_tick now = 0;
         struct nc_entry *old =
             nc_shard_find_locked(shard, key->hash, tier->id, key->name, key->name_bytes);
+        if (old) {
+            __builtin_prefetch(nc_entry_newer(old), 1);
+            __builtin_prefetch(nc_entry_older(old), 1);
+        }
+        if (nc_shard_needs_time_locked(shard, entry) || (old && tier->linger_ticks != 0))
+            now = nc_tick_of(nc_clock_now_ns(&tier->cache->clock));
         /* An insert never replaces an entry of a higher version. */
         if (old && old->tier_epoch == entry->tier_epoch &&
             nc_entry_version(old) > nc_entry_version(entry))
             raced = true;
         else if (!stands_in(tier, old, entry, now))
-            kept = nc_shard_insert_locked(shard, entry, now, &removed);
+            kept = nc_shard_insert_locked(shard, entry, old, now, &removed);
     }
     nc_shard_unlock(shard);
     nc_store_settle(store, &removed);

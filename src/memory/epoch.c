@@ -216,6 +216,16 @@ static void append(struct nc_batch *batch, struct nc_entry *entry, uint64_t byte
     batch->bytes += bytes;
 }
 
+static void append_fresh(struct nc_limbo *limbo, struct nc_entry *entry)
+{
+    struct nc_entry **slot = &limbo->recent[limbo->recent_at++ % NC_EPOCH_AHEAD];
+    append(&limbo->fresh, entry, nc_entry_charge(entry));
+    nc_entry_set_older(entry, NULL);
+    if (*slot)
+        nc_entry_set_older(*slot, entry);
+    *slot = entry;
+}
+
 static void append_all(struct nc_batch *batch, struct nc_batch *other)
 {
     if (!other->first)
@@ -262,6 +272,7 @@ static void close_batch(struct nc_epoch *epoch, struct nc_limbo *limbo)
         limbo->count++;
     struct nc_batch *batch = &limbo->waiting[(limbo->begin + limbo->count - 1) % NC_EPOCH_WAITING];
     append_all(batch, &limbo->fresh);
+    memset(limbo->recent, 0, sizeof limbo->recent);
     batch->stamp = stamp;
     advance(epoch);
 }
@@ -291,9 +302,8 @@ static void free_some(struct nc_epoch *epoch, struct nc_limbo *limbo, uint32_t m
         struct nc_entry *entry = limbo->ready.first;
         uint64_t bytes = nc_entry_charge(entry);
         limbo->ready.first = nc_entry_newer(entry);
-        if (limbo->ready.first)
-            __builtin_prefetch(limbo->ready.first);
-        else
+        __builtin_prefetch(nc_entry_older(entry), 1);
+        if (!limbo->ready.first)
             limbo->ready.last = NULL;
         limbo->ready.bytes -= bytes;
         if (is_pinned(epoch, limbo, entry)) {
@@ -314,7 +324,7 @@ void nc_epoch_retire(struct nc_epoch *epoch, struct nc_entry *entry)
     struct nc_reader *reader = nc_threads_self(epoch->threads);
     struct nc_limbo *limbo = reader ? &reader->limbo : &epoch->limbo;
     nc_lock_take(&limbo->lock);
-    append(&limbo->fresh, entry, nc_entry_charge(entry));
+    append_fresh(limbo, entry);
     limbo->retired = true;
     if (limbo->fresh.bytes >= epoch->batch_bytes) {
         close_batch(epoch, limbo);

@@ -28,7 +28,12 @@
 #define NC_EPOCH_WAITING 4
 #define NC_PIN_FILTER_WORDS 64
 
-/* Entries linked by `newer`, in the order in which they were retired. */
+/* How far ahead of what is being freed lines are fetched. */
+#define NC_EPOCH_AHEAD 8
+
+/* Entries linked by `newer`, in the order in which they were retired. `older` leads to the one that
+ * was retired NC_EPOCH_AHEAD later, where there is one: a chain of `newer` alone would be a wait
+ * for memory at each link. */
 struct nc_batch {
     struct nc_entry *first, *last;
     uint64_t bytes;
@@ -43,6 +48,8 @@ struct nc_limbo {
     uint32_t begin, count; /* of waiting, a ring */
     bool unsure;           /* the filter could not be made: all of ready count as pinned */
     struct nc_batch fresh, ready, held;
+    uint32_t recent_at;
+    struct nc_entry *recent[NC_EPOCH_AHEAD]; /* the last that were retired into `fresh`, a ring */
     struct nc_batch waiting[NC_EPOCH_WAITING];
     uint64_t transfers;                   /* of the epoch's when the filter was made */
     uint64_t filter[NC_PIN_FILTER_WORDS]; /* a bit for each address pinned then */

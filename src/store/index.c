@@ -47,11 +47,16 @@ static uint64_t word_of(const struct nc_entry *entry)
     return (uint64_t)nc_hash_tag(entry->hash) << 48 | (uint64_t)(uintptr_t)entry;
 }
 
+/* A word of tag 0 is an empty one. */
 static _Atomic uint64_t *in_bucket(struct nc_index_table *table, uint32_t at, uint64_t word)
 {
-    for (int i = 0; i < NC_BUCKET_WORDS; i++)
-        if (atomic_load_explicit(&table->words[at][i], memory_order_relaxed) == word)
-            return &table->words[at][i];
+    _Atomic uint64_t *words = table->words[at];
+    for (unsigned found = nc_index_match(words, (uint16_t)(word >> 48)); found;
+         found &= found - 1) {
+        unsigned i = (unsigned)__builtin_ctz(found);
+        if (atomic_load_explicit(&words[i], memory_order_relaxed) == word)
+            return &words[i];
+    }
     return NULL;
 }
 

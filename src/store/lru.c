@@ -13,15 +13,32 @@ static struct nc_queue *queue_at(struct nc_lru *lru, uint8_t generation)
     return &lru->queues[generation % NC_GENERATIONS];
 }
 
-/* A queue's entries become the oldest of the next one. */
+/* A queue's entries become the oldest of the next one. They keep the number of their own: there may
+ * be very many, and who stands behind the oldest queue in use counts as standing in it. */
 static void merge_oldest(struct nc_lru *lru)
 {
-    uint8_t next = (uint8_t)(lru->oldest + 1);
     struct nc_queue *from = queue_at(lru, lru->oldest);
-    for (struct nc_entry *entry = nc_queue_oldest(from); entry; entry = nc_queue_newer(entry))
-        entry->queue = next;
-    nc_queue_prepend(queue_at(lru, next), from);
-    lru->oldest = next;
+    nc_queue_prepend(queue_at(lru, (uint8_t)(lru->oldest + 1)), from);
+    lru->oldest++;
+}
+
+/* The queue that begins or ends with this entry. */
+static struct nc_queue *queue_with_end(struct nc_lru *lru, const struct nc_entry *entry)
+{
+    struct nc_queue *queue;
+    for (uint8_t generation = lru->oldest;; generation++) {
+        queue = queue_at(lru, generation);
+        if (queue->tail == entry || queue->head == entry)
+            return queue;
+    }
+}
+
+static void pull(struct nc_lru *lru, struct nc_entry *entry)
+{
+    if (nc_entry_newer(entry) && nc_entry_older(entry))
+        nc_queue_pull_middle(entry);
+    else
+        nc_queue_pull(queue_with_end(lru, entry), entry);
 }
 
 /* A sixteenth of the entries is one generation. */
@@ -47,15 +64,17 @@ void nc_lru_insert(struct nc_lru *lru, struct nc_entry *entry)
 
 void nc_lru_remove(struct nc_lru *lru, struct nc_entry *entry)
 {
-    nc_queue_pull(queue_at(lru, entry->queue), entry);
+    pull(lru, entry);
     lru->entries--;
 }
 
-/* A stamp older than the queue that the entry stands in counts as none. */
+/* Of an entry of the oldest queue. A stamp older than that queue counts as none. */
 static bool was_hit_since(const struct nc_lru *lru, const struct nc_entry *entry, uint8_t mark)
 {
-    return (uint8_t)(mark - lru->oldest) < NC_GENERATIONS &&
-           (uint8_t)(mark - lru->oldest) > (uint8_t)(entry->queue - lru->oldest);
+    uint8_t hit = (uint8_t)(mark - lru->oldest), stands = (uint8_t)(entry->queue - lru->oldest);
+    if (stands >= NC_GENERATIONS) /* in one that was merged */
+        stands = 0;
+    return hit < NC_GENERATIONS && hit > stands;
 }
 
 struct nc_entry *nc_lru_victim(struct nc_lru *lru)
@@ -69,7 +88,7 @@ struct nc_entry *nc_lru_victim(struct nc_lru *lru)
         uint8_t mark = atomic_load_explicit(&entry->mark, memory_order_relaxed);
         if (!was_hit_since(lru, entry, mark))
             return entry;
-        nc_queue_pull(queue_at(lru, entry->queue), entry);
+        nc_queue_pull(queue_at(lru, lru->oldest), entry);
         entry->queue = mark;
         nc_queue_push(queue_at(lru, mark), entry);
     }

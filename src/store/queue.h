@@ -31,6 +31,14 @@ static inline void nc_queue_push(struct nc_queue *queue, struct nc_entry *entry)
     queue->head = entry;
 }
 
+/* The same as below for one that is neither end: its queue need not be known. */
+static inline void nc_queue_pull_middle(struct nc_entry *entry)
+{
+    struct nc_entry *newer = nc_entry_newer(entry), *older = nc_entry_older(entry);
+    nc_entry_set_older(newer, older);
+    nc_entry_set_newer(older, newer);
+}
+
 static inline void nc_queue_pull(struct nc_queue *queue, struct nc_entry *entry)
 {
     struct nc_entry *newer = nc_entry_newer(entry), *older = nc_entry_older(entry);

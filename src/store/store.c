@@ -364,15 +364,15 @@ static void evict_one(struct nc_shard *shard, const struct nc_entry *entry, uint
         account_grown(shard, nc_segment_grown(payer));
 }
 
-static void make_room(struct nc_shard *shard, const struct nc_entry *entry, nc_tick now,
-                      struct nc_removed *removed)
+/* `most`: what the shard may hold. */
+static void make_room(struct nc_shard *shard, const struct nc_entry *entry, uint64_t bytes,
+                      uint64_t most, nc_tick now, struct nc_removed *removed)
 {
-    uint64_t most = bytes_most(shard);
     if (nc_entry_is(entry, NC_ENTRY_NEGATIVE))
         make_room_for_absence(shard, most, removed);
     /* Evicting may make a policy remember more, so there may be less room than at first. */
-    while (shard->entries > 0 && (shard->bytes + nc_entry_charge(entry) > most ||
-                                  shard->entries >= shard->entries_most)) {
+    while (shard->entries > 0 &&
+           (shard->bytes + bytes > most || shard->entries >= shard->entries_most)) {
         if (!expire_one(shard, now, entry, removed))
             evict_one(shard, entry, most, removed);
         most = bytes_most(shard);
@@ -420,37 +420,45 @@ static struct nc_arrival arrive(struct nc_shard *shard, const struct nc_entry *e
                              old && !nc_entry_is(old, NC_ENTRY_NEGATIVE) ? old : NULL);
 }
 
-bool nc_shard_insert_locked(struct nc_shard *shard, struct nc_entry *entry, nc_tick now,
-                            struct nc_removed *removed)
+/* Who goes next is most likely a miss of each of his lines: they come meanwhile. His own has come
+ * since the last insertion. */
+static void prefetch_victim(struct nc_shard *shard, const struct nc_segment *segment)
 {
+    struct nc_entry *candidate = nc_segment_candidate(segment);
+    if (!candidate)
+        return;
+    nc_index_prefetch_bucket(shard->index.head, candidate->hash);
+    __builtin_prefetch(nc_entry_newer(candidate), 1);
+}
+
+bool nc_shard_insert_locked(struct nc_shard *shard, struct nc_entry *entry, struct nc_entry *old,
+                            nc_tick now, struct nc_removed *removed)
+{
+    uint64_t bytes = nc_entry_charge(entry), most = bytes_most(shard);
     bool freed;
-    if (nc_entry_charge(entry) > bytes_most(shard) || shard->entries_most == 0)
+    if (bytes > most || shard->entries_most == 0)
         return false;
-    /* Who goes for this one is most likely a miss of each of his lines: they come meanwhile. */
-    struct nc_entry *candidate = nc_segment_candidate(segment_of(shard, entry));
-    __builtin_prefetch(candidate, 1);
-    struct nc_entry *old = nc_shard_find_locked(shard, entry->hash, nc_entry_tier(entry),
-                                                entry->name, entry->name_bytes);
-    if (candidate) {
-        nc_index_prefetch_bucket(shard->index.head, candidate->hash);
-        __builtin_prefetch(nc_entry_newer(candidate), 1);
-    }
+    struct nc_segment *segment = segment_of(shard, entry);
     struct nc_arrival arrival = arrive(shard, entry, old);
     bool filed = old && nc_entry_is(old, NC_ENTRY_EXPIRES) &&
                  end_of(shard->store, old) == end_of(shard->store, entry);
     if (old) {
         nc_index_replace(&shard->index, old, entry);
         account_out(shard, old, NEARCACHE_CAUSE_REPLACED, removed);
-        make_room(shard, entry, now, removed);
+        make_room(shard, entry, bytes, most, now, removed);
     } else {
-        make_room(shard, entry, now, removed);
+        prefetch_victim(shard, segment);
+        make_room(shard, entry, bytes, most, now, removed);
         place(shard, entry, removed);
     }
     link_entry(shard, entry, arrival);
     if (!filed)
         file_expiry(shard, entry, now);
-    expire_due(shard, now, EXPIRED_A_TIME, entry, &freed, removed);
-    account_expiry(shard);
+    if (shard->expiry.filed != 0) {
+        expire_due(shard, now, EXPIRED_A_TIME, entry, &freed, removed);
+        account_expiry(shard);
+    }
+    __builtin_prefetch(nc_segment_candidate(segment), 1);
     return true;
 }
 

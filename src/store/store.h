@@ -102,10 +102,16 @@ static inline void nc_shard_unlock(struct nc_shard *shard) { nc_lock_drop(&shard
 /* `hash`: of the key; its lower half does. */
 struct nc_entry *nc_shard_find_locked(struct nc_shard *shard, uint64_t hash, uint32_t tier,
                                       const void *name, size_t name_bytes);
-/* Takes the place of an entry of the same key and makes room: by what is over at `now`, then by
- * evicting. False: too large for the shard; nothing was changed. */
-bool nc_shard_insert_locked(struct nc_shard *shard, struct nc_entry *entry, nc_tick now,
-                            struct nc_removed *removed);
+/* Takes the place of `old`, what nc_shard_find_locked finds of the same key, and makes room: by
+ * what is over at `now`, then by evicting. False: too large for the shard; nothing was changed. */
+bool nc_shard_insert_locked(struct nc_shard *shard, struct nc_entry *entry, struct nc_entry *old,
+                            nc_tick now, struct nc_removed *removed);
+/* Whether inserting this depends on the time. */
+static inline bool nc_shard_needs_time_locked(const struct nc_shard *shard,
+                                              const struct nc_entry *entry)
+{
+    return shard->expiry.filed != 0 || nc_entry_is(entry, NC_ENTRY_EXPIRES);
+}
 /* The entry has a new end. */
 void nc_shard_touched_locked(struct nc_shard *shard, struct nc_entry *entry, nc_tick now);
 void nc_shard_remove_locked(struct nc_shard *shard, struct nc_entry *entry,

@@ -86,3 +86,25 @@ Test(lru, misses_what_an_exact_one_misses_to_a_hundredth)
     cr_assert_leq((double)misses, 1.01 * exact, "%lu, exact %.0f", (unsigned long)misses, exact);
     free(ids);
 }
+
+/* Generations pass without anybody going: the oldest queues merge, and their numbers come round. */
+Test(lru, who_rests_while_others_are_written_again_and_again_keeps_his_place)
+{
+    for (unsigned rounds = 1; rounds < 4; rounds++) {
+        open_lru(160);
+        for (uint64_t id = 0; id < 160; id++)
+            local_cache_use(&cache, 0, id, 8);
+        for (unsigned i = 0; i < rounds * 2570; i++) /* ten insertions are a generation */
+            local_cache_set(&cache, 0, i % 80, 8, 0);
+        for (uint64_t id = 80; id < 120; id++)
+            cr_assert(local_cache_use(&cache, 0, id, 8));
+        for (uint64_t id = 1000; id < 1040; id++)
+            local_cache_use(&cache, 0, id, 8);
+        for (uint64_t id = 0; id < 120; id++)
+            cr_assert_geq(local_cache_get(&cache, 0, id), 0, "%lu was used", (unsigned long)id);
+        for (uint64_t id = 120; id < 160; id++)
+            cr_assert_lt(local_cache_get(&cache, 0, id), 0, "%lu was not", (unsigned long)id);
+        local_cache_close(&cache);
+    }
+    open_lru(160);
+}
