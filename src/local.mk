@@ -20,6 +20,7 @@ nearcacheadapters_HEADERS = \
 
 # base: clock, hash, errors, log, threads. Knows nothing else.
 libnearcache_core_la_SOURCES += \
+	src/base/barrier.c src/base/barrier.h \
 	src/base/clock.c src/base/clock.h \
 	src/base/error.c src/base/error.h \
 	src/base/futex.c src/base/futex.h \

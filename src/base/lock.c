@@ -1,9 +1,12 @@
 #include "base/lock.h"
 
+#include "base/barrier.h"
+#include "base/clock.h"
 #include "base/futex.h"
 
 /* About a microsecond: longer than a section, shorter than a sleep and a wake. */
 #define SPINS 64
+#define UNSURE_NS (500 * NC_NS_PER_US)
 
 static inline void relax(void)
 {
@@ -14,19 +17,30 @@ static inline void relax(void)
 #endif
 }
 
+static bool try(struct nc_lock *lock)
+{
+    uint32_t open = 0;
+    return atomic_load_explicit(&lock->word, memory_order_relaxed) == 0 &&
+           atomic_compare_exchange_strong_explicit(&lock->word, &open, 1, memory_order_acquire,
+                                                   memory_order_relaxed);
+}
+
 void nc_lock_wait(struct nc_lock *lock)
 {
     for (int i = 0; i < SPINS; i++) {
-        uint32_t open = 0;
-        if (atomic_load_explicit(&lock->word, memory_order_relaxed) == 0 &&
-            atomic_compare_exchange_weak_explicit(&lock->word, &open, 1, memory_order_acquire,
-                                                  memory_order_relaxed))
+        if (try(lock))
             return;
         relax();
     }
-    /* Taken as 2 from here on: whether others still sleep is not known. */
-    while (atomic_exchange_explicit(&lock->word, 2, memory_order_acquire) != 0)
-        nc_futex_wait(&lock->word, 2, UINT64_MAX);
+    atomic_fetch_add(&lock->sleepers, 1);
+    while (!try(lock)) {
+        /* See nc_lock_drop. Without the barrier a wake may be missed: sleep shortly then. */
+        bool sure = nc_barrier_all();
+        if (try(lock))
+            break;
+        nc_futex_wait(&lock->word, 1, sure ? UINT64_MAX : nc_clock_io_ns() + UNSURE_NS);
+    }
+    atomic_fetch_sub(&lock->sleepers, 1);
 }
 
 void nc_lock_wake(struct nc_lock *lock) { nc_futex_wake(&lock->word, 1); }

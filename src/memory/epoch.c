@@ -1,13 +1,11 @@
 #include "memory/epoch.h"
 
+#include "base/barrier.h"
 #include "base/hash.h"
 #include "base/table.h"
 
-#include <linux/membarrier.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/syscall.h>
-#include <unistd.h>
 
 /* Every so many retired entries at most twice as many are freed. */
 #define CALLS_BETWEEN 8
@@ -26,13 +24,6 @@ struct nc_overflow {
     uint64_t pins;
 };
 
-static bool register_expedited(void)
-{
-    long commands = syscall(SYS_membarrier, MEMBARRIER_CMD_QUERY, 0, 0);
-    return commands > 0 && (commands & MEMBARRIER_CMD_PRIVATE_EXPEDITED) &&
-           syscall(SYS_membarrier, MEMBARRIER_CMD_REGISTER_PRIVATE_EXPEDITED, 0, 0) == 0;
-}
-
 void nc_epoch_init(struct nc_epoch *epoch, struct nc_threads *threads, struct nc_arena *arena,
                    uint64_t batch_bytes, enum nc_barriers barriers)
 {
@@ -41,7 +32,7 @@ void nc_epoch_init(struct nc_epoch *epoch, struct nc_threads *threads, struct nc
     epoch->threads = threads;
     epoch->arena = arena;
     epoch->batch_bytes = batch_bytes;
-    epoch->expedited = barriers == NC_BARRIERS_BEST && register_expedited();
+    epoch->expedited = barriers == NC_BARRIERS_BEST && nc_barrier_register();
 }
 
 bool nc_epoch_deinit(struct nc_epoch *epoch) { return nc_epoch_pinned(epoch) == 0; }
@@ -241,7 +232,7 @@ static void append_all(struct nc_batch *batch, struct nc_batch *other)
 
 void nc_epoch_barrier(struct nc_epoch *epoch)
 {
-    if (!epoch->expedited || syscall(SYS_membarrier, MEMBARRIER_CMD_PRIVATE_EXPEDITED, 0, 0) != 0)
+    if (!epoch->expedited || !nc_barrier_all())
         atomic_thread_fence(memory_order_seq_cst);
 }
 
