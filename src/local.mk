@@ -71,6 +71,7 @@ libnearcache_core_la_SOURCES += \
 	src/redis/backoff.c src/redis/backoff.h \
 	src/redis/breaker.c src/redis/breaker.h \
 	src/redis/call.c \
+	src/redis/cluster.h \
 	src/redis/command.c src/redis/command.h \
 	src/redis/conn.c src/redis/conn.h \
 	src/redis/link.c src/redis/link.h \
@@ -79,6 +80,7 @@ libnearcache_core_la_SOURCES += \
 	src/redis/resolve.c src/redis/resolve.h \
 	src/redis/sentinel.c src/redis/sentinel.h \
 	src/redis/settings.c src/redis/settings.h \
+	src/redis/slot.c src/redis/slot.h \
 	src/redis/subscriber.c src/redis/subscriber.h \
 	src/redis/tls.h
 if WITH_TLS

@@ -1,0 +1,66 @@
+/*
+ * redis/cluster: who owns which slots of a Redis Cluster, and where the links of its lanes lead.
+ *
+ * A lane is what one primary orders. Without partitions every primary is a lane, and a key's slot
+ * says which; with P partitions lane p is whichever primary owns the slot of partition p. The map
+ * of slots is learned from the nodes on a thread of the cluster's own (every second, and soon
+ * whenever a node or a lost connection gives a hint) and read by anybody with one atomic load.
+ *
+ * Each link of a lane is opened with the cluster and its lane in its settings (redis/link.h): it
+ * connects to the lane's primary, is restarted when that is another one, and hands over the calls
+ * that a node sends elsewhere (MOVED, ASK, TRYAGAIN, CLUSTERDOWN), which are then repeated inside
+ * their deadlines. A node that cannot see the majority of the cluster is not believed.
+ *
+ * It does not read from replicas.
+ */
+#ifndef NC_REDIS_CLUSTER_H
+#define NC_REDIS_CLUSTER_H
+
+#include "redis/link.h"
+#include "redis/sentinel.h"
+#include "redis/slot.h"
+
+/* Primaries with a lane each. */
+#define NC_CLUSTER_LANES_MOST 64u
+/* No lane (yet): the slot has no owner that is known. */
+#define NC_CLUSTER_NO_LANE UINT32_MAX
+
+struct nc_cluster;
+
+/* All run on the cluster's thread, under no lock; they may call nc_link_start. */
+struct nc_cluster_config {
+    const struct nc_redis_settings *settings; /* copied */
+    const struct nc_log *log;
+    /* Of each partition, copied; 0: a lane for each primary. */
+    const uint32_t *partition_slots;
+    unsigned partitions;
+    /* Without partitions: the lane is used from now on, its link is to be started. Lanes are
+     * numbered from 0 as primaries are found, and never given back. */
+    void (*on_lane)(void *arg, unsigned lane);
+    /* A lane got slots from another, or lost some to it, and what is known about keys of either may
+     * be false from now on. Called before the new map is seen; a lane that follows a failover keeps
+     * its slots, and its link goes down and up. */
+    void (*on_moved)(void *arg, unsigned lane);
+    void *arg;
+};
+
+/* 0, NEARCACHE_ENOMEM, NEARCACHE_EIO. Nothing runs before it is started. */
+int nc_cluster_open(struct nc_cluster **cluster, const struct nc_cluster_config *config);
+int nc_cluster_start(struct nc_cluster *cluster);
+/* Stops its thread; redirected calls end with NEARCACHE_EOFFLINK. Before the links are closed. */
+void nc_cluster_stop(struct nc_cluster *cluster);
+/* After the links are closed. */
+void nc_cluster_close(struct nc_cluster *cluster);
+
+/* ---- anybody ---- */
+
+/* The lane of a slot, or NC_CLUSTER_NO_LANE. With partitions: not to be asked. */
+uint32_t nc_cluster_lane(const struct nc_cluster *cluster, uint32_t slot);
+/* Lanes in use: P, or the primaries found so far. */
+unsigned nc_cluster_lanes(const struct nc_cluster *cluster);
+/* Grows with every change of the map; 0: none has been learned yet. */
+uint64_t nc_cluster_generation(const struct nc_cluster *cluster);
+/* Something was seen that the map does not say: it is learned anew soon. */
+void nc_cluster_doubt(struct nc_cluster *cluster);
+
+#endif

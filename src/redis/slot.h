@@ -1,0 +1,15 @@
+/*
+ * redis/slot: the slot of a Redis Cluster that a key stands in: CRC16 of the key, or of what stands
+ * between its first `{` and the next `}` where that is not empty, modulo 16384. Pure functions.
+ */
+#ifndef NC_REDIS_SLOT_H
+#define NC_REDIS_SLOT_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#define NC_SLOTS 16384u
+
+uint32_t nc_slot_of(const void *key, size_t bytes);
+
+#endif

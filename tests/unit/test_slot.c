@@ -1,0 +1,47 @@
+/* Which slot of a cluster a key is in: the vectors are those of the CRC's and Redis' own documents.
+ */
+#include "redis/slot.h"
+
+#include <criterion/criterion.h>
+#include <string.h>
+
+static uint32_t slot(const char *key) { return nc_slot_of(key, strlen(key)); }
+
+Test(slot, the_check_value_of_the_crc_comes_out)
+{
+    cr_expect_eq(slot("123456789"), 0x31c3u);
+    cr_expect_eq(slot(""), 0u);
+}
+
+Test(slot, keys_are_where_redis_puts_them)
+{
+    /* As CLUSTER KEYSLOT of 7.0 answers. */
+    cr_expect_eq(slot("foo"), 12182u);
+    cr_expect_eq(slot("bar"), 5061u);
+    cr_expect_eq(slot("hello"), 866u);
+    cr_expect_eq(slot("somekey"), 11058u);
+}
+
+Test(slot, a_hash_tag_alone_decides)
+{
+    cr_expect_eq(slot("{user1000}.following"), slot("user1000"));
+    cr_expect_eq(slot("{user1000}.followers"), slot("user1000"));
+    cr_expect_eq(slot("before{user1000}"), slot("user1000"));
+    cr_expect_eq(slot("foo{bar}{zap}"), slot("bar"));
+    cr_expect_eq(slot("foo{{bar}}zap"), slot("{bar"));
+}
+
+Test(slot, an_empty_or_unended_tag_is_none)
+{
+    cr_expect_neq(slot("foo{}{bar}"), slot("bar"));
+    cr_expect_neq(slot("foo{bar"), slot("bar"));
+    cr_expect_neq(slot("foo}bar{"), slot("bar"));
+    cr_expect_neq(slot("{}"), 0u);
+    cr_expect_lt(slot("{"), NC_SLOTS);
+}
+
+Test(slot, zero_bytes_are_bytes)
+{
+    cr_expect_neq(nc_slot_of("a\0b", 3), nc_slot_of("a\0c", 3));
+    cr_expect_eq(nc_slot_of("x\0{bar}", 7), slot("bar"));
+}
