@@ -36,7 +36,8 @@ static size_t read_wave(struct nc_call_context *call, struct nearcache_tier *tie
     for (size_t i = 0; i < count; i++) {
         statuses[i] = nc_cache_key(tier, names[i].data, names[i].bytes, &keys[good]);
         own[good] = &results[i];
-        good += statuses[i] == 0;
+        if (statuses[i] == 0)
+            nc_hit_announce(&keys[good++]);
     }
     if (!refresh)
         nc_hit_find_wave(call->self, keys, good, own, found);
@@ -47,6 +48,19 @@ static size_t read_wave(struct nc_call_context *call, struct nearcache_tier *tie
             .key = keys[i], .result = own[i], .read_s = 0, .outcome = NEARCACHE_MISS};
     }
     return wanted;
+}
+
+static void count_reads(struct nc_call_context *call, struct nearcache_tier *tier,
+                        const int *statuses, const struct nearcache_result *results, size_t count)
+{
+    size_t local = 0;
+    for (size_t i = 0; i < count; i++)
+        if (statuses[i] == 0 && results[i].source == NEARCACHE_SOURCE_LOCAL)
+            local++;
+        else
+            nc_call_count_read(call, tier, statuses[i], &results[i]);
+    if (local > 0)
+        nc_cache_count(call->self, tier, NC_COUNT_hits_local, local);
 }
 
 /* More is missing than fits in. NULL: out of memory. */
@@ -92,8 +106,7 @@ int nearcache_get_many(struct nearcache_tier *tier, const struct nearcache_name 
     }
     for (size_t i = 0; i < wanted; i++)
         statuses[wants[i].result - results] = wants[i].outcome;
-    for (size_t i = 0; i < count; i++)
-        nc_call_count_read(&call, tier, statuses[i], &results[i]);
+    count_reads(&call, tier, statuses, results, count);
     if (wants != small)
         free(wants);
     return first_failure(statuses, count);

@@ -50,7 +50,7 @@ static size_t read_wave(struct rows *rows, size_t at, size_t n, size_t *left)
         if (rows->statuses[i] != 0)
             take_row(rows, i, own[good]);
         else
-            good++;
+            nc_hit_announce(&keys[good++]);
     }
     if (!rows->options->refresh)
         nc_hit_find_wave(rows->call->self, keys, good, own, found);

@@ -329,7 +329,7 @@ static void prefetch_old(struct nc_cache_thread *self, const struct nc_key *key)
 {
     struct nc_store *store = &key->tier->cache->store;
     nc_epoch_enter(&store->epoch, &self->reader);
-    nc_index_prefetch_entry(nc_store_head(store, key->hash), key->hash);
+    nc_index_guess(nc_store_head(store, key->hash), key->hash);
     nc_epoch_leave(&self->reader);
 }
 

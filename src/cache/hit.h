@@ -164,8 +164,15 @@ NC_INLINE enum nc_found nc_hit_find(struct nc_cache_thread *self, const struct n
 
 #define NC_HIT_WAVE 16
 
-/* The same for up to NC_HIT_WAVE keys of one tier: their buckets are fetched together, then their
- * entries, so that the misses of the wave overlap. found[i] and *results[i] are of keys[i]. */
+/* A key of a wave has been made: its bucket comes while the others are. */
+static inline void nc_hit_announce(const struct nc_key *key)
+{
+    nc_index_prefetch_bucket(nc_hit_head(key), key->hash);
+}
+
+/* The same for up to NC_HIT_WAVE keys of one tier, each announced: their buckets are waited for
+ * together, then their entries, so that the misses of the wave overlap. found[i] and *results[i]
+ * are of keys[i]. */
 static inline void nc_hit_find_wave(struct nc_cache_thread *self, const struct nc_key *keys,
                                     size_t count, struct nearcache_result *const *results,
                                     enum nc_found *found)
@@ -177,11 +184,11 @@ static inline void nc_hit_find_wave(struct nc_cache_thread *self, const struct n
     struct nc_hit_view view = nc_hit_view(keys[0].tier);
     nc_epoch_enter(&cache->store.epoch, &self->reader);
     for (size_t i = 0; i < count; i++)
-        nc_index_prefetch_bucket(nc_hit_head(&keys[i]), keys[i].hash);
+        entries[i] = nc_index_guess(nc_hit_head(&keys[i]), keys[i].hash);
     for (size_t i = 0; i < count; i++)
-        nc_index_prefetch_entry(nc_hit_head(&keys[i]), keys[i].hash);
-    for (size_t i = 0; i < count; i++)
-        entries[i] = nc_hit_lookup(&keys[i], view.tier_epoch);
+        if (!entries[i] || !nc_entry_has_name(entries[i], view.tier_epoch, UINT32_MAX, keys[i].name,
+                                              keys[i].name_bytes))
+            entries[i] = nc_hit_lookup(&keys[i], view.tier_epoch);
     uint64_t now_ns = nc_clock_now_ns(&cache->clock);
     for (size_t i = 0; i < count; i++)
         found[i] = entries[i] ? nc_hit_judge(self, &keys[i], entries[i], nc_entry_flags(entries[i]),

@@ -135,8 +135,14 @@ static inline struct nc_pin nc_epoch_pin(struct nc_epoch *epoch, struct nc_reade
 {
     _Atomic(struct nc_entry *) *slot = &reader->slots[reader->next_slot];
     /* Relaxed: only this thread fills it; nothing is read through what another has cleared. */
-    if (__builtin_expect(atomic_load_explicit(slot, memory_order_relaxed) != NULL, 0))
-        return nc_epoch_pin_elsewhere(epoch, reader, entry);
+    if (atomic_load_explicit(slot, memory_order_relaxed) != NULL) {
+        /* One after the other, as a batch takes them. */
+        uint32_t next = reader->next_slot + 1 < NC_PIN_SLOTS ? reader->next_slot + 1 : 0;
+        slot = &reader->slots[next];
+        if (__builtin_expect(atomic_load_explicit(slot, memory_order_relaxed) != NULL, 0))
+            return nc_epoch_pin_elsewhere(epoch, reader, entry);
+        reader->next_slot = next;
+    }
     /* Release: with the leaving (also a release) whoever frees sees it after the grace. */
     atomic_store_explicit(slot, entry, memory_order_release);
     return (struct nc_pin){entry, (uintptr_t)slot};

@@ -181,27 +181,32 @@ nc_index_find(const struct nc_index_head *head, uint64_t hash, uint32_t tier_epo
     return nc_index_find_other(view, at, tag, tier_epoch, mask, name, name_bytes);
 }
 
-/* For waves of keys: first all buckets on their way, then all entries that may be meant. Hints. */
+/* Fetches the bucket in which a look-up begins. A hint. */
 static inline void nc_index_prefetch_bucket(const struct nc_index_head *head, uint64_t hash)
 {
     struct nc_index_view view = nc_index_view(head);
     __builtin_prefetch(view.table->words[nc_index_first(view.buckets, (uint32_t)hash)]);
 }
 
-static inline void nc_index_prefetch_entry(const struct nc_index_head *head, uint64_t hash)
+/* The entry that is probably meant, of which no more was read than the bucket: its lines are on
+ * their way. NULL: the other bucket is, or there is none. Inside an epoch. */
+static inline struct nc_entry *nc_index_guess(const struct nc_index_head *head, uint64_t hash)
 {
     struct nc_index_view view = nc_index_view(head);
+    uint16_t tag = nc_hash_tag(hash);
     uint32_t at = nc_index_first(view.buckets, (uint32_t)hash);
     const _Atomic uint64_t *words = view.table->words[at];
-    unsigned found = nc_index_match(words, nc_hash_tag(hash));
-    if (found) {
-        uint64_t word = atomic_load_explicit(
-            (_Atomic uint64_t *)&words[(unsigned)__builtin_ctz(found)], memory_order_relaxed);
-        __builtin_prefetch(nc_index_entry(word));
-        __builtin_prefetch((char *)nc_index_entry(word) + 64);
-    } else {
-        __builtin_prefetch(view.table->words[nc_index_other(view.buckets, at, nc_hash_tag(hash))]);
+    unsigned found = nc_index_match(words, tag);
+    if (!found) {
+        __builtin_prefetch(view.table->words[nc_index_other(view.buckets, at, tag)]);
+        return NULL;
     }
+    /* Acquire pairs with the release of insertion: the entry's bytes are complete. */
+    struct nc_entry *entry = nc_index_entry(atomic_load_explicit(
+        (_Atomic uint64_t *)&words[(unsigned)__builtin_ctz(found)], memory_order_acquire));
+    __builtin_prefetch(entry);
+    __builtin_prefetch((const char *)entry + 64);
+    return entry;
 }
 
 #endif
