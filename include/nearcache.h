@@ -162,14 +162,17 @@ struct nearcache_redis {
     const char *sentinels;        /* "host:port,host:port"; NULL: no Sentinel */
     const char *sentinel_primary; /* the name that the Sentinels know the primary by */
     const char *sentinel_password;
-    uint32_t cluster;         /* 1: the host is a node of a Redis Cluster */
+    uint32_t cluster;         /* 1: the host is a node of a Redis Cluster, the others are found */
     uint32_t tls_min_version; /* 12 or 13; default TLS 1.2 */
     const char *tls_ca_dir;   /* a folder of authorities as c_rehash makes it; see tls_ca_file */
+    /* "host:port,host:port": nodes to ask besides the host or, without one, in its place. */
+    const char *cluster_nodes;
+    uint32_t cluster_partitions; /* 0: plain keys; at most 1024 */
 };
 #define NEARCACHE_REDIS_INIT                                                                       \
     {                                                                                              \
         sizeof(struct nearcache_redis), 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0,   \
-            0, 0                                                                                   \
+            0, 0, 0, 0                                                                             \
     }
 
 /*

@@ -119,6 +119,11 @@ static int open_link(struct nearcache *cache, const struct nearcache_config *con
     int outcome = nc_redis_settings_create(&settings, &redis, &cache->log);
     if (outcome != 0)
         return outcome;
+    if (settings->seed_count > 0) {
+        nc_log_write(&cache->log, NEARCACHE_LOG_ERROR, "a cache does not work with a cluster yet");
+        nc_redis_settings_destroy(settings);
+        return NEARCACHE_ENOTSUP;
+    }
     init_sync(cache, settings->database);
     struct nc_link_config link = {
         .settings = settings,

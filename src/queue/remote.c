@@ -85,7 +85,12 @@ static int create_settings(struct nc_remote *remote, const struct nearcache_redi
     given.size = sizeof given;
     if (!given.connections)
         given.connections = 1;
-    return nc_redis_settings_create(&remote->settings, &given, &remote->log);
+    int outcome = nc_redis_settings_create(&remote->settings, &given, &remote->log);
+    if (outcome == 0 && remote->settings->seed_count > 0) {
+        nc_log_write(&remote->log, NEARCACHE_LOG_ERROR, "a queue does not work with a cluster");
+        return NEARCACHE_ENOTSUP;
+    }
+    return outcome;
 }
 
 int nc_remote_open(struct nc_remote **out, const struct nearcache_redis *redis,

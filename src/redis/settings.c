@@ -6,6 +6,7 @@
 
 #define DEFAULT_CONNECTIONS 4
 #define MOST_CONNECTIONS 64
+#define REDIS_PORT 6379
 #define SENTINEL_PORT 26379
 
 struct parse {
@@ -34,6 +35,8 @@ void nc_redis_settings_destroy(struct nc_redis_settings *settings)
         free(settings->sentinels[i].host);
     free(settings->sentinel_primary);
     wipe(settings->sentinel_password);
+    for (unsigned i = 0; i < settings->seed_count; i++)
+        free(settings->seeds[i].host);
     nc_tls_context_release(settings->tls);
     free(settings);
 }
@@ -168,30 +171,61 @@ static void parse_url(struct parse *p, const char *url)
         p->why = "a redis URL has no query";
 }
 
+/* Adds `host:port,host:port` to a list. */
+static void parse_hosts(struct parse *p, const char *at, struct nc_host *list, uint32_t *count,
+                        uint32_t most, uint32_t default_port)
+{
+    for (bool more = true; more && !p->why; (*count)++) {
+        const char *end = at + strcspn(at, ",");
+        if (*count == most) {
+            p->why = "a list has more than 16 hosts";
+            return;
+        }
+        list[*count].port = default_port;
+        parse_host(p, at, end, &list[*count].host, &list[*count].port);
+        if (!list[*count].host && !p->oom)
+            p->why = "one of a list of hosts has no name";
+        more = *end == ',';
+        at = end + 1;
+    }
+}
+
 static void parse_sentinels(struct parse *p, const struct nearcache_redis *given)
 {
     struct nc_redis_settings *s = p->settings;
-    const char *at = given->sentinels;
     if (given->url || given->host || given->unix_path)
         p->why = "sentinels stand in place of url, host and unix_path";
     if (!given->sentinel_primary || !given->sentinel_primary[0])
         p->why = "sentinels need the name of the primary";
-    for (bool more = true; more && !p->why; s->sentinel_count++) {
-        const char *end = at + strcspn(at, ",");
-        if (s->sentinel_count == NC_SENTINELS_MOST) {
-            p->why = "more than 16 sentinels";
-            return;
-        }
-        s->sentinels[s->sentinel_count].port = SENTINEL_PORT;
-        parse_host(p, at, end, &s->sentinels[s->sentinel_count].host,
-                   &s->sentinels[s->sentinel_count].port);
-        if (!s->sentinels[s->sentinel_count].host && !p->oom)
-            p->why = "a sentinel has no host";
-        more = *end == ',';
-        at = end + 1;
-    }
+    parse_hosts(p, given->sentinels, s->sentinels, &s->sentinel_count, NC_SENTINELS_MOST,
+                SENTINEL_PORT);
     put(p, &s->sentinel_primary, given->sentinel_primary);
     put(p, &s->sentinel_password, given->sentinel_password);
+}
+
+/* The host, where one is given, is the first node to ask. */
+static void put_seeds(struct parse *p, const struct nearcache_redis *given)
+{
+    struct nc_redis_settings *s = p->settings;
+    if (!given->cluster_nodes || given->host || (given->url && s->host)) {
+        s->seeds[0] = (struct nc_host){s->host, s->port};
+        s->seed_count = 1;
+    } else {
+        free(s->host);
+    }
+    s->host = NULL;
+    s->cluster_partitions = given->cluster_partitions;
+    if (given->cluster_nodes)
+        parse_hosts(p, given->cluster_nodes, s->seeds, &s->seed_count, NC_CLUSTER_SEEDS_MOST,
+                    REDIS_PORT);
+    if (s->unix_path)
+        p->why = "the nodes of a cluster are not reached over a unix socket";
+    if (given->sentinels)
+        p->why = "a cluster has no Sentinels";
+    if (s->database != 0)
+        p->why = "a cluster has no database but 0";
+    if (s->cluster_partitions > NC_CLUSTER_PARTITIONS_MOST)
+        p->why = "more than 1024 partitions";
 }
 
 /* Any word of TLS asks for TLS: what was meant to be encrypted is never sent in the clear. */
@@ -224,7 +258,7 @@ static void put_fields(struct parse *p, const struct nearcache_redis *given)
         s->database = given->database;
     s->connections = given->connections ? given->connections : DEFAULT_CONNECTIONS;
     if (!s->port)
-        s->port = 6379;
+        s->port = REDIS_PORT;
     if (!s->host && !s->unix_path && s->sentinel_count == 0)
         put(p, &s->host, "127.0.0.1");
     if (s->port > 65535)
@@ -241,10 +275,6 @@ static void put_fields(struct parse *p, const struct nearcache_redis *given)
 
 static int fill(struct parse *p, const struct nearcache_redis *given)
 {
-    if (given->cluster) {
-        p->why = "Cluster is not built into this library";
-        return NEARCACHE_ENOTSUP;
-    }
     if (given->url)
         parse_url(p, given->url);
     if (given->sentinels)
@@ -252,6 +282,10 @@ static int fill(struct parse *p, const struct nearcache_redis *given)
     else if (given->sentinel_primary || given->sentinel_password)
         p->why = "the primary's name is for sentinels, and there are none";
     put_fields(p, given);
+    if (given->cluster)
+        put_seeds(p, given);
+    else if (given->cluster_nodes || given->cluster_partitions)
+        p->why = "nodes and partitions are for a cluster, and none is asked for";
     bool tls = asks_for_tls(p, given);
     if (tls && p->settings->unix_path)
         p->why = "TLS is for hosts, not for unix sockets";
@@ -300,6 +334,12 @@ int nc_redis_settings_copy(struct nc_redis_settings **out, const struct nc_redis
         put(&p, &p.settings->sentinels[i].host, other->sentinels[i].host);
         p.settings->sentinels[i].port = other->sentinels[i].port;
     }
+    p.settings->seed_count = other->seed_count;
+    for (unsigned i = 0; i < other->seed_count; i++) {
+        put(&p, &p.settings->seeds[i].host, other->seeds[i].host);
+        p.settings->seeds[i].port = other->seeds[i].port;
+    }
+    p.settings->cluster_partitions = other->cluster_partitions;
     put(&p, &p.settings->sentinel_primary, other->sentinel_primary);
     put(&p, &p.settings->sentinel_password, other->sentinel_password);
     if (p.oom) {

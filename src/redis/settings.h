@@ -10,20 +10,27 @@
 #include "redis/tls.h"
 
 #define NC_SENTINELS_MOST 16u
+#define NC_CLUSTER_SEEDS_MOST 16u
+#define NC_CLUSTER_PARTITIONS_MOST 1024u
+
+struct nc_host {
+    char *host;
+    uint32_t port;
+};
 
 struct nc_redis_settings {
-    char *host; /* NULL: a unix socket, or Sentinels know */
+    char *host; /* NULL: a unix socket, or Sentinels or a Cluster know */
     char *unix_path;
     char *username, *password; /* NULL: none */
     char *client_name;
     struct nc_tls_context *tls; /* NULL: plain */
     uint32_t port, database, connections;
     uint32_t sentinel_count; /* 0: no Sentinels */
-    struct {
-        char *host;
-        uint32_t port;
-    } sentinels[NC_SENTINELS_MOST];
+    struct nc_host sentinels[NC_SENTINELS_MOST];
     char *sentinel_primary, *sentinel_password;
+    uint32_t seed_count; /* 0: no Cluster; else some nodes of it, and no host */
+    struct nc_host seeds[NC_CLUSTER_SEEDS_MOST];
+    uint32_t cluster_partitions;
 };
 
 /* 0; NEARCACHE_ECONFIG (the log says what is wrong), NEARCACHE_ENOTSUP, NEARCACHE_ENOMEM. */

@@ -210,6 +210,66 @@ Test(settings, sentinels_that_make_no_sense_are_refused)
     cr_expect_eq(make(&given), NEARCACHE_ECONFIG, "no sentinels");
 }
 
+Test(settings, nodes_of_a_cluster_are_the_host_and_a_list)
+{
+    struct nearcache_redis given = NEARCACHE_REDIS_INIT;
+    struct nc_redis_settings *copy;
+    given.cluster = 1;
+    cr_assert_eq(make(&given), 0);
+    cr_assert_eq(settings->seed_count, 1);
+    cr_expect_str_eq(settings->seeds[0].host, "127.0.0.1");
+    given.url = "redis://:p@one:7000";
+    given.cluster_nodes = "two,[::1]:5";
+    given.cluster_partitions = 64;
+    cr_assert_eq(make(&given), 0);
+    cr_assert_eq(nc_redis_settings_copy(&copy, settings), 0);
+    cr_expect_null(copy->host);
+    cr_expect_str_eq(copy->password, "p");
+    cr_expect_eq(copy->cluster_partitions, 64);
+    cr_assert_eq(copy->seed_count, 3);
+    cr_expect_str_eq(copy->seeds[0].host, "one");
+    cr_expect_eq(copy->seeds[0].port, 7000);
+    cr_expect_str_eq(copy->seeds[1].host, "two");
+    cr_expect_eq(copy->seeds[1].port, 6379);
+    cr_expect_str_eq(copy->seeds[2].host, "::1");
+    cr_expect_eq(copy->seeds[2].port, 5);
+    nc_redis_settings_destroy(copy);
+    given.url = NULL;
+    cr_assert_eq(make(&given), 0);
+    cr_assert_eq(settings->seed_count, 2, "without a host the list is all");
+    cr_expect_str_eq(settings->seeds[0].host, "two");
+}
+
+/* What a cluster is refused with is told in the log. */
+static void expect_no_cluster(struct nearcache_redis given, const char *why)
+{
+    cr_expect_eq(make(&given), NEARCACHE_ECONFIG, "%s", why);
+    cr_expect(strstr(logged, why), "%s", logged);
+}
+
+Test(settings, a_cluster_that_makes_no_sense_is_refused)
+{
+    struct nearcache_redis given = NEARCACHE_REDIS_INIT;
+    given.cluster_partitions = 4;
+    expect_no_cluster(given, "none is asked for");
+    given.cluster = 1;
+    given.database = 1;
+    expect_no_cluster(given, "no database but 0");
+    given.database = 0;
+    given.cluster_partitions = 1025;
+    expect_no_cluster(given, "1024");
+    given.cluster_partitions = 0;
+    given.unix_path = "/tmp/socket";
+    expect_no_cluster(given, "unix socket");
+    given.unix_path = NULL;
+    given.cluster_nodes = "one,,two";
+    expect_no_cluster(given, "no name");
+    given.cluster_nodes = NULL;
+    given.sentinels = "one";
+    given.sentinel_primary = "ours";
+    expect_no_cluster(given, "no Sentinels");
+}
+
 Test(settings, a_copy_has_everything)
 {
     struct nc_redis_settings *copy;
