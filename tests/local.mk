@@ -86,6 +86,7 @@ model_tests = \
 redis_tests = \
 	tests/redis/test_black_hole \
 	tests/redis/test_async \
+	tests/redis/test_cluster \
 	tests/redis/test_coherence_commit \
 	tests/redis/test_coherence_lease \
 	tests/redis/test_coherence_observed \
@@ -166,6 +167,7 @@ tests_libtest_a_SOURCES = \
 	tests/lib/local_cache.c tests/lib/local_cache.h \
 	tests/lib/link_fixture.c tests/lib/link_fixture.h \
 	tests/lib/proc.c tests/lib/proc.h \
+	tests/lib/redis_cluster.c tests/lib/redis_cluster.h \
 	tests/lib/redis_server.c tests/lib/redis_server.h \
 	tests/lib/wait_until.h \
 	tests/redis/coherence.h
