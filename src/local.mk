@@ -76,13 +76,15 @@ libnearcache_core_la_SOURCES += \
 	src/redis/conn.c src/redis/conn.h \
 	src/redis/link.c src/redis/link.h \
 	src/redis/mux.c src/redis/mux.h \
+	src/redis/primary.h \
 	src/redis/reply.c src/redis/reply.h \
 	src/redis/resolve.c src/redis/resolve.h \
 	src/redis/sentinel.c src/redis/sentinel.h \
 	src/redis/settings.c src/redis/settings.h \
 	src/redis/slot.c src/redis/slot.h \
 	src/redis/subscriber.c src/redis/subscriber.h \
-	src/redis/tls.h
+	src/redis/tls.h \
+	src/redis/topology.c src/redis/topology.h
 if WITH_TLS
 libnearcache_core_la_SOURCES += src/redis/tls.c
 else

@@ -46,6 +46,7 @@ unit_tests = \
 	tests/unit/test_store \
 	tests/unit/test_target \
 	tests/unit/test_text \
+	tests/unit/test_topology \
 	tests/unit/test_trace \
 	tests/unit/test_value \
 	tests/unit/test_wait_until \

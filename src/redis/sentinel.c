@@ -35,24 +35,6 @@ static bool number(const char *text, size_t bytes, uint64_t *value)
     return true;
 }
 
-static bool put_host(struct nc_primary *primary, const char *text, size_t bytes)
-{
-    if (bytes == 0 || bytes >= sizeof primary->host || memchr(text, 0, bytes))
-        return false;
-    memcpy(primary->host, text, bytes);
-    primary->host[bytes] = 0;
-    return true;
-}
-
-static bool put_port(struct nc_primary *primary, const char *text, size_t bytes)
-{
-    uint64_t port;
-    if (!number(text, bytes, &port) || port == 0 || port > 65535)
-        return false;
-    primary->port = (uint32_t)port;
-    return true;
-}
-
 static int on_answer(struct nc_sink *sink, const struct nc_reply_part *part)
 {
     struct answer *a = (struct answer *)sink;
@@ -65,9 +47,9 @@ static int on_answer(struct nc_sink *sink, const struct nc_reply_part *part)
         memcpy(a->name, part->str, n);
         a->name[n] = 0;
     } else if (strcmp(a->name, "ip") == 0) {
-        put_host(&a->primary, part->str, part->bytes);
+        nc_primary_put_host(&a->primary, part->str, part->bytes);
     } else if (strcmp(a->name, "port") == 0) {
-        put_port(&a->primary, part->str, part->bytes);
+        nc_primary_put_port(&a->primary, part->str, part->bytes);
     } else if (strcmp(a->name, "config-epoch") == 0) {
         number(part->str, part->bytes, &a->epoch);
     }
@@ -195,5 +177,6 @@ bool nc_sentinel_heard(const struct nc_redis_settings *settings, const char *tex
     }
     return word_bytes[0] == strlen(settings->sentinel_primary) &&
            memcmp(word[0], settings->sentinel_primary, word_bytes[0]) == 0 &&
-           put_host(primary, word[3], word_bytes[3]) && put_port(primary, word[4], word_bytes[4]);
+           nc_primary_put_host(primary, word[3], word_bytes[3]) &&
+           nc_primary_put_port(primary, word[4], word_bytes[4]);
 }

@@ -11,19 +11,8 @@
 #define NC_REDIS_SENTINEL_H
 
 #include "redis/conn.h"
+#include "redis/primary.h"
 #include "redis/subscriber.h"
-
-#include <string.h>
-
-struct nc_primary {
-    char host[256];
-    uint32_t port;
-};
-
-static inline bool nc_primary_is(const struct nc_primary *one, const struct nc_primary *two)
-{
-    return one->port == two->port && strcmp(one->host, two->host) == 0;
-}
 
 /* 0; NEARCACHE_EOFFLINK (*why tells, static text), NEARCACHE_ETIMEOUT, NEARCACHE_ECLOSED (stop_fd),
  * NEARCACHE_EAUTH (all refused the password), NEARCACHE_ENOMEM. */
