@@ -13,7 +13,7 @@ void nc_call_after_hit(struct nearcache_tier *tier, const void *name, size_t nam
                        uint64_t hash, const struct nearcache_result *result)
 {
     struct nearcache *cache = tier->owner;
-    struct nc_key key = {tier, name, name_bytes, hash};
+    struct nc_key key = {tier, name, name_bytes, hash, nc_cache_lane_of(tier, name, name_bytes)};
     if (!cache->link)
         return;
     if (tier->eager_refresh_percent != 0 && nc_call_refresh_is_due(tier, result))

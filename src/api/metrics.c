@@ -27,7 +27,7 @@ static void add_link(struct nearcache *cache, struct nearcache_metrics *m)
 {
     struct nc_sync *sync = &cache->sync;
     struct nc_link_stats *stats = nc_link_stats(cache->link);
-    uint64_t proof_ns = load(&cache->cache.last_proof_ns), now_ns = nc_clock_io_ns();
+    uint64_t proof_ns = load(&sync->lane->last_proof_ns), now_ns = nc_clock_io_ns();
     m->gaps = load(&sync->gaps);
     m->repairs = load(&sync->repairs);
     m->epochs = load(&sync->epochs);

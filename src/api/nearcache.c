@@ -35,7 +35,8 @@ uint64_t nearcache_pinned(struct nearcache *cache)
 
 enum nearcache_link nearcache_link_state(const struct nearcache *cache)
 {
-    return cache && cache->link ? nc_sync_state(&cache->sync) : NEARCACHE_LINK_NONE;
+    return cache && cache->link ? nc_proof_state((struct nc_sync *)&cache->sync)
+                                : NEARCACHE_LINK_NONE;
 }
 
 const char *nearcache_link_name(enum nearcache_link state)
@@ -168,7 +169,7 @@ static __attribute__((noinline)) int get_further(struct nearcache_tier *tier, co
                                                  struct nearcache_result *result)
 {
     struct nc_call_context call;
-    struct nc_key key = {tier, name, name_bytes, hash};
+    struct nc_key key = {tier, name, name_bytes, hash, nc_cache_lane_of(tier, name, name_bytes)};
     struct nc_read_options options;
     uint64_t read_s;
     memset(result, 0, sizeof *result);

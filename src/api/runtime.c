@@ -107,7 +107,10 @@ static void init_sync(struct nearcache *cache, uint32_t database)
         .on_refusal = config->on_refusal,
         .on_refusal_arg = config->on_refusal_arg,
     };
-    nc_sync_init(sync);
+    sync->lanes = &cache->lanes;
+    nc_sync_init(sync, config->name_space);
+    atomic_store(&cache->lanes.told, NEARCACHE_LINK_DOWN);
+    atomic_store(&cache->lanes.all[0], sync);
 }
 
 static int open_link(struct nearcache *cache, const struct nearcache_config *config)

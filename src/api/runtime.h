@@ -19,7 +19,8 @@ struct nearcache {
     struct nc_log log;
     struct nearcache_config config; /* complete; its pointers are not to be followed */
     struct nc_link *link;           /* NULL: local-only */
-    struct nc_sync sync;            /* only with a link */
+    struct nc_lanes lanes;
+    struct nc_sync sync;            /* lane 0, only with a link */
     struct nc_flights local_loads;  /* without one */
     struct nc_publish *publish;     /* NULL: none */
     struct nc_async *_Atomic async; /* NULL until the first call that needs it */

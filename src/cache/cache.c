@@ -42,7 +42,8 @@ static void on_removal(void *arg, struct nc_entry *entry, enum nearcache_cause c
 static bool is_dead(void *arg, const struct nc_entry *entry)
 {
     struct nearcache_tier *tier = tier_of(arg, entry);
-    return !nc_entry_is_of(entry, atomic_load_explicit(&tier->epoch, memory_order_relaxed));
+    uint32_t lane = nc_cache_lane_of(tier, nc_entry_name(entry), entry->name_bytes);
+    return !nc_entry_is_of(entry, atomic_load_explicit(&tier->epochs[lane], memory_order_relaxed));
 }
 
 /* Copies of some tiers may stand in for a while after their time. */
@@ -60,6 +61,24 @@ static unsigned choose_bucket_bits(uint64_t budget_bytes, unsigned least)
     return bits;
 }
 
+static int init_lanes(struct nc_cache *cache, const struct nc_cache_config *config)
+{
+    cache->lane_count = config->lanes_most ? config->lanes_most : 1;
+    cache->lane_of = config->lane_of;
+    cache->lane_arg = config->lane_arg;
+    while (1u << cache->lane_bits < cache->lane_count)
+        cache->lane_bits++;
+    cache->lanes = aligned_alloc(64, cache->lane_count * sizeof *cache->lanes);
+    if (!cache->lanes)
+        return NEARCACHE_ENOMEM;
+    memset(cache->lanes, 0, cache->lane_count * sizeof *cache->lanes);
+    for (uint32_t i = 0; i < cache->lane_count; i++) {
+        atomic_init(&cache->lanes[i].link_generation, 1);
+        atomic_init(&cache->lanes[i].link_epoch, 1);
+    }
+    return 0;
+}
+
 int nc_cache_init(struct nc_cache *cache, const struct nc_cache_config *config)
 {
     memset(cache, 0, sizeof *cache);
@@ -72,12 +91,11 @@ int nc_cache_init(struct nc_cache *cache, const struct nc_cache_config *config)
     cache->audits = config->audits;
     cache->on_removal = config->on_removal;
     cache->on_removal_arg = config->on_removal_arg;
-    atomic_init(&cache->link_generation, 1);
-    atomic_init(&cache->link_epoch, 1);
-
-    int outcome = nc_life_init(&cache->life);
+    int outcome = init_lanes(cache, config);
     if (outcome != 0)
         return outcome;
+    if ((outcome = nc_life_init(&cache->life)) != 0)
+        goto err_after_lanes;
     if ((outcome = nc_threads_init(&cache->threads, sizeof(struct nc_cache_thread))) != 0)
         goto err_after_life;
     struct nc_store_config store = {
@@ -91,7 +109,8 @@ int nc_cache_init(struct nc_cache *cache, const struct nc_cache_config *config)
     };
     if ((outcome = nc_store_init(&cache->store, &store, &cache->threads)) != 0)
         goto err_after_threads;
-    cache->bucket_bits = choose_bucket_bits(config->budget_bytes, cache->store.shard_bits);
+    cache->bucket_bits =
+        choose_bucket_bits(config->budget_bytes, cache->store.shard_bits + cache->lane_bits);
     cache->buckets = calloc((size_t)1 << cache->bucket_bits, sizeof *cache->buckets);
     if (!cache->buckets) {
         outcome = NEARCACHE_ENOMEM;
@@ -108,6 +127,8 @@ err_after_threads:
     nc_threads_deinit(&cache->threads);
 err_after_life:
     nc_life_deinit(&cache->life);
+err_after_lanes:
+    free(cache->lanes);
     return outcome;
 }
 
@@ -122,6 +143,7 @@ bool nc_cache_deinit(struct nc_cache *cache)
     for (uint32_t i = 0; i < NEARCACHE_MAX_TIERS; i++)
         free(atomic_load(&cache->tiers[i]));
     free(cache->buckets);
+    free(cache->lanes);
     pthread_mutex_destroy(&cache->tiers_lock);
     nc_life_deinit(&cache->life);
     return true;
@@ -241,14 +263,14 @@ static enum nc_found find_old(struct nc_cache_thread *self, const struct nc_key 
     struct nearcache_tier *tier = key->tier;
     struct nc_cache *cache = tier->cache;
     enum nc_found found = NC_FOUND_NOTHING;
-    uint32_t epoch = atomic_load_explicit(&tier->epoch, memory_order_acquire);
+    uint32_t epoch = atomic_load_explicit(&tier->epochs[key->lane], memory_order_acquire);
 
     nc_epoch_enter(&cache->store.epoch, &self->reader);
     struct nc_entry *entry = nc_hit_lookup(key, nc_entry_tier_epoch(tier->id, epoch));
     if (entry) {
         uint64_t now_ns = nc_clock_now_ns(&cache->clock);
         bool absent = nc_entry_is(entry, NC_ENTRY_NEGATIVE);
-        if (max_stale_ns != 0 && nc_cache_stale_age_ns(tier, entry, now_ns) <= max_stale_ns)
+        if (max_stale_ns != 0 && nc_cache_stale_age_ns(key, entry, now_ns) <= max_stale_ns)
             found = nc_hit_take(self, key, entry, nc_entry_flags(entry), now_ns,
                                 absent ? NC_FOUND_OLD_ABSENCE : NC_FOUND_OLD, result);
     }
@@ -263,12 +285,14 @@ enum nc_found nc_cache_find(struct nc_cache_thread *self, const struct nc_key *k
     return found == NC_FOUND_NOTHING && stale ? find_old(self, key, max_stale_ns, result) : found;
 }
 
-uint64_t nc_cache_stale_age_ns(const struct nearcache_tier *tier, const struct nc_entry *entry,
+uint64_t nc_cache_stale_age_ns(const struct nc_key *key, const struct nc_entry *entry,
                                uint64_t now_ns)
 {
+    const struct nearcache_tier *tier = key->tier;
     struct nc_cache *cache = tier->cache;
     uint64_t age_ns = nc_tick_to_ms(nc_tick_of(now_ns) - entry->birth_tick) * NC_NS_PER_MS;
-    uint64_t last_ns = atomic_load_explicit(&cache->last_proof_ns, memory_order_relaxed);
+    uint64_t last_ns =
+        atomic_load_explicit(&cache->lanes[key->lane].last_proof_ns, memory_order_relaxed);
     /* While the link was proven the copy was true, however old it is. */
     if (tier->proven && last_ns) {
         uint64_t unproven_ns = nc_hit_proof_age_ns(cache, last_ns, now_ns);
@@ -296,9 +320,13 @@ struct nc_entry *nc_cache_held_entry(const struct nearcache_result *result)
 
 /* ---- tickets and filling ---- */
 
-static struct nc_bucket *bucket_of(const struct nc_cache *cache, uint64_t hash)
+/* The highest bits are those of the shard, whose lock guards it; the lowest tell lanes apart, whose
+ * versions cannot be compared. */
+static struct nc_bucket *bucket_of(const struct nc_cache *cache, const struct nc_key *key)
 {
-    return &cache->buckets[hash >> (64 - cache->bucket_bits)];
+    return &cache->buckets[key->hash >> (64 - cache->bucket_bits + cache->lane_bits)
+                                            << cache->lane_bits |
+                           key->lane];
 }
 
 struct nc_ticket nc_cache_ticket(const struct nc_key *key)
@@ -307,10 +335,10 @@ struct nc_ticket nc_cache_ticket(const struct nc_key *key)
     struct nc_ticket ticket;
     /* Acquire pairs with the writers of each: what is read from Redis after this is not older than
      * what the ticket stands for. */
-    ticket.generation = atomic_load_explicit(&cache->link_generation, memory_order_acquire);
-    ticket.epoch = atomic_load_explicit(&key->tier->epoch, memory_order_acquire);
-    ticket.changes =
-        atomic_load_explicit(&bucket_of(cache, key->hash)->changes, memory_order_acquire);
+    ticket.generation =
+        atomic_load_explicit(&cache->lanes[key->lane].link_generation, memory_order_acquire);
+    ticket.epoch = atomic_load_explicit(&key->tier->epochs[key->lane], memory_order_acquire);
+    ticket.changes = atomic_load_explicit(&bucket_of(cache, key)->changes, memory_order_acquire);
     return ticket;
 }
 
@@ -318,7 +346,7 @@ struct nc_ticket nc_cache_ticket(const struct nc_key *key)
 static void prefetch_place(struct nc_cache_thread *self, const struct nc_key *key)
 {
     struct nc_store *store = &key->tier->cache->store;
-    __builtin_prefetch(bucket_of(key->tier->cache, key->hash), 1);
+    __builtin_prefetch(bucket_of(key->tier->cache, key), 1);
     nc_epoch_enter(&store->epoch, &self->reader);
     nc_index_prefetch_bucket(nc_store_head(store, key->hash), key->hash);
     nc_epoch_leave(&self->reader);
@@ -391,17 +419,19 @@ static bool may_keep_locked(const struct nc_key *key, const struct nc_ticket *ti
 {
     struct nearcache_tier *tier = key->tier;
     struct nc_cache *cache = tier->cache;
-    const struct nc_bucket *bucket = bucket_of(cache, key->hash);
+    const struct nc_bucket *bucket = bucket_of(cache, key);
     if (NC_MUTANT(no_ticket))
         return true;
-    if (ticket->epoch != atomic_load_explicit(&tier->epoch, memory_order_acquire))
+    if (ticket->epoch != atomic_load_explicit(&tier->epochs[key->lane], memory_order_acquire))
         return false;
     if (ticket->generation != 0 &&
-        ticket->generation != atomic_load_explicit(&cache->link_generation, memory_order_acquire))
+        ticket->generation !=
+            atomic_load_explicit(&cache->lanes[key->lane].link_generation, memory_order_acquire))
         return false;
     if (version == 0)
         return ticket->changes == atomic_load_explicit(&bucket->changes, memory_order_relaxed);
-    return bucket->epoch != atomic_load_explicit(&cache->link_epoch, memory_order_acquire) ||
+    return bucket->epoch !=
+               atomic_load_explicit(&cache->lanes[key->lane].link_epoch, memory_order_acquire) ||
            bucket->version <= version;
 }
 
@@ -469,12 +499,13 @@ void nc_cache_observe(struct nc_cache_thread *self, const struct nc_key *key, ui
 {
     struct nearcache_tier *tier = key->tier;
     struct nc_cache *cache = tier->cache;
-    struct nc_bucket *bucket = bucket_of(cache, key->hash);
+    struct nc_bucket *bucket = bucket_of(cache, key);
     struct nc_shard *shard = nc_store_shard(&cache->store, key->hash);
     struct nc_removed removed = {NULL, NULL};
     (void)self;
     nc_shard_lock(shard);
-    uint32_t link_epoch = atomic_load_explicit(&cache->link_epoch, memory_order_acquire);
+    uint32_t link_epoch =
+        atomic_load_explicit(&cache->lanes[key->lane].link_epoch, memory_order_acquire);
     if (bucket->epoch != link_epoch || bucket->version < version) {
         bucket->epoch = link_epoch;
         bucket->version = version;
@@ -498,7 +529,7 @@ void nc_cache_drop(struct nc_cache_thread *self, const struct nc_key *key,
     struct nc_removed removed = {NULL, NULL};
     (void)self;
     nc_shard_lock(shard);
-    atomic_fetch_add_explicit(&bucket_of(cache, key->hash)->changes, 1, memory_order_release);
+    atomic_fetch_add_explicit(&bucket_of(cache, key)->changes, 1, memory_order_release);
     struct nc_entry *entry =
         nc_shard_find_locked(shard, key->hash, tier->id, key->name, key->name_bytes);
     if (entry)
@@ -513,7 +544,9 @@ static struct nc_entry *live_locked(struct nc_shard *shard, const struct nc_key 
     struct nearcache_tier *tier = key->tier;
     struct nc_entry *entry =
         nc_shard_find_locked(shard, key->hash, tier->id, key->name, key->name_bytes);
-    if (entry && nc_entry_is_of(entry, atomic_load_explicit(&tier->epoch, memory_order_acquire)) &&
+    if (entry &&
+        nc_entry_is_of(entry,
+                       atomic_load_explicit(&tier->epochs[key->lane], memory_order_acquire)) &&
         !nc_entry_is(entry, NC_ENTRY_NEGATIVE))
         return entry;
     return NULL;
@@ -556,8 +589,9 @@ bool nc_cache_touch(struct nc_cache_thread *self, const struct nc_key *key, uint
             nc_shard_touched_locked(shard, entry, nc_tick_of(now_ns));
         }
         if (version) {
-            struct nc_bucket *bucket = bucket_of(cache, key->hash);
-            bucket->epoch = atomic_load_explicit(&cache->link_epoch, memory_order_acquire);
+            struct nc_bucket *bucket = bucket_of(cache, key);
+            bucket->epoch =
+                atomic_load_explicit(&cache->lanes[key->lane].link_epoch, memory_order_acquire);
             bucket->version = version > bucket->version ? version : bucket->version;
             nc_entry_set_version(entry, version);
         }
@@ -566,19 +600,25 @@ bool nc_cache_touch(struct nc_cache_thread *self, const struct nc_key *key, uint
     return here;
 }
 
-void nc_cache_tier_epoch(struct nearcache_tier *tier)
+void nc_cache_tier_lane_epoch(struct nearcache_tier *tier, uint32_t lane)
 {
     /* Release pairs with the acquires of hits and tickets. */
-    atomic_fetch_add_explicit(&tier->epoch, 1, memory_order_release);
+    atomic_fetch_add_explicit(&tier->epochs[lane], 1, memory_order_release);
 }
 
-void nc_cache_link_epoch(struct nc_cache *cache)
+void nc_cache_tier_epoch(struct nearcache_tier *tier)
+{
+    for (uint32_t lane = 0; lane < tier->cache->lane_count; lane++)
+        nc_cache_tier_lane_epoch(tier, lane);
+}
+
+void nc_cache_link_epoch(struct nc_cache *cache, uint32_t lane)
 {
     struct nearcache_tier *tier;
-    atomic_fetch_add_explicit(&cache->link_epoch, 1, memory_order_release);
+    atomic_fetch_add_explicit(&cache->lanes[lane].link_epoch, 1, memory_order_release);
     for (uint32_t i = 0; (tier = nc_cache_tier_at(cache, i)); i++)
         if (tier->proven)
-            nc_cache_tier_epoch(tier);
+            nc_cache_tier_lane_epoch(tier, lane);
 }
 
 struct prefix {
@@ -607,7 +647,8 @@ bool nc_cache_sweep(struct nc_cache *cache)
     struct nearcache_tier *tier;
     uint64_t epochs = 0;
     for (uint32_t i = 0; (tier = nc_cache_tier_at(cache, i)); i++)
-        epochs += atomic_load_explicit(&tier->epoch, memory_order_relaxed);
+        for (uint32_t lane = 0; lane < cache->lane_count; lane++)
+            epochs += atomic_load_explicit(&tier->epochs[lane], memory_order_relaxed);
     uint64_t now_ns = nc_clock_now_ns(&cache->clock);
     atomic_store_explicit(&cache->recent_ns, now_ns, memory_order_relaxed);
     return nc_store_sweep(&cache->store, nc_tick_of(now_ns), epochs);

@@ -24,9 +24,16 @@
 
 #include <pthread.h>
 
+/* The lane of a name in a tier that Redis stands behind, below lanes_most. */
+typedef uint32_t (*nc_lane_hook)(void *arg, const struct nearcache_tier *tier, const void *name,
+                                 size_t name_bytes);
+
 struct nc_cache_config {
     uint64_t budget_bytes, capacity_entries, hash_seed;
     uint32_t shards;
+    uint32_t lanes_most;  /* 0: one */
+    nc_lane_hook lane_of; /* NULL: all names are of lane 0 */
+    void *lane_arg;
     uint64_t lease_ns; /* how long a proof lasts */
     bool audits;       /* hits are to be looked at, see nearcache_tier.after_hit */
     nearcache_clock_fn clock;
@@ -46,6 +53,17 @@ struct nc_bucket {
     _Atomic uint32_t changes;
 };
 
+/*
+ * What the link of a lane has told. Written by its thread about once a heartbeat, read by hits of
+ * tiers that need it. Thread-safe.
+ */
+struct nc_lane {
+    _Alignas(64) _Atomic uint64_t proof_ns; /* machine's monotonic time; 0: none */
+    _Atomic uint64_t last_proof_ns; /* the newest that there ever was; never goes back to 0 */
+    _Atomic uint64_t link_generation;
+    _Atomic uint32_t link_epoch;
+};
+
 /* Thread-safe. */
 struct nc_cache {
     struct nc_clock clock;
@@ -61,14 +79,13 @@ struct nc_cache {
     nearcache_removal_fn on_removal;
     void *on_removal_arg;
 
-    /* Written by the link thread about once a heartbeat, read by hits of tiers that need it. */
-    _Alignas(64) _Atomic uint64_t proof_ns; /* machine's monotonic time; 0: none */
-    _Atomic uint64_t last_proof_ns; /* the newest that there ever was; never goes back to 0 */
-    _Atomic uint64_t link_generation;
-    _Atomic uint32_t link_epoch;
+    struct nc_lane *lanes;
+    uint32_t lane_count;
+    nc_lane_hook lane_of;
+    void *lane_arg;
 
-    _Alignas(64) struct nc_bucket *buckets;
-    unsigned bucket_bits;
+    struct nc_bucket *buckets; /* of a lane those whose number ends with its own */
+    unsigned bucket_bits, lane_bits;
 
     pthread_mutex_t tiers_lock; /* for opening; reading tiers[] needs none */
     _Atomic uint32_t tier_count;
@@ -88,12 +105,13 @@ struct nc_key {
     const void *name;
     size_t name_bytes;
     uint64_t hash;
+    uint32_t lane;
 };
 
 /* Taken before a request is sent; a fill whose ticket is void is not cached (R3). */
 struct nc_ticket {
     uint64_t generation;
-    uint32_t epoch;   /* of the tier */
+    uint32_t epoch;   /* of the tier in the key's lane */
     uint32_t changes; /* of the bucket */
 };
 
@@ -121,6 +139,15 @@ static inline struct nearcache_tier *nc_cache_tier_at(struct nc_cache *cache, ui
     /* Acquire pairs with the release of opening: a tier that is seen is complete. */
     return i < NEARCACHE_MAX_TIERS ? atomic_load_explicit(&cache->tiers[i], memory_order_acquire)
                                    : NULL;
+}
+
+static inline uint32_t nc_cache_lane_of(const struct nearcache_tier *tier, const void *name,
+                                        size_t name_bytes)
+{
+    const struct nc_cache *cache = tier->cache;
+    return __builtin_expect(cache->lane_of != NULL, 0)
+               ? cache->lane_of(cache->lane_arg, tier, name, name_bytes)
+               : 0;
 }
 
 /* The calling thread's record; NULL: out of memory. */
@@ -166,7 +193,7 @@ static inline void nc_cache_release(struct nearcache_result *result)
 }
 
 /* For how long a copy may have been untrue: since the last proof, or since it was read. */
-uint64_t nc_cache_stale_age_ns(const struct nearcache_tier *tier, const struct nc_entry *entry,
+uint64_t nc_cache_stale_age_ns(const struct nc_key *key, const struct nc_entry *entry,
                                uint64_t now_ns);
 
 /* Pins an entry that is reachable (own, or pinned by another) into the result. 0, or
@@ -220,8 +247,11 @@ bool nc_cache_touch(struct nc_cache_thread *self, const struct nc_key *key, uint
 
 /* Forgets a tier's entries in O(1): they are dead at once and swept later. */
 void nc_cache_tier_epoch(struct nearcache_tier *tier);
-/* The same for all tiers that a link serves, and for all versions that were observed (R8). */
-void nc_cache_link_epoch(struct nc_cache *cache);
+/* The same for those of one lane. */
+void nc_cache_tier_lane_epoch(struct nearcache_tier *tier, uint32_t lane);
+/* The same for all tiers that the link of a lane serves, and for all versions that were observed
+ * there (R8). */
+void nc_cache_link_epoch(struct nc_cache *cache, uint32_t lane);
 
 /* Drops a tier's entries whose name begins with `prefix` now. Returns how many. */
 uint64_t nc_cache_drop_prefix(struct nc_cache_thread *self, struct nearcache_tier *tier,

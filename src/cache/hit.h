@@ -75,16 +75,17 @@ struct nc_hit_view {
     uint32_t tier_epoch;
 };
 
-NC_INLINE struct nc_hit_view nc_hit_view(const struct nearcache_tier *tier)
+NC_INLINE struct nc_hit_view nc_hit_view(const struct nc_key *key)
 {
+    struct nearcache_tier *tier = key->tier;
     struct nc_hit_view view = {0, 0};
     /* Acquire pairs with the releases of nc_proof and nc_cache_tier_epoch: what was dropped before
      * them is not found after. */
     if (tier->proven)
-        view.proof_ns = atomic_load_explicit(&tier->cache->proof_ns, memory_order_acquire);
-    view.tier_epoch =
-        nc_entry_tier_epoch(tier->id, atomic_load_explicit(&((struct nearcache_tier *)tier)->epoch,
-                                                           memory_order_acquire));
+        view.proof_ns =
+            atomic_load_explicit(&tier->cache->lanes[key->lane].proof_ns, memory_order_acquire);
+    view.tier_epoch = nc_entry_tier_epoch(
+        tier->id, atomic_load_explicit(&tier->epochs[key->lane], memory_order_acquire));
     return view;
 }
 
@@ -119,13 +120,13 @@ static inline bool nc_hit_is_over(const struct nc_entry *entry, uint8_t flags, u
                nc_tick_of(now_ns));
 }
 
-static inline bool nc_hit_is_proven(const struct nearcache_tier *tier, uint64_t proof_ns,
-                                    uint64_t now_ns)
+static inline bool nc_hit_is_proven(const struct nc_key *key, uint64_t proof_ns, uint64_t now_ns)
 {
+    struct nearcache_tier *tier = key->tier;
     return (nc_hit_proof_age_ns(tier->cache, proof_ns, now_ns) <= tier->cache->lease_ns ||
             (NC_MUTANT(no_lease) && proof_ns)) &&
            /* Acquire: what was heard before it went deaf is not told from what was not. */
-           !atomic_load_explicit(&((struct nearcache_tier *)tier)->deaf, memory_order_acquire);
+           (atomic_load_explicit(&tier->deaf, memory_order_acquire) >> key->lane & 1) == 0;
 }
 
 /* A fresh copy: NC_FOUND_FRESH or one of the fresh absences; else NC_FOUND_NOTHING. */
@@ -141,7 +142,7 @@ NC_INLINE enum nc_found nc_hit_judge(struct nc_cache_thread *self, const struct 
         if (__builtin_expect(flags & NC_ENTRY_NEGATIVE, 0))
             found = flags & NC_ENTRY_VOUCHED ? NC_FOUND_FRESH_VOUCHED : NC_FOUND_FRESH_ABSENCE;
     }
-    if (tier->proven && !nc_hit_is_proven(tier, view.proof_ns, now_ns))
+    if (tier->proven && !nc_hit_is_proven(key, view.proof_ns, now_ns))
         return NC_FOUND_NOTHING;
     return nc_hit_take(self, key, entry, flags, now_ns, found, result);
 }
@@ -150,7 +151,7 @@ NC_INLINE enum nc_found nc_hit_find(struct nc_cache_thread *self, const struct n
                                     struct nearcache_result *result)
 {
     enum nc_found found = NC_FOUND_NOTHING;
-    struct nc_hit_view view = nc_hit_view(key->tier);
+    struct nc_hit_view view = nc_hit_view(key);
     nc_epoch_enter(&key->tier->cache->store.epoch, &self->reader);
     struct nc_entry *entry = nc_hit_lookup(key, view.tier_epoch);
     if (entry) {
@@ -178,21 +179,26 @@ static inline void nc_hit_find_wave(struct nc_cache_thread *self, const struct n
                                     enum nc_found *found)
 {
     struct nc_entry *entries[NC_HIT_WAVE];
+    struct nc_hit_view views[NC_HIT_WAVE];
     if (count == 0)
         return;
     struct nc_cache *cache = keys[0].tier->cache;
-    struct nc_hit_view view = nc_hit_view(keys[0].tier);
+    bool lanes = cache->lane_count > 1; /* else one view serves all */
+    for (size_t i = 0; i < (lanes ? count : 1); i++)
+        views[i] = nc_hit_view(&keys[i]);
     nc_epoch_enter(&cache->store.epoch, &self->reader);
     for (size_t i = 0; i < count; i++)
         entries[i] = nc_index_guess(nc_hit_head(&keys[i]), keys[i].hash);
-    for (size_t i = 0; i < count; i++)
-        if (!entries[i] || !nc_entry_has_name(entries[i], view.tier_epoch, UINT32_MAX, keys[i].name,
+    for (size_t i = 0; i < count; i++) {
+        uint32_t tier_epoch = views[lanes ? i : 0].tier_epoch;
+        if (!entries[i] || !nc_entry_has_name(entries[i], tier_epoch, UINT32_MAX, keys[i].name,
                                               keys[i].name_bytes))
-            entries[i] = nc_hit_lookup(&keys[i], view.tier_epoch);
+            entries[i] = nc_hit_lookup(&keys[i], tier_epoch);
+    }
     uint64_t now_ns = nc_clock_now_ns(&cache->clock);
     for (size_t i = 0; i < count; i++)
         found[i] = entries[i] ? nc_hit_judge(self, &keys[i], entries[i], nc_entry_flags(entries[i]),
-                                             view, now_ns, results[i])
+                                             views[lanes ? i : 0], now_ns, results[i])
                               : NC_FOUND_NOTHING;
     nc_epoch_leave(&self->reader);
 }

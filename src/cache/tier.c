@@ -105,7 +105,8 @@ int nc_tier_init(struct nearcache_tier *tier, const struct nearcache_tier_config
         return NEARCACHE_EINVAL;
     }
     memset(tier, 0, sizeof *tier);
-    atomic_init(&tier->epoch, 1);
+    for (uint32_t lane = 0; lane < NC_LANES_MOST; lane++)
+        atomic_init(&tier->epochs[lane], 1);
     strcpy(tier->name, c->name);
     if (c->prefix)
         strcpy(tier->prefix, c->prefix);

@@ -16,13 +16,14 @@
 struct nc_cache;
 struct nc_partition;
 
+/* What one Redis primary orders is a lane: the only one without a cluster. */
+#define NC_LANES_MOST 64u
+
 /* Thread-safe: constant after nc_tier_init, but for the atomics. */
 struct nearcache_tier {
     /* What every hit reads; written by epoch changes only. */
-    _Alignas(64) _Atomic uint32_t epoch; /* entries of another epoch are dead */
-    uint32_t id;
+    _Alignas(64) uint32_t id;
     uint32_t name_bytes_most;
-    _Atomic bool deaf; /* its changes cannot be heard: nothing is fresh */
     bool proven;    /* fresh only while the link is proven: Redis configured, coherence not none */
     bool timed;     /* every hit needs the time: proven, or the clock is the user's */
     bool after_hit; /* a hit may be followed by work: a refresh, an audit */
@@ -30,6 +31,8 @@ struct nearcache_tier {
     struct nc_cache *cache;
     const struct nc_partition *partition; /* where its entries compete */
     uint64_t hash_seed;
+    _Atomic uint64_t deaf; /* lanes whose changes cannot be heard, as bits: nothing is fresh */
+    _Atomic uint32_t epochs[NC_LANES_MOST]; /* entries of another epoch of their lane are dead */
 
     _Alignas(64) uint64_t local_ttl_ns; /* NEARCACHE_NONE: none */
     uint64_t negative_ttl_ns;           /* NEARCACHE_NONE: absences are not remembered */

@@ -21,9 +21,10 @@ static uint64_t hash_of(const struct nc_sync *sync, const void *value, size_t by
     return nc_hash_key(sync->cache->hash_seed, 0, value, bytes);
 }
 
-void nc_audit_offer(struct nc_sync *sync, struct nc_cache_thread *self, const struct nc_key *key,
+void nc_audit_offer(struct nc_sync *any, struct nc_cache_thread *self, const struct nc_key *key,
                     const struct nearcache_result *result)
 {
+    struct nc_sync *sync = nc_sync_for(any, key);
     struct nc_audit *audit = &sync->audit;
     uint32_t idle = IDLE;
     if (nc_hash_step(&self->random) % 1000000 >= audit->per_million)
@@ -70,8 +71,7 @@ static void ask(struct nc_sync *sync, struct value *value)
     struct nc_command *command = nc_call_command(call);
     nc_command_begin(command, 2);
     nc_command_arg(command, "GET", 3);
-    nc_command_arg2(command, key->tier->prefix, key->tier->prefix_bytes, key->name,
-                    key->name_bytes);
+    nc_sync_put_redis_key(sync, key, command);
     nc_call_expect(call, &value->sink, NULL, NULL);
     if (nc_link_call(sync->link, call, NC_CALL_SINGLE, nc_clock_io_ns() + CALL_NS) != 0)
         value->known = false;
@@ -103,8 +103,8 @@ void nc_audit_tick(struct nc_sync *sync, struct nc_cache_thread *self)
         }
         audit->asked_ns = nc_clock_io_ns();
         atomic_store_explicit(&audit->state, state, memory_order_release);
-    } else if (state == ASKED && atomic_load_explicit(&sync->cache->proof_ns,
-                                                      memory_order_relaxed) > audit->asked_ns) {
+    } else if (state == ASKED && atomic_load_explicit(&sync->lane->proof_ns, memory_order_relaxed) >
+                                     audit->asked_ns) {
         if (still_stands(sync, self)) {
             atomic_fetch_add_explicit(&audit->differences, 1, memory_order_relaxed);
             nc_log_write(sync->log, NEARCACHE_LOG_ERROR,

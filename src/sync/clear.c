@@ -81,14 +81,13 @@ static int scan_once(struct nc_sync *sync, struct scan *scan, const char *patter
 }
 
 /* The prefix as a glob pattern: what is special is escaped, then a star. */
-static char *make_pattern(const struct nearcache_tier *tier, const char *prefix,
-                          size_t prefix_bytes, size_t *bytes)
+static char *make_pattern(const char *prefix, size_t prefix_bytes, size_t *bytes)
 {
-    char *pattern = malloc(2 * (tier->prefix_bytes + prefix_bytes) + 1), *at = pattern;
+    char *pattern = malloc(2 * prefix_bytes + 1), *at = pattern;
     if (!pattern)
         return NULL;
-    for (size_t i = 0; i < tier->prefix_bytes + prefix_bytes; i++) {
-        char c = i < tier->prefix_bytes ? tier->prefix[i] : prefix[i - tier->prefix_bytes];
+    for (size_t i = 0; i < prefix_bytes; i++) {
+        char c = prefix[i];
         if (c == '*' || c == '?' || c == '[' || c == ']' || c == '\\' || c == '^')
             *at++ = '\\';
         *at++ = c;
@@ -179,28 +178,21 @@ static int sweep(struct nc_sync *sync, const struct scan *scan, bool versioned, 
 }
 
 /* Takes the version of the CLEAR; everybody's copies are forgotten by its message. */
-static int take_version(struct nc_sync *sync, const struct nearcache_tier *tier, const char *prefix,
-                        size_t prefix_bytes, uint64_t deadline_ns, uint64_t *version)
+static int take_version(struct nc_sync *sync, const char *whole, size_t whole_bytes,
+                        uint64_t deadline_ns, uint64_t *version)
 {
     char not_after[24];
     struct nc_answer answer;
-    char *whole = malloc(tier->prefix_bytes + prefix_bytes + 1);
-    if (!whole)
-        return NEARCACHE_ENOMEM;
-    memcpy(whole, tier->prefix, tier->prefix_bytes);
-    if (prefix_bytes)
-        memcpy(whole + tier->prefix_bytes, prefix, prefix_bytes);
     int not_after_bytes = snprintf(not_after, sizeof not_after, "%" PRIu64,
                                    nc_offset_not_after_us(&sync->offset, deadline_ns));
     struct nc_slice keys[] = {{sync->key_s, strlen(sync->key_s)},
                               {sync->key_w, strlen(sync->key_w)}};
     struct nc_slice args[] = {{sync->channel_inv, strlen(sync->channel_inv)},
                               {sync->origin_hex, 16},
-                              {whole, tier->prefix_bytes + prefix_bytes},
+                              {whole, whole_bytes},
                               {not_after, (size_t)not_after_bytes}};
     int outcome = nc_script_call(&sync->scripts, NC_SCRIPT_CLEAR, keys, 2, args, 4, deadline_ns,
                                  &answer, NULL, NULL);
-    free(whole);
     if (outcome == NEARCACHE_EREMOTE && answer.refusal == NC_REFUSAL_UNAVAILABLE)
         return NEARCACHE_EOFFLINK;
     if (outcome != 0)
@@ -214,23 +206,26 @@ static int take_version(struct nc_sync *sync, const struct nearcache_tier *tier,
     return 0;
 }
 
-int nc_clear(struct nc_sync *sync, struct nc_cache_thread *self, struct nearcache_tier *tier,
-             const void *prefix, size_t prefix_bytes, uint64_t deadline_ns, uint64_t *deleted)
+static int clear_lane(struct nc_sync *sync, struct nearcache_tier *tier, const void *prefix,
+                      size_t prefix_bytes, uint64_t deadline_ns, uint64_t *deleted)
 {
     bool versioned = tier->coherence == NEARCACHE_COHERENCE_PUBSUB;
     struct scan scan = {.sink = {on_scan}, .cursor = "0"};
-    size_t pattern_bytes = 0;
+    struct nc_key key = {tier, prefix_bytes ? prefix : "", prefix_bytes, 0, sync->number};
+    size_t pattern_bytes = 0, whole_bytes = nc_sync_redis_key_bytes(sync, &key);
     uint64_t version = 0;
-    char *pattern = make_pattern(tier, prefix, prefix_bytes, &pattern_bytes);
-    *deleted = 0;
-    if (!pattern)
-        return NEARCACHE_ENOMEM;
-    nc_cache_drop_prefix(self, tier, prefix, prefix_bytes);
-    int outcome = nc_write_learn_clock(sync, deadline_ns);
+    char *whole = malloc(whole_bytes + 1), *pattern = NULL;
+    int outcome = NEARCACHE_ENOMEM;
+    if (whole) {
+        nc_sync_write_redis_key(sync, &key, whole);
+        pattern = make_pattern(whole, whole_bytes, &pattern_bytes);
+    }
+    if (pattern)
+        outcome = nc_write_learn_clock(sync, deadline_ns);
     if (outcome == 0 && versioned)
-        outcome = take_version(sync, tier, prefix, prefix_bytes, deadline_ns, &version);
+        outcome = take_version(sync, whole, whole_bytes, deadline_ns, &version);
     if (outcome == 0) {
-        nc_cache_tier_epoch(tier);
+        nc_cache_tier_lane_epoch(tier, sync->number);
         nc_journal_forget_prefix(&sync->journal, tier, prefix, prefix_bytes);
         do {
             outcome = scan_once(sync, &scan, pattern, pattern_bytes, deadline_ns);
@@ -240,5 +235,20 @@ int nc_clear(struct nc_sync *sync, struct nc_cache_thread *self, struct nearcach
     }
     free(scan.bytes);
     free(pattern);
+    free(whole);
+    return outcome;
+}
+
+int nc_clear(struct nc_sync *any, struct nc_cache_thread *self, struct nearcache_tier *tier,
+             const void *prefix, size_t prefix_bytes, uint64_t deadline_ns, uint64_t *deleted)
+{
+    int outcome = 0;
+    *deleted = 0;
+    nc_cache_drop_prefix(self, tier, prefix, prefix_bytes);
+    NC_EACH_LANE(any, sync)
+    {
+        int one = clear_lane(sync, tier, prefix, prefix_bytes, deadline_ns, deleted);
+        outcome = outcome != 0 ? outcome : one;
+    }
     return outcome;
 }

@@ -202,12 +202,6 @@ static void on_done(void *arg, int status)
 
 /* ---- its beginning ---- */
 
-static void put_key(struct nc_command *command, const struct nc_key *key)
-{
-    nc_command_arg2(command, key->tier->prefix, key->tier->prefix_bytes, key->name,
-                    key->name_bytes);
-}
-
 static void put_literal(struct nc_command *command, const char *text)
 {
     nc_command_arg(command, text, strlen(text));
@@ -229,11 +223,11 @@ static void write_commands(struct chunk *chunk, struct nc_command *command)
     nc_command_begin(command, 1 + chunk->count);
     put_literal(command, chunk->count == 1 ? "GET" : "MGET");
     for (uint32_t i = 0; i < chunk->count; i++)
-        put_key(command, &chunk->flights[i]->key);
+        nc_sync_put_redis_key(chunk->sync, &chunk->flights[i]->key, command);
     for (uint32_t i = 0; chunk->expires && i < chunk->count; i++) {
         nc_command_begin(command, 2);
         put_literal(command, "PTTL");
-        put_key(command, &chunk->flights[i]->key);
+        nc_sync_put_redis_key(chunk->sync, &chunk->flights[i]->key, command);
     }
     if (chunk->unit) {
         nc_command_begin(command, 1);
@@ -295,10 +289,11 @@ static void take_outcome(struct nc_cache_thread *self, struct nc_want *want)
     }
 }
 
-int nc_fetch_stale(struct nc_sync *sync, struct nc_cache_thread *self, const struct nc_key *key,
+int nc_fetch_stale(struct nc_sync *any, struct nc_cache_thread *self, const struct nc_key *key,
                    uint64_t max_stale_ns, bool policy, int otherwise,
                    struct nearcache_result *result)
 {
+    struct nc_sync *sync = nc_sync_for(any, key);
     struct nc_intent *intent = nc_journal_find(&sync->journal, key);
     if (intent) {
         int outcome = NEARCACHE_MISS;
@@ -327,8 +322,9 @@ int nc_fetch_stale(struct nc_sync *sync, struct nc_cache_thread *self, const str
     }
 }
 
-bool nc_fetch_is_pending(struct nc_sync *sync, const struct nc_key *key)
+bool nc_fetch_is_pending(struct nc_sync *any, const struct nc_key *key)
 {
+    struct nc_sync *sync = nc_sync_for(any, key);
     struct nc_intent *intent = nc_journal_find(&sync->journal, key);
     if (intent)
         nc_journal_release(&sync->journal, intent);
@@ -355,16 +351,41 @@ static bool answered_by_journal(struct nc_sync *sync, struct nc_cache_thread *se
     return true;
 }
 
-/* Joins or begins the flights of wants[0..count); begun ones are sent in chunks. */
-static void depart(struct nc_sync *sync, struct nc_cache_thread *self, struct nc_want *wants,
-                   size_t count, uint64_t deadline_ns, struct nc_call **calls, size_t *call_count)
+/* A request under way. */
+struct sent {
+    struct nc_sync *sync;
+    struct nc_call *call;
+};
+
+/* Flights of one lane that are to be sent together. */
+struct begun {
+    struct nc_flight *flights[NC_FETCH_KEYS];
+    uint32_t count;
+};
+
+static void send_begun(struct nc_sync *sync, struct begun *begun, uint64_t deadline_ns,
+                       struct sent *sent, size_t *sent_count)
 {
-    struct nc_flight *begun[NC_FETCH_KEYS];
-    uint32_t begun_count = 0;
-    *call_count = 0;
+    if (begun->count == 0)
+        return;
+    struct nc_call *call = send_chunk(sync, begun->flights, begun->count, deadline_ns);
+    begun->count = 0;
+    if (call)
+        sent[(*sent_count)++] = (struct sent){sync, call};
+}
+
+/* Joins or begins the flights of those of wants[0..count) that are of this lane; begun ones are
+ * sent in chunks. */
+static void depart(struct nc_sync *sync, struct nc_cache_thread *self, struct nc_want *wants,
+                   size_t count, uint64_t deadline_ns, struct sent *sent, size_t *sent_count)
+{
+    struct begun begun;
+    begun.count = 0;
     for (size_t i = 0; i < count; i++) {
         struct nc_want *want = &wants[i];
         bool leads = false;
+        if (want->key.lane != sync->number)
+            continue;
         want->flight = NULL;
         want->soft = false;
         if (answered_by_journal(sync, self, want, deadline_ns))
@@ -374,21 +395,13 @@ static void depart(struct nc_sync *sync, struct nc_cache_thread *self, struct nc
         if (!want->flight)
             want->outcome = NEARCACHE_ENOMEM;
         else if (leads)
-            begun[begun_count++] = want->flight;
+            begun.flights[begun.count++] = want->flight;
         else
             nc_cache_count(self, want->key.tier, NC_COUNT_flight_waits, 1);
-        if (begun_count == NC_FETCH_KEYS) {
-            struct nc_call *call = send_chunk(sync, begun, begun_count, deadline_ns);
-            begun_count = 0;
-            if (call)
-                calls[(*call_count)++] = call;
-        }
+        if (begun.count == (sync->one_slot ? 1 : NC_FETCH_KEYS))
+            send_begun(sync, &begun, deadline_ns, sent, sent_count);
     }
-    if (begun_count > 0) {
-        struct nc_call *call = send_chunk(sync, begun, begun_count, deadline_ns);
-        if (call)
-            calls[(*call_count)++] = call;
-    }
+    send_begun(sync, &begun, deadline_ns, sent, sent_count);
 }
 
 /* Those that wait only up to the soft deadline are the ones with something at hand. */
@@ -421,15 +434,15 @@ static void leave_flight(struct nc_cache_thread *self, struct nc_want *want, boo
 
 /* Drives our own requests, then waits for those of others. What is given up at the soft deadline
  * goes on and refreshes the cache. */
-static void arrive(struct nc_sync *sync, struct nc_cache_thread *self, struct nc_want *wants,
-                   size_t count, const struct nc_fetch_options *options, struct nc_call **calls,
-                   size_t call_count)
+static void arrive(struct nc_cache_thread *self, struct nc_want *wants, size_t count,
+                   const struct nc_fetch_options *options, const struct sent *sent,
+                   size_t sent_count)
 {
     bool waiting = true;
     if (mark_soft(self, wants, count, options)) {
         waiting = false;
-        for (size_t i = 0; i < call_count; i++)
-            nc_link_wait(sync->link, calls[i], options->soft_deadline_ns);
+        for (size_t i = 0; i < sent_count; i++)
+            nc_link_wait(sent[i].sync->link, sent[i].call, options->soft_deadline_ns);
         for (size_t i = 0; i < count; i++) {
             struct nc_want *want = &wants[i];
             if (want->flight && want->soft)
@@ -437,10 +450,10 @@ static void arrive(struct nc_sync *sync, struct nc_cache_thread *self, struct nc
             waiting = waiting || want->flight;
         }
     }
-    for (size_t i = 0; i < call_count; i++) {
+    for (size_t i = 0; i < sent_count; i++) {
         if (waiting)
-            nc_link_wait(sync->link, calls[i], options->deadline_ns);
-        nc_call_release(calls[i]);
+            nc_link_wait(sent[i].sync->link, sent[i].call, options->deadline_ns);
+        nc_call_release(sent[i].call);
     }
     for (size_t i = 0; i < count; i++)
         if (wants[i].flight)
@@ -452,29 +465,45 @@ static bool redis_cannot_be_asked(int outcome)
     return outcome == NEARCACHE_EOFFLINK || outcome == NEARCACHE_ETIMEOUT;
 }
 
-/* As many keys at a time as 64 chunks take: what one call holds on its stack stays small. */
-#define ROUND_CHUNKS 64
-#define ROUND_KEYS (ROUND_CHUNKS * NC_FETCH_KEYS)
+/* As many keys at a time as this many requests take: what one call holds on its stack stays small.
+ */
+#define ROUND_SENT 128
 
-void nc_fetch(struct nc_sync *sync, struct nc_cache_thread *self, struct nc_want *wants,
+/* The most keys of a round: each lane may have one request that is not full. */
+static size_t round_keys(const struct nc_sync *sync)
+{
+    if (sync->one_slot)
+        return ROUND_SENT;
+    return (ROUND_SENT - NC_LANES_MOST) * NC_FETCH_KEYS;
+}
+
+void nc_fetch(struct nc_sync *any, struct nc_cache_thread *self, struct nc_want *wants,
               size_t count, const struct nc_fetch_options *options)
 {
-    for (size_t at = 0; at < count; at += ROUND_KEYS) {
-        struct nc_call *calls[ROUND_CHUNKS];
-        size_t call_count, n = count - at < ROUND_KEYS ? count - at : ROUND_KEYS;
-        depart(sync, self, wants + at, n, options->deadline_ns, calls, &call_count);
-
-        arrive(sync, self, wants + at, n, options, calls, call_count);
+    size_t most = round_keys(any);
+    for (size_t at = 0; at < count; at += most) {
+        struct sent sent[ROUND_SENT];
+        size_t sent_count = 0, n = count - at < most ? count - at : most;
+        if (n == 1) {
+            depart(nc_sync_for(any, &wants[at].key), self, wants + at, n, options->deadline_ns,
+                   sent, &sent_count);
+        } else {
+            /* All lanes are asked before any is waited for. */
+            NC_EACH_LANE(any, sync)
+            depart(sync, self, wants + at, n, options->deadline_ns, sent, &sent_count);
+        }
+        arrive(self, wants + at, n, options, sent, sent_count);
         for (size_t i = at; i < at + n; i++)
             if (redis_cannot_be_asked(wants[i].outcome))
                 wants[i].outcome =
-                    nc_fetch_stale(sync, self, &wants[i].key, options->max_stale_ns, !wants[i].soft,
+                    nc_fetch_stale(any, self, &wants[i].key, options->max_stale_ns, !wants[i].soft,
                                    wants[i].outcome, wants[i].result);
     }
 }
 
-void nc_fetch_refresh(struct nc_sync *sync, const struct nc_key *key)
+void nc_fetch_refresh(struct nc_sync *any, const struct nc_key *key)
 {
+    struct nc_sync *sync = nc_sync_for(any, key);
     bool leads;
     struct nc_ticket ticket = nc_cache_ticket(key);
     struct nc_flight *flight = nc_flight_join(&sync->reads, key, &ticket, &leads);
@@ -507,8 +536,9 @@ static int on_existence(struct nc_sink *sink, const struct nc_reply_part *part)
     return 0;
 }
 
-int nc_fetch_exists(struct nc_sync *sync, const struct nc_key *key, uint64_t deadline_ns)
+int nc_fetch_exists(struct nc_sync *any, const struct nc_key *key, uint64_t deadline_ns)
 {
+    struct nc_sync *sync = nc_sync_for(any, key);
     struct existence existence = {{on_existence}, NEARCACHE_EPROTOCOL};
     struct nc_intent *intent = nc_journal_find(&sync->journal, key);
     if (intent) {
@@ -521,7 +551,7 @@ int nc_fetch_exists(struct nc_sync *sync, const struct nc_key *key, uint64_t dea
         return NEARCACHE_ENOMEM;
     nc_command_begin(nc_call_command(call), 2);
     put_literal(nc_call_command(call), "EXISTS");
-    put_key(nc_call_command(call), key);
+    nc_sync_put_redis_key(sync, key, nc_call_command(call));
     nc_call_expect(call, &existence.sink, NULL, NULL);
     int outcome = nc_link_call(sync->link, call, NC_CALL_SINGLE, deadline_ns);
     nc_call_release(call);

@@ -4,7 +4,8 @@
  *
  * A request is a chunk of keys: value, remaining TTL and version are read as one atomic unit. It
  * lives on the heap until its reply has been drained, so a caller may leave at its deadline and
- * the reply still fills the cache. Thread-safe; runs on the caller.
+ * the reply still fills the cache. Thread-safe; runs on the caller. `any`: any sync of the cache,
+ * the key's own is found here.
  */
 #ifndef NC_SYNC_FETCH_H
 #define NC_SYNC_FETCH_H
@@ -32,25 +33,25 @@ struct nc_fetch_options {
 };
 
 /* Reads `count` keys of one tier; sets each outcome and result. */
-void nc_fetch(struct nc_sync *sync, struct nc_cache_thread *self, struct nc_want *wants,
+void nc_fetch(struct nc_sync *any, struct nc_cache_thread *self, struct nc_want *wants,
               size_t count, const struct nc_fetch_options *options);
 
 /* Starts a read whose value only refreshes the cache; nobody waits. */
-void nc_fetch_refresh(struct nc_sync *sync, const struct nc_key *key);
+void nc_fetch_refresh(struct nc_sync *any, const struct nc_key *key);
 
 /*
  * What stands in when Redis cannot be asked: a pending write, else an old copy. `policy`: only if
  * the tier's off-link policy says STALE. Sets source and result; NEARCACHE_MISS for an old absence;
  * `otherwise` when there is nothing.
  */
-int nc_fetch_stale(struct nc_sync *sync, struct nc_cache_thread *self, const struct nc_key *key,
+int nc_fetch_stale(struct nc_sync *any, struct nc_cache_thread *self, const struct nc_key *key,
                    uint64_t max_stale_ns, bool policy, int otherwise,
                    struct nearcache_result *result);
 
 /* Whether a write of the key waits for Redis. */
-bool nc_fetch_is_pending(struct nc_sync *sync, const struct nc_key *key);
+bool nc_fetch_is_pending(struct nc_sync *any, const struct nc_key *key);
 
 /* Whether the key exists in Redis: 0, NEARCACHE_MISS or an error. */
-int nc_fetch_exists(struct nc_sync *sync, const struct nc_key *key, uint64_t deadline_ns);
+int nc_fetch_exists(struct nc_sync *any, const struct nc_key *key, uint64_t deadline_ns);
 
 #endif

@@ -5,13 +5,17 @@
 
 #include <string.h>
 
-/* The key as a tier names it; false: it does not have the tier's prefix. */
-static bool key_in_tier(struct nearcache_tier *tier, const char *redis_key, size_t bytes,
-                        struct nc_key *key)
+/* The key as a tier names it; false: it does not have the tier's prefix and the lane's tag, or a
+ * key of that name is of another lane by now. */
+static bool key_in_tier(const struct nc_sync *sync, struct nearcache_tier *tier,
+                        const char *redis_key, size_t bytes, struct nc_key *key)
 {
-    if (bytes <= tier->prefix_bytes || memcmp(redis_key, tier->prefix, tier->prefix_bytes) != 0)
+    size_t before = tier->prefix_bytes + sync->tag_bytes;
+    if (bytes <= before || memcmp(redis_key, tier->prefix, tier->prefix_bytes) != 0 ||
+        memcmp(redis_key + tier->prefix_bytes, sync->tag, sync->tag_bytes) != 0)
         return false;
-    return nc_cache_key(tier, redis_key + tier->prefix_bytes, bytes - tier->prefix_bytes, key) == 0;
+    return nc_cache_key(tier, redis_key + before, bytes - before, key) == 0 &&
+           key->lane == sync->number;
 }
 
 #define EACH_TIER(sync, tier)                                                                      \
@@ -24,7 +28,7 @@ void nc_invalidate_observe(struct nc_sync *sync, struct nc_cache_thread *self,
     struct nc_key key;
     EACH_TIER(sync, tier)
     if (tier->coherence == NEARCACHE_COHERENCE_PUBSUB &&
-        key_in_tier(tier, redis_key, bytes, &key)) {
+        key_in_tier(sync, tier, redis_key, bytes, &key)) {
         nc_cache_observe(self, &key, version,
                          foreign ? NEARCACHE_CAUSE_INVALIDATED : NEARCACHE_CAUSE_REPLACED);
         if (foreign)
@@ -43,7 +47,7 @@ void nc_invalidate_prefix(struct nc_sync *sync, struct nc_cache_thread *self, co
         if (memcmp(prefix, tier->prefix, common) != 0)
             continue;
         /* Entries that the prefix does not cover go too: an epoch is O(1), a scan is not. */
-        nc_cache_tier_epoch(tier);
+        nc_cache_tier_lane_epoch(tier, sync->number);
         nc_cache_count(self, tier, NC_COUNT_invalidations, 1);
     }
 }
@@ -95,8 +99,8 @@ void nc_invalidate_tracked(struct nc_sync *sync, struct nc_cache_thread *self,
         if (tier->coherence != NEARCACHE_COHERENCE_TRACKING)
             continue;
         if (!redis_key) {
-            nc_cache_tier_epoch(tier);
-        } else if (key_in_tier(tier, redis_key, bytes, &key)) {
+            nc_cache_tier_lane_epoch(tier, sync->number);
+        } else if (key_in_tier(sync, tier, redis_key, bytes, &key)) {
             nc_cache_drop(self, &key, NEARCACHE_CAUSE_INVALIDATED);
             nc_cache_count(self, tier, NC_COUNT_invalidations, 1);
         }

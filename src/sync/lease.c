@@ -12,19 +12,18 @@
 /* How soon those who wait look again without having heard anything. */
 #define LOOK_NS (50 * NC_NS_PER_MS)
 
-/* <ns>:l:<Redis key>. Freed by the caller. */
+/* <ns>:l:<Redis key>; with partitions in the slot of the key's. Freed by the caller. */
 static char *lease_key(const struct nc_sync *sync, const struct nc_key *key, size_t *bytes)
 {
-    size_t space = strlen(sync->config.name_space);
-    *bytes = space + 3 + nc_sync_redis_key_bytes(key);
+    const char *space = sync->tag_bytes ? sync->tag : sync->config.name_space;
+    size_t space_bytes = strlen(space);
+    *bytes = space_bytes + 3 + nc_sync_redis_key_bytes(sync, key);
     char *text = malloc(*bytes), *at = text;
     if (!text)
         return NULL;
-    memcpy(at, sync->config.name_space, space);
-    memcpy(at + space, ":l:", 3);
-    at += space + 3;
-    memcpy(at, key->tier->prefix, key->tier->prefix_bytes);
-    memcpy(at + key->tier->prefix_bytes, key->name, key->name_bytes);
+    memcpy(at, space, space_bytes);
+    memcpy(at + space_bytes, ":l:", 3);
+    nc_sync_write_redis_key(sync, key, at + space_bytes + 3);
     return text;
 }
 
@@ -32,7 +31,7 @@ static int call(struct nc_sync *sync, const struct nc_lease *lease, const struct
                 bool take, uint64_t deadline_ns, int64_t *status)
 {
     char lease_ms[24];
-    size_t bytes, redis_bytes = nc_sync_redis_key_bytes(key);
+    size_t bytes, redis_bytes = nc_sync_redis_key_bytes(sync, key);
     struct nc_answer answer;
     char *text = lease_key(sync, key, &bytes);
     if (!text)

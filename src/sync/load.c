@@ -150,10 +150,11 @@ static bool has_landed_meanwhile(struct nc_cache_thread *self, const struct nc_k
     return nc_cache_find(self, key, false, 0, held) == NC_FOUND_FRESH;
 }
 
-int nc_load(struct nc_sync *sync, struct nc_flights *loads, struct nc_cache_thread *self,
+int nc_load(struct nc_sync *any, struct nc_flights *loads, struct nc_cache_thread *self,
             const struct nc_key *key, nearcache_load_fn load, void *arg, uint64_t read_s,
             const struct nc_fetch_options *options, struct nearcache_result *result)
 {
+    struct nc_sync *sync = any ? nc_sync_for(any, key) : NULL;
     struct loading loading = {sync, self, key, options, read_s, 0};
     bool leads;
     struct nc_flight *flight = nc_flight_join(loads, key, NULL, &leads);

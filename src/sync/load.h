@@ -9,10 +9,11 @@
 
 /*
  * Loads a key that a fetch found absent (read_s: at which version, 0: unknown) or that Redis could
- * not be asked for. `sync` NULL: local-only.
+ * not be asked for. `any`: any sync of the cache, NULL:
+ * local-only.
  * Returns as nearcache_get_or_load.
  */
-int nc_load(struct nc_sync *sync, struct nc_flights *loads, struct nc_cache_thread *self,
+int nc_load(struct nc_sync *any, struct nc_flights *loads, struct nc_cache_thread *self,
             const struct nc_key *key, nearcache_load_fn load, void *arg, uint64_t read_s,
             const struct nc_fetch_options *options, struct nearcache_result *result);
 

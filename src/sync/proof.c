@@ -80,16 +80,30 @@ void nc_proof_set_state(struct nc_sync *sync, enum nearcache_link state)
         return;
     wake_waiters(sync);
     tell_state(sync, old, state);
-    if (sync->config.on_link)
-        sync->config.on_link(sync->config.on_link_arg, state);
+    uint32_t all = nc_proof_state(sync);
+    if (atomic_exchange(&sync->lanes->told, all) != all && sync->config.on_link)
+        sync->config.on_link(sync->config.on_link_arg, (enum nearcache_link)all);
+}
+
+enum nearcache_link nc_proof_state(struct nc_sync *any)
+{
+    static const unsigned rank[] = {
+        [NEARCACHE_LINK_DOWN] = 0,    [NEARCACHE_LINK_CONNECTING] = 1, [NEARCACHE_LINK_SYNCING] = 2,
+        [NEARCACHE_LINK_SUSPECT] = 3, [NEARCACHE_LINK_LIVE] = 4,
+    };
+    enum nearcache_link worst = NEARCACHE_LINK_LIVE;
+    NC_EACH_LANE(any, sync)
+    if (rank[nc_sync_state(sync)] < rank[worst])
+        worst = nc_sync_state(sync);
+    return worst;
 }
 
 /* Release pairs with the acquire in nc_cache_find: the drops before it are seen by who sees it. */
 static void set_proof(struct nc_sync *sync, uint64_t io_ns)
 {
     if (io_ns)
-        atomic_store_explicit(&sync->cache->last_proof_ns, io_ns, memory_order_relaxed);
-    atomic_store_explicit(&sync->cache->proof_ns, io_ns, memory_order_release);
+        atomic_store_explicit(&sync->lane->last_proof_ns, io_ns, memory_order_relaxed);
+    atomic_store_explicit(&sync->lane->proof_ns, io_ns, memory_order_release);
 }
 
 static void set_last(struct nc_sync *sync)
@@ -104,13 +118,26 @@ static void forget_tracked(struct nc_sync *sync, struct nc_cache_thread *self)
     nc_invalidate_tracked(sync, self, NULL, 0);
 }
 
-void nc_proof_track_again(struct nc_sync *sync)
+void nc_proof_track_again(struct nc_sync *any)
 {
-    /* Nobody may take the old subscription for one that hears of the new tier. */
-    atomic_store(&sync->track_due, true);
-    if (nc_sync_state(sync) == NEARCACHE_LINK_LIVE)
-        nc_proof_set_state(sync, NEARCACHE_LINK_SYNCING);
-    nc_link_restart(sync->link, "a tier in tracking mode was opened");
+    NC_EACH_LANE(any, sync)
+    {
+        /* Nobody may take the old subscription for one that hears of the new tier. */
+        atomic_store(&sync->track_due, true);
+        if (nc_sync_state(sync) == NEARCACHE_LINK_LIVE)
+            nc_proof_set_state(sync, NEARCACHE_LINK_SYNCING);
+        nc_link_restart(sync->link, "a tier in tracking mode was opened");
+    }
+}
+
+static void set_deaf(struct nc_sync *sync, struct nearcache_tier *tier, bool deaf)
+{
+    uint64_t bit = UINT64_C(1) << sync->number;
+    /* Release pairs with the acquire of hits. */
+    if (deaf)
+        atomic_fetch_or_explicit(&tier->deaf, bit, memory_order_release);
+    else
+        atomic_fetch_and_explicit(&tier->deaf, ~bit, memory_order_release);
 }
 
 /* Without tracking its tiers are deaf and the others go on. */
@@ -126,8 +153,7 @@ static int track(struct nc_sync *sync)
     int outcome = count ? nc_link_track(sync->link, prefixes, count) : 0;
     for (uint32_t i = 0; (tier = nc_cache_tier_at(sync->cache, i)); i++)
         if (tier->coherence == NEARCACHE_COHERENCE_TRACKING)
-            /* Release pairs with the acquire of hits. */
-            atomic_store_explicit(&tier->deaf, outcome != 0, memory_order_release);
+            set_deaf(sync, tier, outcome != 0);
     if (outcome == NEARCACHE_EREMOTE) {
         nc_log_write(sync->log, NEARCACHE_LOG_ERROR,
                      "Redis refuses tracking: tiers in tracking mode read through every time");
@@ -150,7 +176,7 @@ void nc_proof_up(struct nc_sync *sync, uint64_t generation)
     char server[sizeof proof->server];
 
     set_proof(sync, 0);
-    atomic_store_explicit(&sync->cache->link_generation, generation, memory_order_release);
+    atomic_store_explicit(&sync->lane->link_generation, generation, memory_order_release);
     nc_offset_reset(&sync->offset);
     nc_chain_subscribe(&proof->chain);
     nc_link_server(sync->link, server, sizeof server);
@@ -282,7 +308,7 @@ static void apply_changes(struct changes *c)
 
 static void forget_all(struct nc_sync *sync, bool began)
 {
-    nc_cache_link_epoch(sync->cache);
+    nc_cache_link_epoch(sync->cache, sync->number);
     if (!began)
         return;
     atomic_fetch_add_explicit(&sync->epochs, 1, memory_order_relaxed);
@@ -434,7 +460,7 @@ uint64_t nc_proof_tick(struct nc_sync *sync, uint64_t io_ns)
             resume(sync, self);
         beat(sync, io_ns);
     }
-    uint64_t proven = atomic_load_explicit(&sync->cache->proof_ns, memory_order_relaxed);
+    uint64_t proven = atomic_load_explicit(&sync->lane->proof_ns, memory_order_relaxed);
     uint64_t since = proven ? proven : proof->up_since_ns;
     uint64_t now = nc_clock_io_ns();
     if (now - since > 2 * sync->config.lease_ns && now > since) {
@@ -457,7 +483,7 @@ uint64_t nc_proof_tick(struct nc_sync *sync, uint64_t io_ns)
 
 /* ---- those who wait ---- */
 
-int nc_proof_wait_live(struct nc_sync *sync, uint64_t deadline_ns)
+static int wait_live(struct nc_sync *sync, uint64_t deadline_ns)
 {
     for (;;) {
         uint32_t heard = atomic_load_explicit(&sync->heard, memory_order_acquire);
@@ -470,7 +496,7 @@ int nc_proof_wait_live(struct nc_sync *sync, uint64_t deadline_ns)
     }
 }
 
-int nc_proof_catch_up(struct nc_sync *sync, uint64_t deadline_ns)
+static int catch_up(struct nc_sync *sync, uint64_t deadline_ns)
 {
     struct nc_answer answer;
     struct nc_slice keys[] = {{sync->key_s, strlen(sync->key_s)},
@@ -491,4 +517,22 @@ int nc_proof_catch_up(struct nc_sync *sync, uint64_t deadline_ns)
         if (!nc_futex_wait(&sync->heard, heard, deadline_ns))
             return NEARCACHE_ETIMEOUT;
     }
+}
+
+int nc_proof_wait_live(struct nc_sync *any, uint64_t deadline_ns)
+{
+    int outcome = 0;
+    NC_EACH_LANE(any, sync)
+    if (outcome == 0)
+        outcome = wait_live(sync, deadline_ns);
+    return outcome;
+}
+
+int nc_proof_catch_up(struct nc_sync *any, uint64_t deadline_ns)
+{
+    int outcome = 0;
+    NC_EACH_LANE(any, sync)
+    if (outcome == 0)
+        outcome = catch_up(sync, deadline_ns);
+    return outcome;
 }

@@ -18,14 +18,18 @@ void nc_proof_message(struct nc_sync *sync, const char *channel, size_t channel_
 /* Returns when to come again, machine's monotonic ns. */
 uint64_t nc_proof_tick(struct nc_sync *sync, uint64_t io_ns);
 
-/* A tier in tracking mode was opened: the subscription has to be made anew. Any thread. */
-void nc_proof_track_again(struct nc_sync *sync);
+/* A tier in tracking mode was opened: the subscriptions of all lanes have to be made anew. Any
+ * thread. */
+void nc_proof_track_again(struct nc_sync *any);
 
 /* Publishes a state: callback, log line, those who wait. */
 void nc_proof_set_state(struct nc_sync *sync, enum nearcache_link state);
 
-/* As nearcache_wait and nearcache_sync. */
-int nc_proof_wait_live(struct nc_sync *sync, uint64_t deadline_ns);
-int nc_proof_catch_up(struct nc_sync *sync, uint64_t deadline_ns);
+/* Of all lanes: that of the one that serves least. */
+enum nearcache_link nc_proof_state(struct nc_sync *any);
+
+/* As nearcache_wait and nearcache_sync: all lanes. */
+int nc_proof_wait_live(struct nc_sync *any, uint64_t deadline_ns);
+int nc_proof_catch_up(struct nc_sync *any, uint64_t deadline_ns);
 
 #endif

@@ -37,7 +37,7 @@ struct arguments {
 static bool write_arguments(struct nc_sync *sync, const struct replay *replay, struct arguments *a)
 {
     size_t bytes;
-    a->redis_key = nc_sync_redis_key(replay->key, a->small, &bytes);
+    a->redis_key = nc_sync_redis_key(sync, replay->key, a->small, &bytes);
     if (!a->redis_key)
         return false;
     bool versions = replay->key->tier->coherence != NEARCACHE_COHERENCE_TRACKING;
@@ -147,7 +147,8 @@ enum nc_replay nc_replay_intent(struct nc_sync *sync, struct nc_cache_thread *se
 {
     enum nc_replay result = NC_REPLAY_LATER;
     struct nc_answer answer;
-    struct nc_key key = {intent->tier, nc_intent_name(intent), intent->name_bytes, intent->hash};
+    struct nc_key key = {intent->tier, nc_intent_name(intent), intent->name_bytes, intent->hash,
+                         sync->number};
     if (!nc_offset_known(&sync->offset))
         return NC_REPLAY_LATER;
     struct nc_flight *flight = take_key(sync, &key, deadline_ns, wait);

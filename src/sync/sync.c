@@ -8,16 +8,17 @@
 #include <stdlib.h>
 #include <string.h>
 
-void nc_sync_init(struct nc_sync *sync)
+void nc_sync_init(struct nc_sync *sync, const char *space)
 {
-    const char *ns = sync->config.name_space;
+    sync->lane = &sync->cache->lanes[sync->number];
+    sync->tag_bytes = strlen(sync->tag);
     sync->origin = nc_hash_random();
     snprintf(sync->origin_hex, sizeof sync->origin_hex, "%016" PRIx64, sync->origin);
-    snprintf(sync->key_s, sizeof sync->key_s, "%s:s", ns);
-    snprintf(sync->key_w, sizeof sync->key_w, "%s:w", ns);
-    snprintf(sync->channel_inv, sizeof sync->channel_inv, "%s:%" PRIu32 ":inv", ns,
+    snprintf(sync->key_s, sizeof sync->key_s, "%s:s", space);
+    snprintf(sync->key_w, sizeof sync->key_w, "%s:w", space);
+    snprintf(sync->channel_inv, sizeof sync->channel_inv, "%s:%" PRIu32 ":inv", space,
              sync->config.database);
-    snprintf(sync->channel_hb, sizeof sync->channel_hb, "%s:%" PRIu32 ":hb:%s", ns,
+    snprintf(sync->channel_hb, sizeof sync->channel_hb, "%s:%" PRIu32 ":hb:%s", space,
              sync->config.database, sync->origin_hex);
     nc_flights_init(&sync->reads);
     nc_flights_init(&sync->loads);
@@ -49,14 +50,38 @@ void nc_sync_deinit(struct nc_sync *sync)
     nc_flights_deinit(&sync->reads);
 }
 
-void *nc_sync_redis_key(const struct nc_key *key, char small[NC_SMALL_KEY], size_t *bytes)
+void *nc_sync_write_redis_key(const struct nc_sync *sync, const struct nc_key *key, void *at)
+{
+    char *end = at;
+    memcpy(end, key->tier->prefix, key->tier->prefix_bytes);
+    end += key->tier->prefix_bytes;
+    memcpy(end, sync->tag, sync->tag_bytes);
+    end += sync->tag_bytes;
+    memcpy(end, key->name, key->name_bytes);
+    return end + key->name_bytes;
+}
+
+void *nc_sync_redis_key(const struct nc_sync *sync, const struct nc_key *key,
+                        char small[NC_SMALL_KEY], size_t *bytes)
+{
+    *bytes = nc_sync_redis_key_bytes(sync, key);
+    char *whole = *bytes <= NC_SMALL_KEY ? small : malloc(*bytes);
+    if (whole)
+        nc_sync_write_redis_key(sync, key, whole);
+    return whole;
+}
+
+void nc_sync_put_redis_key(const struct nc_sync *sync, const struct nc_key *key,
+                           struct nc_command *command)
 {
     const struct nearcache_tier *tier = key->tier;
-    *bytes = nc_sync_redis_key_bytes(key);
-    char *whole = *bytes <= NC_SMALL_KEY ? small : malloc(*bytes);
-    if (!whole)
-        return NULL;
-    memcpy(whole, tier->prefix, tier->prefix_bytes);
-    memcpy(whole + tier->prefix_bytes, key->name, key->name_bytes);
-    return whole;
+    char before[sizeof tier->prefix + NC_TAG_MOST];
+    if (sync->tag_bytes == 0) {
+        nc_command_arg2(command, tier->prefix, tier->prefix_bytes, key->name, key->name_bytes);
+        return;
+    }
+    memcpy(before, tier->prefix, tier->prefix_bytes);
+    memcpy(before + tier->prefix_bytes, sync->tag, sync->tag_bytes);
+    nc_command_arg2(command, before, tier->prefix_bytes + sync->tag_bytes, key->name,
+                    key->name_bytes);
 }

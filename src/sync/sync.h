@@ -56,9 +56,27 @@ struct nc_proof {
     } beats[NC_HEARTBEATS];
 };
 
-/* Thread-safe, but for what says otherwise. */
+struct nc_sync;
+
+/* All lanes of a cache; a place is filled in before a key is of that lane, and stays. Thread-safe.
+ */
+struct nc_lanes {
+    struct nc_sync *_Atomic all[NC_LANES_MOST];
+    _Atomic uint32_t told; /* the state of all lanes together that was told last */
+};
+
+/* Between the prefix of a tier and a name: a partition of a cluster. */
+#define NC_TAG_MOST 96
+
+/* One for each lane. Thread-safe, but for what says otherwise. */
 struct nc_sync {
     struct nc_cache *cache;
+    struct nc_lanes *lanes;
+    uint32_t number; /* of the lane */
+    struct nc_lane *lane;
+    bool one_slot;         /* lanes are primaries: a request may name keys of one slot only */
+    char tag[NC_TAG_MOST]; /* `{<ns>:<p>}`; empty without partitions */
+    size_t tag_bytes;
     struct nc_link *link;
     const struct nc_log *log;
     struct nc_sync_config config;
@@ -72,8 +90,10 @@ struct nc_sync {
 
     uint64_t origin; /* random, of this open cache */
     char origin_hex[17];
-    char key_s[80], key_w[80];              /* <ns>:s, <ns>:w */
-    char channel_inv[100], channel_hb[120]; /* <ns>:<db>:inv, <ns>:<db>:hb:<origin> */
+    /* Of the namespace, or of the partition's tag: <ns>:s, <ns>:w, <ns>:<db>:inv,
+     * <ns>:<db>:hb:<origin>. */
+    char key_s[NC_TAG_MOST + 8], key_w[NC_TAG_MOST + 8];
+    char channel_inv[NC_TAG_MOST + 24], channel_hb[NC_TAG_MOST + 48];
 
     _Atomic bool track_due;         /* the subscription does not track all tiers that want it */
     _Atomic uint32_t state;         /* enum nearcache_link; futex of those who wait for a change */
@@ -93,8 +113,9 @@ struct nc_sync {
     _Atomic uint32_t untold; /* changes that were too many to be told */
 };
 
-/* Fills in what does not need the link; `cache`, `log` and `config` are set by the caller. */
-void nc_sync_init(struct nc_sync *sync);
+/* Fills in what does not need the link; what stands before `lane` and `config` are set by the
+ * caller. `space`: what the own keys' names begin with. */
+void nc_sync_init(struct nc_sync *sync, const char *space);
 /* Before any event of the link and any call of the other files. */
 void nc_sync_attach(struct nc_sync *sync, struct nc_link *link);
 void nc_sync_deinit(struct nc_sync *sync);
@@ -116,13 +137,34 @@ static inline enum nearcache_link nc_sync_state(const struct nc_sync *sync)
     return (enum nearcache_link)atomic_load_explicit(&sync->state, memory_order_acquire);
 }
 
-/* The Redis key of a key: prefix and name in one piece. `small` serves short ones; the result is
- * freed by nc_sync_key_free. NULL: out of memory. */
-#define NC_SMALL_KEY 512
-void *nc_sync_redis_key(const struct nc_key *key, char small[NC_SMALL_KEY], size_t *bytes);
-static inline size_t nc_sync_redis_key_bytes(const struct nc_key *key)
+/* The sync that serves a key, from any of the cache's. */
+static inline struct nc_sync *nc_sync_for(struct nc_sync *any, const struct nc_key *key)
 {
-    return key->tier->prefix_bytes + key->name_bytes;
+    /* Acquire pairs with the release of who filled in the place. */
+    return atomic_load_explicit(&any->lanes->all[key->lane], memory_order_acquire);
 }
+
+/* Each sync of a cache, from any of them. */
+#define NC_EACH_LANE(any, sync)                                                                    \
+    struct nc_sync *sync;                                                                          \
+    for (uint32_t sync##_i = 0;                                                                    \
+         sync##_i < NC_LANES_MOST &&                                                               \
+         (sync = atomic_load_explicit(&(any)->lanes->all[sync##_i], memory_order_acquire));        \
+         sync##_i++)
+
+/* The Redis key of a key: prefix, tag and name in one piece. `small` serves short ones; the result
+ * is freed by the caller when it is not `small`. NULL: out of memory. */
+#define NC_SMALL_KEY 512
+void *nc_sync_redis_key(const struct nc_sync *sync, const struct nc_key *key,
+                        char small[NC_SMALL_KEY], size_t *bytes);
+static inline size_t nc_sync_redis_key_bytes(const struct nc_sync *sync, const struct nc_key *key)
+{
+    return key->tier->prefix_bytes + sync->tag_bytes + key->name_bytes;
+}
+/* The same into as many bytes; returns where they end. */
+void *nc_sync_write_redis_key(const struct nc_sync *sync, const struct nc_key *key, void *at);
+/* As an argument of a command. */
+void nc_sync_put_redis_key(const struct nc_sync *sync, const struct nc_key *key,
+                           struct nc_command *command);
 
 #endif

@@ -289,15 +289,14 @@ static void write_group(struct call *call)
     unsigned ready = 0;
     for (unsigned i = 0; i < call->count; i++) {
         struct nc_write_item *item = call->items[i];
-        size_t bytes = nc_sync_redis_key_bytes(&item->key);
+        size_t bytes = nc_sync_redis_key_bytes(call->sync, &item->key);
         char *buffer = i < 4 && bytes <= NC_SMALL_KEY ? small[i] : malloc(bytes);
         if (!buffer) {
             item->outcome = NEARCACHE_ENOMEM;
             give_key(item);
             continue;
         }
-        memcpy(buffer, item->key.tier->prefix, item->key.tier->prefix_bytes);
-        memcpy(buffer + item->key.tier->prefix_bytes, item->key.name, item->key.name_bytes);
+        nc_sync_write_redis_key(call->sync, &item->key, buffer);
         /* The copy goes before the request does: from here on this process has no old value. */
         item->ticket = nc_cache_ticket(&item->key);
         remember(call->self, item);
@@ -323,9 +322,9 @@ static void write_group(struct call *call)
     }
 }
 
-static size_t item_bytes(const struct nc_write_item *item)
+static size_t item_bytes(const struct nc_sync *sync, const struct nc_write_item *item)
 {
-    return nc_sync_redis_key_bytes(&item->key) + item->value_bytes;
+    return nc_sync_redis_key_bytes(sync, &item->key) + item->value_bytes;
 }
 
 static bool same_key(const struct nc_write_item *a, const struct nc_write_item *b)
@@ -336,8 +335,8 @@ static bool same_key(const struct nc_write_item *a, const struct nc_write_item *
 
 /* ---- what loaders made ---- */
 
-void nc_write_loaded(struct nc_sync *sync, struct nc_cache_thread *self,
-                     struct nc_write_item *items, unsigned count, uint64_t deadline_ns)
+static void write_loaded_in_lane(struct nc_sync *sync, struct nc_cache_thread *self,
+                                 struct nc_write_item *items, unsigned count, uint64_t deadline_ns)
 {
     struct nc_loaded loaded[NC_COMMIT_KEYS];
     for (unsigned i = 0; i < count; i++) {
@@ -362,8 +361,9 @@ void nc_write_loaded(struct nc_sync *sync, struct nc_cache_thread *self,
     }
 }
 
-void nc_write(struct nc_sync *sync, struct nc_cache_thread *self, struct nc_write_item *items,
-              size_t count, uint64_t deadline_ns)
+/* Items of one lane. */
+static void write_in_lane(struct nc_sync *sync, struct nc_cache_thread *self,
+                          struct nc_write_item *items, size_t count, uint64_t deadline_ns)
 {
     struct nc_write_item *sorted[NC_COMMIT_KEYS], *group[NC_COMMIT_KEYS];
     struct call call = {.sync = sync,
@@ -374,10 +374,10 @@ void nc_write(struct nc_sync *sync, struct nc_cache_thread *self, struct nc_writ
     for (size_t at = 0; at < count;) {
         unsigned picked = 0;
         size_t bytes = 0;
-        for (; at < count && picked < NC_COMMIT_KEYS; at++) {
-            if (picked > 0 && bytes + item_bytes(&items[at]) > NC_COMMIT_BYTES)
+        for (; at < count && picked < (sync->one_slot ? 1 : NC_COMMIT_KEYS); at++) {
+            if (picked > 0 && bytes + item_bytes(sync, &items[at]) > NC_COMMIT_BYTES)
                 break;
-            bytes += item_bytes(&items[at]);
+            bytes += item_bytes(sync, &items[at]);
             sorted[picked++] = &items[at];
         }
         qsort(sorted, picked, sizeof sorted[0], by_hash);
@@ -401,16 +401,56 @@ void nc_write(struct nc_sync *sync, struct nc_cache_thread *self, struct nc_writ
     }
 }
 
-int nc_write_touch(struct nc_sync *sync, struct nc_cache_thread *self, const struct nc_key *key,
+static int by_lane(const void *a, const void *b)
+{
+    const struct nc_write_item *x = a, *y = b;
+    if (x->key.lane != y->key.lane)
+        return x->key.lane < y->key.lane ? -1 : 1;
+    return x->index < y->index ? -1 : x->index > y->index;
+}
+
+/* How many items from the first on are of its lane. */
+static size_t of_one_lane(const struct nc_write_item *items, size_t count)
+{
+    size_t n = 1;
+    while (n < count && items[n].key.lane == items[0].key.lane)
+        n++;
+    return n;
+}
+
+void nc_write(struct nc_sync *any, struct nc_cache_thread *self, struct nc_write_item *items,
+              size_t count, uint64_t deadline_ns)
+{
+    if (count > 1 && of_one_lane(items, count) < count)
+        qsort(items, count, sizeof items[0], by_lane);
+    for (size_t at = 0, n; at < count; at += n) {
+        n = of_one_lane(items + at, count - at);
+        write_in_lane(nc_sync_for(any, &items[at].key), self, items + at, n, deadline_ns);
+    }
+}
+
+void nc_write_loaded(struct nc_sync *any, struct nc_cache_thread *self, struct nc_write_item *items,
+                     unsigned count, uint64_t deadline_ns)
+{
+    if (count > 1 && of_one_lane(items, count) < count)
+        qsort(items, count, sizeof items[0], by_lane);
+    for (unsigned at = 0, n; at < count; at += n) {
+        n = (unsigned)of_one_lane(items + at, count - at);
+        write_loaded_in_lane(nc_sync_for(any, &items[at].key), self, items + at, n, deadline_ns);
+    }
+}
+
+int nc_write_touch(struct nc_sync *any, struct nc_cache_thread *self, const struct nc_key *key,
                    uint64_t ttl_ms, uint64_t deadline_ns)
 {
     char small[NC_SMALL_KEY], ttl[24], not_after[24];
     struct nc_answer answer;
     size_t bytes;
+    struct nc_sync *sync = nc_sync_for(any, key);
     int outcome = nc_write_learn_clock(sync, deadline_ns);
     if (outcome != 0)
         return outcome;
-    void *redis_key = nc_sync_redis_key(key, small, &bytes);
+    void *redis_key = nc_sync_redis_key(sync, key, small, &bytes);
     if (!redis_key)
         return NEARCACHE_ENOMEM;
     struct nc_slice keys[] = {

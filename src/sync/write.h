@@ -36,9 +36,10 @@ struct nc_write_item {
 
 /*
  * Writes `count` items of one tier, split into calls as needed; each item's outcome is set. Items
- * may name a key twice: the later one wins.
+ * may name a key twice: the one with the larger index wins. Where there are lanes they may change
+ * their places. `any`: any sync of the cache.
  */
-void nc_write(struct nc_sync *sync, struct nc_cache_thread *self, struct nc_write_item *items,
+void nc_write(struct nc_sync *any, struct nc_cache_thread *self, struct nc_write_item *items,
               size_t count, uint64_t deadline_ns);
 
 /*
@@ -46,14 +47,14 @@ void nc_write(struct nc_sync *sync, struct nc_cache_thread *self, struct nc_writ
  * with versions: written only where nothing newer stands, at most NC_COMMIT_KEYS of them. Outcome
  * NEARCACHE_MISS: something newer does.
  */
-void nc_write_loaded(struct nc_sync *sync, struct nc_cache_thread *self,
-                     struct nc_write_item *items, unsigned count, uint64_t deadline_ns);
+void nc_write_loaded(struct nc_sync *any, struct nc_cache_thread *self, struct nc_write_item *items,
+                     unsigned count, uint64_t deadline_ns);
 
 /* The local half of a write that needs no Redis: a local-only cache. */
 void nc_write_local(struct nc_cache_thread *self, struct nc_write_item *item);
 
 /* As nearcache_touch, for a linked tier. */
-int nc_write_touch(struct nc_sync *sync, struct nc_cache_thread *self, const struct nc_key *key,
+int nc_write_touch(struct nc_sync *any, struct nc_cache_thread *self, const struct nc_key *key,
                    uint64_t ttl_ms, uint64_t deadline_ns);
 
 /* Makes sure that the offset of Redis' clock is known. 0 or why not. */
