@@ -71,7 +71,7 @@ libnearcache_core_la_SOURCES += \
 	src/redis/backoff.c src/redis/backoff.h \
 	src/redis/breaker.c src/redis/breaker.h \
 	src/redis/call.c \
-	src/redis/cluster.h \
+	src/redis/cluster.c src/redis/cluster.h \
 	src/redis/command.c src/redis/command.h \
 	src/redis/conn.c src/redis/conn.h \
 	src/redis/link.c src/redis/link.h \

@@ -17,7 +17,7 @@
 #define NC_REDIS_CLUSTER_H
 
 #include "redis/link.h"
-#include "redis/sentinel.h"
+#include "redis/primary.h"
 #include "redis/slot.h"
 
 /* Primaries with a lane each. */
@@ -58,9 +58,23 @@ void nc_cluster_close(struct nc_cluster *cluster);
 uint32_t nc_cluster_lane(const struct nc_cluster *cluster, uint32_t slot);
 /* Lanes in use: P, or the primaries found so far. */
 unsigned nc_cluster_lanes(const struct nc_cluster *cluster);
+/* Whether a lane has slots now: its primary may have given all of them away. */
+bool nc_cluster_lane_serves(struct nc_cluster *cluster, unsigned lane);
 /* Grows with every change of the map; 0: none has been learned yet. */
 uint64_t nc_cluster_generation(const struct nc_cluster *cluster);
 /* Something was seen that the map does not say: it is learned anew soon. */
 void nc_cluster_doubt(struct nc_cluster *cluster);
+
+/* ---- the links of the lanes ---- */
+
+void nc_cluster_attach(struct nc_cluster *cluster, unsigned lane, struct nc_link *link);
+/* Waits until nobody hands calls over to it any more. */
+void nc_cluster_detach(struct nc_cluster *cluster, unsigned lane);
+/* Where to connect. 0; NEARCACHE_EOFFLINK (*why tells, static text), NEARCACHE_EAUTH: all nodes
+ * refused the credentials. */
+int nc_cluster_locate(struct nc_cluster *cluster, unsigned lane, struct nc_primary *primary,
+                      const char **why);
+/* It takes calls, or does not any more. */
+void nc_cluster_set_up(struct nc_cluster *cluster, unsigned lane, bool up);
 
 #endif

@@ -393,3 +393,12 @@ int nc_conn_open(struct nc_conn *conn, const struct nc_redis_settings *settings,
         nc_conn_close(conn);
     return outcome;
 }
+
+int nc_conn_open_at(struct nc_conn *conn, const struct nc_redis_settings *settings,
+                    const struct nc_primary *primary, int stop_fd, uint64_t deadline_ns)
+{
+    struct nc_redis_settings there = *settings;
+    there.host = (char *)primary->host;
+    there.port = primary->port;
+    return nc_conn_open(conn, &there, stop_fd, deadline_ns);
+}

@@ -7,6 +7,7 @@
 
 #include "redis/command.h"
 #include "redis/link.h"
+#include "redis/primary.h"
 #include "redis/reply.h"
 #include "redis/settings.h"
 #include "redis/tls.h"
@@ -30,6 +31,9 @@ void nc_conn_init(struct nc_conn *conn, struct nc_link_stats *stats);
  */
 int nc_conn_open(struct nc_conn *conn, const struct nc_redis_settings *settings, int stop_fd,
                  uint64_t deadline_ns);
+/* The same to a server that the settings' Sentinels or nodes have named. */
+int nc_conn_open_at(struct nc_conn *conn, const struct nc_redis_settings *settings,
+                    const struct nc_primary *primary, int stop_fd, uint64_t deadline_ns);
 void nc_conn_close(struct nc_conn *conn);
 
 /* Makes room for so many bytes. NEARCACHE_ENOMEM: nothing changed. */

@@ -5,6 +5,7 @@
 #include "base/hash.h"
 #include "redis/backoff.h"
 #include "redis/breaker.h"
+#include "redis/cluster.h"
 #include "redis/mux.h"
 #include "redis/sentinel.h"
 #include "redis/subscriber.h"
@@ -35,7 +36,7 @@ struct nc_link {
     struct nc_breaker breaker;
     struct nc_backoff backoff;
     struct nc_subscriber subscriber;
-    struct nc_primary primary;     /* with Sentinels: whom the link is with */
+    struct nc_primary primary;     /* with Sentinels or a cluster: whom the link is with */
     struct nc_subscriber sentinel; /* tells of another */
     struct nc_link_stats unused;   /* of talking to Sentinels */
     uint64_t listen_at_ns;
@@ -117,6 +118,8 @@ static void on_sentinel(void *arg, const char *channel, size_t channel_bytes, co
 
 int nc_link_open(struct nc_link **out, const struct nc_link_config *config)
 {
+    if (config->settings->seed_count > 0 && !config->cluster)
+        return NEARCACHE_EINVAL;
     struct nc_link *link = calloc(1, sizeof *link);
     if (!link)
         return NEARCACHE_ENOMEM;
@@ -153,6 +156,8 @@ int nc_link_open(struct nc_link **out, const struct nc_link_config *config)
     nc_subscriber_init(&link->sentinel, &link->unused, on_sentinel, link);
     nc_breaker_init(&link->breaker, config->breaker_expiries);
     link->backoff.random = nc_hash_random();
+    if (config->cluster)
+        nc_cluster_attach(config->cluster, config->lane, link);
     *out = link;
     return 0;
 }
@@ -228,8 +233,8 @@ static int open_conn(struct nc_link *link, struct nc_conn *conn, bool first, uin
 {
     char server[96];
     int outcome =
-        link->settings->sentinel_count > 0
-            ? nc_sentinel_open_at(conn, link->settings, &link->primary, link->stop_fd, deadline_ns)
+        link->settings->sentinel_count > 0 || link->config.cluster
+            ? nc_conn_open_at(conn, link->settings, &link->primary, link->stop_fd, deadline_ns)
             : nc_conn_open(conn, link->settings, link->stop_fd, deadline_ns);
     link->why = conn->why;
     if (outcome == 0)
@@ -245,21 +250,32 @@ static int open_conn(struct nc_link *link, struct nc_conn *conn, bool first, uin
 
 static void close_all(struct nc_link *link)
 {
+    if (link->config.cluster)
+        nc_cluster_set_up(link->config.cluster, link->config.lane, false);
     for (unsigned i = 0; i <= link->singles; i++)
         nc_mux_down(&link->muxes[i]);
     nc_conn_close(&link->subscriber.conn);
     nc_conn_close(&link->sentinel.conn);
 }
 
+/* Who the server is, where the settings name only who knows it. */
+static int locate(struct nc_link *link, uint64_t deadline_ns)
+{
+    if (link->config.cluster)
+        return nc_cluster_locate(link->config.cluster, link->config.lane, &link->primary,
+                                 &link->why);
+    if (link->settings->sentinel_count > 0)
+        return nc_sentinel_find(link->settings, link->stop_fd, deadline_ns, &link->primary,
+                                &link->why);
+    return 0;
+}
+
 static int open_all(struct nc_link *link)
 {
     uint64_t deadline_ns = nc_clock_io_ns() + CONNECT_NS;
-    int outcome = 0;
     link->why = NULL;
     link->listen_at_ns = 0;
-    if (link->settings->sentinel_count > 0)
-        outcome = nc_sentinel_find(link->settings, link->stop_fd, deadline_ns, &link->primary,
-                                   &link->why);
+    int outcome = locate(link, deadline_ns);
     if (outcome == 0 && link->config.subscriber)
         outcome = open_conn(link, &link->subscriber.conn, true, deadline_ns);
     for (unsigned i = 0; outcome == 0 && i <= link->singles; i++)
@@ -272,6 +288,8 @@ static int open_all(struct nc_link *link)
     }
     for (unsigned i = 0; i <= link->singles; i++)
         nc_mux_up(&link->muxes[i]);
+    if (link->config.cluster)
+        nc_cluster_set_up(link->config.cluster, link->config.lane, true);
     return 0;
 }
 
@@ -299,12 +317,18 @@ static void drain(int fd)
         ;
 }
 
+/* Ends early when the link is stopped, or restarted by who knows of another server. */
 static void wait_backoff(struct nc_link *link)
 {
     uint64_t due_ns = nc_clock_io_ns() + nc_backoff_next_ns(&link->backoff);
-    struct pollfd fd = {link->stop_fd, POLLIN, 0};
-    while (nc_clock_io_ns() < due_ns && poll(&fd, 1, timeout_ms(due_ns)) <= 0)
-        ;
+    struct pollfd fds[2] = {{link->stop_fd, POLLIN, 0}, {link->wake_fd, POLLIN, 0}};
+    while (nc_clock_io_ns() < due_ns && !atomic_exchange(&link->restart, false)) {
+        poll(fds, 2, timeout_ms(due_ns));
+        if (fds[0].revents)
+            return;
+        if (fds[1].revents)
+            drain(link->wake_fd);
+    }
 }
 
 /* Listens to a Sentinel; who was chosen before it listened is asked for. When to come again. */
@@ -408,6 +432,8 @@ static void *run(void *arg)
         }
         if (config->on_down)
             config->on_down(config->arg, link->generation);
+        if (config->cluster)
+            nc_cluster_doubt(config->cluster);
         if (!atomic_exchange(&link->restart, false) && !stopped(link))
             wait_backoff(link);
     }
@@ -426,6 +452,8 @@ int nc_link_start(struct nc_link *link)
 void nc_link_close(struct nc_link *link, uint64_t deadline_ns)
 {
     (void)deadline_ns; /* every wait of the thread ends when stop_fd becomes readable */
+    if (link->config.cluster)
+        nc_cluster_detach(link->config.cluster, link->config.lane);
     signal_fd(link->stop_fd);
     if (link->started)
         pthread_join(link->thread, NULL);

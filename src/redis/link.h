@@ -18,6 +18,7 @@
 
 struct nc_link;
 struct nc_call;
+struct nc_cluster;
 
 enum nc_call_kind {
     NC_CALL_SINGLE, /* shared connections */
@@ -35,8 +36,10 @@ struct nc_link_stats {
 struct nc_link_config {
     const struct nc_redis_settings *settings; /* copied */
     const struct nc_log *log;
-    uint64_t breaker_expiries; /* UINT64_MAX: no breaker */
-    bool subscriber;           /* a connection for messages is wanted */
+    uint64_t breaker_expiries;  /* UINT64_MAX: no breaker */
+    bool subscriber;            /* a connection for messages is wanted */
+    struct nc_cluster *cluster; /* NULL: the settings lead to one server */
+    unsigned lane;              /* of the cluster: whose primary to be with */
     void (*on_connecting)(void *arg);
     void (*on_up)(void *arg, uint64_t generation);
     void (*on_down)(void *arg, uint64_t generation);
@@ -48,7 +51,8 @@ struct nc_link_config {
     void *arg;
 };
 
-/* Creates it; nothing runs before nc_link_start. 0, NEARCACHE_ENOMEM, NEARCACHE_EIO. */
+/* Creates it; nothing runs before nc_link_start. 0, NEARCACHE_ENOMEM, NEARCACHE_EIO,
+ * NEARCACHE_EINVAL (settings of a cluster, and no cluster). */
 int nc_link_open(struct nc_link **link, const struct nc_link_config *config);
 int nc_link_start(struct nc_link *link);
 /* Stops the thread, fails what is under way, frees it. No call may be using it. */

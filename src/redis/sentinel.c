@@ -125,15 +125,6 @@ int nc_sentinel_find(const struct nc_redis_settings *settings, int stop_fd, uint
     return auth == count ? NEARCACHE_EAUTH : NEARCACHE_EOFFLINK;
 }
 
-int nc_sentinel_open_at(struct nc_conn *conn, const struct nc_redis_settings *settings,
-                        const struct nc_primary *primary, int stop_fd, uint64_t deadline_ns)
-{
-    struct nc_redis_settings there = *settings;
-    there.host = (char *)primary->host;
-    there.port = primary->port;
-    return nc_conn_open(conn, &there, stop_fd, deadline_ns);
-}
-
 int nc_sentinel_open(struct nc_conn *conn, const struct nc_redis_settings *settings, int stop_fd,
                      uint64_t deadline_ns)
 {
@@ -143,7 +134,7 @@ int nc_sentinel_open(struct nc_conn *conn, const struct nc_redis_settings *setti
     int outcome = nc_sentinel_find(settings, stop_fd, deadline_ns, &primary, &conn->why);
     if (outcome != 0)
         return outcome;
-    return nc_sentinel_open_at(conn, settings, &primary, stop_fd, deadline_ns);
+    return nc_conn_open_at(conn, settings, &primary, stop_fd, deadline_ns);
 }
 
 /* ---- listening ---- */

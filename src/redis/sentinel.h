@@ -19,9 +19,6 @@
 int nc_sentinel_find(const struct nc_redis_settings *settings, int stop_fd, uint64_t deadline_ns,
                      struct nc_primary *primary, const char **why);
 
-/* As nc_conn_open, to that primary. */
-int nc_sentinel_open_at(struct nc_conn *conn, const struct nc_redis_settings *settings,
-                        const struct nc_primary *primary, int stop_fd, uint64_t deadline_ns);
 /* As nc_conn_open, to wherever the settings lead: with Sentinels they are asked first. */
 int nc_sentinel_open(struct nc_conn *conn, const struct nc_redis_settings *settings, int stop_fd,
                      uint64_t deadline_ns);
