@@ -167,7 +167,10 @@ struct nearcache_redis {
     const char *tls_ca_dir;   /* a folder of authorities as c_rehash makes it; see tls_ca_file */
     /* "host:port,host:port": nodes to ask besides the host or, without one, in its place. */
     const char *cluster_nodes;
-    uint32_t cluster_partitions; /* 0: plain keys; at most 1024 */
+    /* 0: plain keys, whose changes are tracked on every primary. Else keys are in so many parts, at
+     * most 64, each with connections of its own: the Redis key is PREFIX{NS:P}NAME, with P the XXH3
+     * (64 bit, seed 0) of NAME modulo this number, which all programs must agree on. */
+    uint32_t cluster_partitions;
 };
 #define NEARCACHE_REDIS_INIT                                                                       \
     {                                                                                              \

@@ -176,6 +176,7 @@ libnearcache_core_la_SOURCES += \
 	src/api/batch.c \
 	src/api/call.c src/api/call.h \
 	src/api/config.c src/api/config.h \
+	src/api/lanes.c src/api/lanes.h \
 	src/api/metrics.c \
 	src/api/nearcache.c \
 	src/api/publish.c src/api/publish.h \

@@ -86,7 +86,7 @@ int nearcache_get_async(struct nearcache_tier *tier, const void *name, size_t na
     outcome = nc_call_begin(&call, tier, name, name_bytes, result, &key);
     if (outcome != 0)
         return outcome;
-    if (!call.cache->link)
+    if (!call.cache->sync)
         return nearcache_get(tier, name, name_bytes, how, result);
     if (!(how && how->refresh) && nc_call_read_hit(&call, &key, false, result, &outcome))
         return nc_call_count_read(&call, tier, outcome, result);
@@ -132,7 +132,7 @@ int nearcache_get_many_async(struct nearcache_tier *tier, const struct nearcache
     int outcome = nc_call_begin_tier(&call, tier);
     if (outcome != 0)
         return outcome;
-    if (!call.cache->link)
+    if (!call.cache->sync)
         return nearcache_get_many(tier, names, count, how, results, statuses);
     if (!(how && how->refresh) && read_many_here(&call, tier, names, count, results, statuses))
         return 0;
@@ -166,7 +166,7 @@ int nearcache_get_vectors_async(struct nearcache_tier *tier, const struct nearca
         return NEARCACHE_ETYPE;
     if (row_stride_bytes != 0 && row_stride_bytes < row_bytes)
         return NEARCACHE_EINVAL;
-    if (!call.cache->link)
+    if (!call.cache->sync)
         return nearcache_get_vectors(tier, names, count, how, matrix, row_stride_bytes, NULL, NULL,
                                      statuses, sources);
     outcome = make_read(&call, NC_ASYNC_GET_VECTORS, tier, names, count, how, &op);
@@ -198,7 +198,7 @@ static int write_async(struct nearcache_tier *tier, enum nc_async_kind kind,
         outcome = nc_call_check_value(tier, value, value_bytes);
     if (outcome != 0)
         return outcome;
-    if (!call.cache->link)
+    if (!call.cache->sync)
         return kind == NC_ASYNC_SET
                    ? nearcache_set(tier, name->data, name->bytes, value, value_bytes, how)
                    : nearcache_delete(tier, name->data, name->bytes, how);

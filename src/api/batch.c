@@ -100,9 +100,9 @@ int nearcache_get_many(struct nearcache_tier *tier, const struct nearcache_name 
         wanted += read_wave(&call, tier, &names[at], n, options.refresh, &results[at],
                             &statuses[at], &wants[wanted]);
     }
-    if (wanted > 0 && call.cache->link) {
+    if (wanted > 0 && call.cache->sync) {
         struct nc_fetch_options fetch = nc_call_fetch_options(&options);
-        nc_fetch(&call.cache->sync, call.self, wants, wanted, &fetch);
+        nc_fetch(call.cache->sync, call.self, wants, wanted, &fetch);
     }
     for (size_t i = 0; i < wanted; i++)
         statuses[wants[i].result - results] = wants[i].outcome;
@@ -126,8 +126,8 @@ static int write_items(struct nc_call_context *call, struct nearcache_tier *tier
             items[good++] = items[i];
             items[i] = bad;
         }
-    if (call->cache->link)
-        nc_write(&call->cache->sync, call->self, items, good, deadline_ns);
+    if (call->cache->sync)
+        nc_write(call->cache->sync, call->self, items, good, deadline_ns);
     else
         for (size_t i = 0; i < good; i++)
             nc_write_local(call->self, &items[i]);

@@ -14,10 +14,10 @@ void nc_call_after_hit(struct nearcache_tier *tier, const void *name, size_t nam
 {
     struct nearcache *cache = tier->owner;
     struct nc_key key = {tier, name, name_bytes, hash, nc_cache_lane_of(tier, name, name_bytes)};
-    if (!cache->link)
+    if (!cache->sync)
         return;
     if (tier->eager_refresh_percent != 0 && nc_call_refresh_is_due(tier, result))
-        nc_fetch_refresh(&cache->sync, &key);
-    if (cache->sync.audit.per_million != 0 && tier->proven)
-        nc_audit_offer(&cache->sync, nc_cache_self(tier->cache), &key, result);
+        nc_fetch_refresh(cache->sync, &key);
+    if (cache->sync->audit.per_million != 0 && tier->proven)
+        nc_audit_offer(cache->sync, nc_cache_self(tier->cache), &key, result);
 }

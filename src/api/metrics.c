@@ -23,38 +23,41 @@ static uint64_t load(const _Atomic uint64_t *value)
     return atomic_load_explicit(value, memory_order_relaxed);
 }
 
-static void add_link(struct nearcache *cache, struct nearcache_metrics *m)
+/* What is counted is added up; of the rest the worst is told. */
+static void add_lane(struct nc_sync *sync, struct nearcache_metrics *m)
 {
-    struct nc_sync *sync = &cache->sync;
-    struct nc_link_stats *stats = nc_link_stats(cache->link);
+    struct nc_link_stats *stats = nc_link_stats(sync->link);
     uint64_t proof_ns = load(&sync->lane->last_proof_ns), now_ns = nc_clock_io_ns();
-    m->gaps = load(&sync->gaps);
-    m->repairs = load(&sync->repairs);
-    m->epochs = load(&sync->epochs);
-    m->staleness_max_us = load(&sync->staleness_max_us);
-    m->audits = load(&sync->audit.checked);
-    m->audit_differences = load(&sync->audit.differences);
-    m->staleness_sum_us = load(&sync->staleness_sum_us);
-    m->staleness_le_100us = nc_histogram_at_most(&sync->staleness_us, 100);
-    m->staleness_le_1ms = nc_histogram_at_most(&sync->staleness_us, 1000);
-    m->staleness_le_10ms = nc_histogram_at_most(&sync->staleness_us, 10000);
-    m->staleness_le_100ms = nc_histogram_at_most(&sync->staleness_us, 100000);
-    m->staleness_le_1s = nc_histogram_at_most(&sync->staleness_us, 1000000);
-    m->staleness_count = nc_histogram_at_most(&sync->staleness_us, UINT64_MAX);
-    m->heartbeat_age_ms =
+    uint64_t age_ms =
         proof_ns ? (now_ns > proof_ns ? (now_ns - proof_ns) / NC_NS_PER_MS : 0) : NEARCACHE_NONE;
-    m->journal_queued = nc_journal_entries(&sync->journal);
-    m->redis_commands = load(&stats->commands);
-    m->redis_batches = load(&stats->writes);
-    m->redis_bytes_sent = load(&stats->bytes_sent);
-    m->redis_bytes_received = load(&stats->bytes_received);
-    m->redis_errors = load(&stats->errors);
-    m->redis_timeouts = load(&stats->timeouts);
-    m->redis_connects = load(&stats->connects);
-    m->redis_round_trip_p50_us = nc_histogram_quantile(&stats->round_trip_us, 0.5);
-    m->redis_round_trip_p99_us = nc_histogram_quantile(&stats->round_trip_us, 0.99);
-    m->breaker_opens = load(&stats->breaker_opens);
-    m->breaker_open = nc_link_breaker_is_open(cache->link);
+#define MOST(field, value) m->field = (value) > m->field ? (value) : m->field
+    m->gaps += load(&sync->gaps);
+    m->repairs += load(&sync->repairs);
+    m->epochs += load(&sync->epochs);
+    MOST(staleness_max_us, load(&sync->staleness_max_us));
+    m->audits += load(&sync->audit.checked);
+    m->audit_differences += load(&sync->audit.differences);
+    m->staleness_sum_us += load(&sync->staleness_sum_us);
+    m->staleness_le_100us += nc_histogram_at_most(&sync->staleness_us, 100);
+    m->staleness_le_1ms += nc_histogram_at_most(&sync->staleness_us, 1000);
+    m->staleness_le_10ms += nc_histogram_at_most(&sync->staleness_us, 10000);
+    m->staleness_le_100ms += nc_histogram_at_most(&sync->staleness_us, 100000);
+    m->staleness_le_1s += nc_histogram_at_most(&sync->staleness_us, 1000000);
+    m->staleness_count += nc_histogram_at_most(&sync->staleness_us, UINT64_MAX);
+    MOST(heartbeat_age_ms, age_ms);
+    m->journal_queued += nc_journal_entries(&sync->journal);
+    m->redis_commands += load(&stats->commands);
+    m->redis_batches += load(&stats->writes);
+    m->redis_bytes_sent += load(&stats->bytes_sent);
+    m->redis_bytes_received += load(&stats->bytes_received);
+    m->redis_errors += load(&stats->errors);
+    m->redis_timeouts += load(&stats->timeouts);
+    m->redis_connects += load(&stats->connects);
+    MOST(redis_round_trip_p50_us, nc_histogram_quantile(&stats->round_trip_us, 0.5));
+    MOST(redis_round_trip_p99_us, nc_histogram_quantile(&stats->round_trip_us, 0.99));
+    m->breaker_opens += load(&stats->breaker_opens);
+    MOST(breaker_open, nc_link_breaker_is_open(sync->link));
+#undef MOST
 }
 
 static int begin(struct nearcache *cache, struct nearcache_metrics *given,
@@ -88,10 +91,12 @@ static void collect(struct nearcache *cache, struct nearcache_metrics *m)
     m->bytes_entries = usage.entry_bytes;
     m->bytes_journal = usage.journal_bytes;
     m->pinned = nc_store_pinned(&cache->cache.store);
-    m->heartbeat_age_ms = NEARCACHE_NONE;
     m->link_state = nearcache_link_state(cache);
-    if (cache->link)
-        add_link(cache, m);
+    m->heartbeat_age_ms = cache->sync ? 0 : NEARCACHE_NONE;
+    if (cache->sync) {
+        NC_EACH_LANE(cache->sync, sync)
+        add_lane(sync, m);
+    }
 }
 
 int nearcache_metrics(struct nearcache *cache, struct nearcache_metrics *metrics)

@@ -35,8 +35,7 @@ uint64_t nearcache_pinned(struct nearcache *cache)
 
 enum nearcache_link nearcache_link_state(const struct nearcache *cache)
 {
-    return cache && cache->link ? nc_proof_state((struct nc_sync *)&cache->sync)
-                                : NEARCACHE_LINK_NONE;
+    return cache && cache->sync ? nc_proof_state(cache->sync) : NEARCACHE_LINK_NONE;
 }
 
 const char *nearcache_link_name(enum nearcache_link state)
@@ -53,15 +52,15 @@ static int check(struct nearcache *cache)
 int nearcache_wait(struct nearcache *cache, uint64_t timeout_us)
 {
     int outcome = check(cache);
-    if (outcome != 0 || !cache->link)
+    if (outcome != 0 || !cache->sync)
         return outcome;
-    return nc_proof_wait_live(&cache->sync, nc_call_deadline(cache, timeout_us));
+    return nc_proof_wait_live(cache->sync, nc_call_deadline(cache, timeout_us));
 }
 
 int nearcache_sync(struct nearcache *cache, uint64_t timeout_us)
 {
     int outcome = check(cache);
-    if (outcome != 0 || !cache->link)
+    if (outcome != 0 || !cache->sync)
         return outcome;
     for (uint32_t i = 0;; i++) {
         struct nearcache_tier *tier = nc_cache_tier_at(&cache->cache, i);
@@ -70,7 +69,7 @@ int nearcache_sync(struct nearcache *cache, uint64_t timeout_us)
         if (tier->coherence == NEARCACHE_COHERENCE_PUBSUB)
             break;
     }
-    return nc_proof_catch_up(&cache->sync, nc_call_deadline(cache, timeout_us));
+    return nc_proof_catch_up(cache->sync, nc_call_deadline(cache, timeout_us));
 }
 
 /* ---- tiers ---- */
@@ -92,11 +91,11 @@ int nearcache_tier_open(struct nearcache *cache, const struct nearcache_tier_con
         outcome = NEARCACHE_EINVAL;
     else
         outcome =
-            nc_cache_tier_open(&cache->cache, &config, cache, cache->link != NULL, tier, &why);
+            nc_cache_tier_open(&cache->cache, &config, cache, cache->sync != NULL, tier, &why);
     if (outcome != 0)
         nc_log_write(&cache->log, NEARCACHE_LOG_ERROR, "nearcache_tier_open: %s", why);
-    else if (cache->link && config.coherence == NEARCACHE_COHERENCE_TRACKING)
-        nc_proof_track_again(&cache->sync);
+    else if (cache->sync && config.coherence == NEARCACHE_COHERENCE_TRACKING)
+        nc_proof_track_again(cache->sync);
     return outcome;
 }
 
@@ -157,7 +156,7 @@ static int read_remote(struct nc_call_context *call, const struct nc_key *key,
 {
     struct nc_want want = {.key = *key, .result = result};
     struct nc_fetch_options fetch = nc_call_fetch_options(options);
-    nc_fetch(&call->cache->sync, call->self, &want, 1, &fetch);
+    nc_fetch(call->cache->sync, call->self, &want, 1, &fetch);
     *read_s = want.read_s;
     return want.outcome;
 }
@@ -178,7 +177,7 @@ static __attribute__((noinline)) int get_further(struct nearcache_tier *tier, co
         outcome = nc_config_read(tier, call.cache->config.deadline_us, how, &options);
     if (outcome != 0)
         return outcome;
-    if (call.cache->link)
+    if (call.cache->sync)
         outcome = read_remote(&call, &key, &options, result, &read_s);
     else
         outcome = read_local_only(&call, &key, false, 0, result);
@@ -212,8 +211,8 @@ int nearcache_peek(struct nearcache_tier *tier, const void *name, size_t name_by
     if (outcome != 0)
         return outcome;
     if (!nc_call_read_hit(&call, &key, false, result, &outcome)) {
-        if (call.cache->link)
-            outcome = nc_fetch_stale(&call.cache->sync, call.self, &key, tier->max_stale_ns, true,
+        if (call.cache->sync)
+            outcome = nc_fetch_stale(call.cache->sync, call.self, &key, tier->max_stale_ns, true,
                                      NEARCACHE_MISS, result);
         else
             outcome = NEARCACHE_MISS;
@@ -249,11 +248,11 @@ int nearcache_exists(struct nearcache_tier *tier, const void *name, size_t name_
         nc_cache_release(&result);
         return outcome;
     }
-    if (!call.cache->link)
+    if (!call.cache->sync)
         return NEARCACHE_MISS;
-    outcome = nc_fetch_exists(&call.cache->sync, &key, options.deadline_ns);
+    outcome = nc_fetch_exists(call.cache->sync, &key, options.deadline_ns);
     if (outcome == NEARCACHE_EOFFLINK || outcome == NEARCACHE_ETIMEOUT) {
-        outcome = nc_fetch_stale(&call.cache->sync, call.self, &key, options.max_stale_ns, true,
+        outcome = nc_fetch_stale(call.cache->sync, call.self, &key, options.max_stale_ns, true,
                                  outcome, &result);
         nc_cache_release(&result);
     }
@@ -279,21 +278,21 @@ int nearcache_get_or_load(struct nearcache_tier *tier, const void *name, size_t 
     outcome = nc_config_read(tier, call.cache->config.deadline_us, how, &options);
     if (outcome != 0)
         return outcome;
-    if (call.cache->link)
+    if (call.cache->sync)
         outcome = read_remote(&call, &key, &options, result, &read_s);
     else
         outcome = NEARCACHE_MISS;
     /* A delete that waits for Redis is an answer; an old absence is none: the loader may know. */
     bool pending = outcome == NEARCACHE_MISS && result->source == NEARCACHE_SOURCE_STALE &&
-                   nc_fetch_is_pending(&call.cache->sync, &key);
+                   nc_fetch_is_pending(call.cache->sync, &key);
     if ((outcome == NEARCACHE_MISS && !pending) || outcome == NEARCACHE_EOFFLINK ||
         outcome == NEARCACHE_ETIMEOUT) {
         struct nc_fetch_options fetch = nc_call_fetch_options(&options);
         /* A loader is worth its time also when asking Redis took all of it. */
         if (outcome == NEARCACHE_ETIMEOUT)
             fetch.deadline_ns = UINT64_MAX;
-        outcome = nc_load(call.cache->link ? &call.cache->sync : NULL,
-                          call.cache->link ? &call.cache->sync.loads : &call.cache->local_loads,
+        outcome = nc_load(call.cache->sync,
+                          call.cache->sync ? &call.cache->sync->loads : &call.cache->local_loads,
                           call.self, &key, load, arg, read_s, &fetch, result);
     }
     return nc_call_count_read(&call, tier, outcome, result);
@@ -316,8 +315,8 @@ static int write_one(struct nearcache_tier *tier, const void *name, size_t name_
     if (outcome != 0)
         return outcome;
     item.ttl_ms = options.ttl_ms;
-    if (call.cache->link)
-        nc_write(&call.cache->sync, call.self, &item, 1, options.deadline_ns);
+    if (call.cache->sync)
+        nc_write(call.cache->sync, call.self, &item, 1, options.deadline_ns);
     else
         nc_write_local(call.self, &item);
     if (op != NC_WRITE_INVALIDATE)
@@ -362,8 +361,8 @@ int nearcache_touch(struct nearcache_tier *tier, const void *name, size_t name_b
         outcome = nc_config_write(tier, call.cache->config.deadline_us, how, &options);
     if (outcome != 0)
         return outcome;
-    if (call.cache->link)
-        return nc_write_touch(&call.cache->sync, call.self, &key, options.ttl_ms,
+    if (call.cache->sync)
+        return nc_write_touch(call.cache->sync, call.self, &key, options.ttl_ms,
                               options.deadline_ns);
     uint64_t ttl_ns =
         options.ttl_ms > UINT64_MAX / NC_NS_PER_MS ? NEARCACHE_NONE : options.ttl_ms * NC_NS_PER_MS;
@@ -389,8 +388,8 @@ int nearcache_delete_prefix(struct nearcache_tier *tier, const void *prefix, siz
     if (outcome == 0 && (timeout_us == NEARCACHE_NONE || (prefix_bytes > 0 && !prefix) ||
                          prefix_bytes > NEARCACHE_MAX_KEY_BYTES))
         outcome = NEARCACHE_EINVAL;
-    if (outcome == 0 && call.cache->link)
-        outcome = nc_clear(&call.cache->sync, call.self, tier, prefix, prefix_bytes,
+    if (outcome == 0 && call.cache->sync)
+        outcome = nc_clear(call.cache->sync, call.self, tier, prefix, prefix_bytes,
                            nc_call_deadline(call.cache, timeout_us), &count);
     else if (outcome == 0)
         count = nc_cache_drop_prefix(call.self, tier, prefix, prefix_bytes);

@@ -1,6 +1,7 @@
 #include "api/runtime.h"
 
 #include "api/config.h"
+#include "api/lanes.h"
 #include "base/hash.h"
 #include "nearcache/metrics.h"
 #include "sync/proof.h"
@@ -68,93 +69,6 @@ static void stop_maintenance(struct nearcache *cache)
     cache->maintenance_runs = false;
 }
 
-/* ---- the link's events ---- */
-
-static void on_up(void *arg, uint64_t generation) { nc_proof_up(arg, generation); }
-
-static void on_down(void *arg, uint64_t generation)
-{
-    (void)generation;
-    nc_proof_down(arg);
-}
-
-static void on_connecting(void *arg) { nc_proof_set_state(arg, NEARCACHE_LINK_CONNECTING); }
-
-static void on_message(void *arg, const char *channel, size_t channel_bytes, const char *payload,
-                       size_t payload_bytes)
-{
-    nc_proof_message(arg, channel, channel_bytes, payload, payload_bytes);
-}
-
-static uint64_t on_tick(void *arg, uint64_t io_ns) { return nc_proof_tick(arg, io_ns); }
-
-static void init_sync(struct nearcache *cache, uint32_t database)
-{
-    struct nc_sync *sync = &cache->sync;
-    const struct nearcache_config *config = &cache->config;
-    sync->cache = &cache->cache;
-    sync->log = &cache->log;
-    sync->config = (struct nc_sync_config){
-        .name_space = config->name_space,
-        .database = database,
-        .heartbeat_ns = config->heartbeat_ms * NC_NS_PER_MS,
-        .lease_ns = config->lease_ms * NC_NS_PER_MS,
-        .journal_bytes = config->journal_bytes,
-        .journal_entries = config->journal_entries,
-        .audit_per_million = config->audit_per_million,
-        .on_link = config->on_link,
-        .on_link_arg = config->on_link_arg,
-        .on_refusal = config->on_refusal,
-        .on_refusal_arg = config->on_refusal_arg,
-    };
-    sync->lanes = &cache->lanes;
-    nc_sync_init(sync, config->name_space);
-    atomic_store(&cache->lanes.told, NEARCACHE_LINK_DOWN);
-    atomic_store(&cache->lanes.all[0], sync);
-}
-
-static int open_link(struct nearcache *cache, const struct nearcache_config *config)
-{
-    struct nearcache_redis redis = NEARCACHE_REDIS_INIT;
-    struct nc_redis_settings *settings;
-    if (nc_config_copy(&redis, sizeof redis, config->redis) != 0)
-        return NEARCACHE_EINVAL;
-    int outcome = nc_redis_settings_create(&settings, &redis, &cache->log);
-    if (outcome != 0)
-        return outcome;
-    if (settings->seed_count > 0) {
-        nc_log_write(&cache->log, NEARCACHE_LOG_ERROR, "a cache does not work with a cluster yet");
-        nc_redis_settings_destroy(settings);
-        return NEARCACHE_ENOTSUP;
-    }
-    init_sync(cache, settings->database);
-    struct nc_link_config link = {
-        .settings = settings,
-        .log = &cache->log,
-        .breaker_expiries = config->breaker_expiries,
-        .on_up = on_up,
-        .on_down = on_down,
-        .on_connecting = on_connecting,
-        .on_message = on_message,
-        .on_tick = on_tick,
-        .arg = &cache->sync,
-        .subscriber = true,
-    };
-    outcome = nc_link_open(&cache->link, &link);
-    nc_redis_settings_destroy(settings);
-    if (outcome == 0) {
-        nc_sync_attach(&cache->sync, cache->link);
-        outcome = nc_link_start(cache->link);
-        if (outcome != 0) {
-            nc_link_close(cache->link, nc_clock_io_ns());
-            cache->link = NULL;
-        }
-    }
-    if (outcome != 0)
-        nc_sync_deinit(&cache->sync);
-    return outcome;
-}
-
 /* ---- open and close ---- */
 
 static int open_parts(struct nearcache *cache, const struct nearcache_config *config)
@@ -172,29 +86,31 @@ static int open_parts(struct nearcache *cache, const struct nearcache_config *co
         .on_removal_arg = config->on_removal_arg,
         .log = &cache->log,
     };
-    int outcome = nc_cache_init(&cache->cache, &cache_config);
+    int outcome = nc_lanes_prepare(cache, config, &cache_config);
     if (outcome != 0)
         return outcome;
+    if ((outcome = nc_cache_init(&cache->cache, &cache_config)) != 0)
+        goto err_after_settings;
     nc_flights_init(&cache->local_loads);
     if (config->metrics_socket &&
         (outcome = nc_publish_open(&cache->publish, config->metrics_socket, &cache->log)) != 0)
         goto err_after_cache;
-    if (config->redis && (outcome = open_link(cache, config)) != 0)
+    if (config->redis && (outcome = nc_lanes_open(cache, config)) != 0)
         goto err_after_publish;
     if ((outcome = start_maintenance(cache)) != 0)
         goto err_after_link;
     return 0;
 
 err_after_link:
-    if (cache->link) {
-        nc_link_close(cache->link, nc_clock_io_ns());
-        nc_sync_deinit(&cache->sync);
-    }
+    if (cache->sync)
+        nc_lanes_close(cache, nc_clock_io_ns());
 err_after_publish:
     nc_publish_close(cache->publish);
 err_after_cache:
     nc_flights_deinit(&cache->local_loads);
     nc_cache_deinit(&cache->cache);
+err_after_settings:
+    nc_redis_settings_destroy(cache->redis);
     return outcome;
 }
 
@@ -241,18 +157,14 @@ int nc_runtime_close(struct nearcache *cache, uint64_t timeout_us)
         if (nc_life_check(cache->cache.life.word) == NEARCACHE_EFORK)
             return NEARCACHE_EFORK;
         /* A last chance for what the journal holds, while the link's thread still runs. */
-        if (cache->link && nc_journal_entries(&cache->sync.journal) > 0 &&
-            nc_sync_state(&cache->sync) == NEARCACHE_LINK_LIVE)
-            nc_proof_wait_live(&cache->sync, deadline_ns);
+        if (cache->sync && nc_proof_state(cache->sync) == NEARCACHE_LINK_LIVE)
+            nc_proof_wait_live(cache->sync, deadline_ns);
         atomic_store(cache->cache.life.word, NC_LIFE_CLOSING);
         nc_async_destroy(atomic_load(&cache->async));
         atomic_store(&cache->async, NULL);
         stop_maintenance(cache);
-        if (cache->link) {
-            nc_link_close(cache->link, deadline_ns);
-            nc_sync_deinit(&cache->sync);
-            cache->link = NULL;
-        }
+        if (cache->sync)
+            nc_lanes_close(cache, deadline_ns);
         nc_publish_close(cache->publish);
         cache->publish = NULL;
         nc_flights_deinit(&cache->local_loads);

@@ -11,16 +11,18 @@
 #include "api/async.h"
 #include "api/publish.h"
 #include "cache/cache.h"
+#include "redis/cluster.h"
 #include "sync/sync.h"
 
 /* Thread-safe. */
 struct nearcache {
     struct nc_cache cache;
     struct nc_log log;
-    struct nearcache_config config; /* complete; its pointers are not to be followed */
-    struct nc_link *link;           /* NULL: local-only */
+    struct nearcache_config config;  /* complete; its pointers are not to be followed */
+    struct nc_redis_settings *redis; /* NULL: local-only */
+    struct nc_cluster *cluster;      /* NULL: one server */
     struct nc_lanes lanes;
-    struct nc_sync sync;            /* lane 0, only with a link */
+    struct nc_sync *sync;           /* of lane 0; NULL: local-only */
     struct nc_flights local_loads;  /* without one */
     struct nc_publish *publish;     /* NULL: none */
     struct nc_async *_Atomic async; /* NULL until the first call that needs it */

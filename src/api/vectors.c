@@ -96,9 +96,9 @@ static int read_remote(struct rows *rows, const size_t *left, size_t count, uint
             wants[i].outcome = NEARCACHE_MISS;
             wants[i].read_s = 0;
         }
-        if (rows->call->cache->link) {
+        if (rows->call->cache->sync) {
             struct nc_fetch_options fetch = nc_call_fetch_options(rows->options);
-            nc_fetch(&rows->call->cache->sync, rows->call->self, wants, n, &fetch);
+            nc_fetch(rows->call->cache->sync, rows->call->self, wants, n, &fetch);
         }
         for (size_t i = 0; i < n; i++) {
             rows->statuses[left[at + i]] = wants[i].outcome;
@@ -128,7 +128,7 @@ static void read_newer(struct rows *rows, const struct nc_key *key, size_t row)
     struct nearcache_result result = {0};
     struct nc_want want = {.key = *key, .result = &result};
     struct nc_fetch_options fetch = nc_call_fetch_options(rows->options);
-    nc_fetch(&rows->call->cache->sync, rows->call->self, &want, 1, &fetch);
+    nc_fetch(rows->call->cache->sync, rows->call->self, &want, 1, &fetch);
     if (want.outcome == 0) {
         memcpy(rows->matrix + row * rows->stride, result.data, rows->tier->row_bytes);
         if (rows->sources)
@@ -144,14 +144,14 @@ static void write_items(struct rows *rows, struct nc_write_item *items, size_t c
     struct nearcache *cache = rows->call->cache;
     if (count == 0)
         return;
-    if (!cache->link)
+    if (!cache->sync)
         for (size_t i = 0; i < count; i++)
             nc_write_local(rows->call->self, &items[i]);
     else if (made_from_read)
-        nc_write_loaded(&cache->sync, rows->call->self, items, (unsigned)count,
+        nc_write_loaded(cache->sync, rows->call->self, items, (unsigned)count,
                         nc_call_deadline(cache, 0));
     else
-        nc_write(&cache->sync, rows->call->self, items, count, nc_call_deadline(cache, 0));
+        nc_write(cache->sync, rows->call->self, items, count, nc_call_deadline(cache, 0));
     for (size_t i = 0; i < count; i++) {
         if (items[i].outcome == NEARCACHE_MISS)
             read_newer(rows, &items[i].key, items[i].index);
@@ -214,8 +214,8 @@ static void load_chunk(struct rows *rows, struct missing *missing, char *block)
         if (missing->statuses[i] == 0)
             memcpy(rows->matrix + row * rows->stride, block + i * row_bytes, row_bytes);
         else if (missing->statuses[i] == NEARCACHE_MISS)
-            nc_load_absence(cache->link ? &cache->sync : NULL, self, &missing->keys[i],
-                            missing->read_s[i], &missing->tickets[i]);
+            nc_load_absence(cache->sync, self, &missing->keys[i], missing->read_s[i],
+                            &missing->tickets[i]);
         if (rows->sources)
             rows->sources[row] = result.source;
         nc_call_count_read(rows->call, rows->tier, missing->statuses[i], &result);

@@ -225,7 +225,7 @@ static void put_seeds(struct parse *p, const struct nearcache_redis *given)
     if (s->database != 0)
         p->why = "a cluster has no database but 0";
     if (s->cluster_partitions > NC_CLUSTER_PARTITIONS_MOST)
-        p->why = "more than 1024 partitions";
+        p->why = "more than 64 partitions";
 }
 
 /* Any word of TLS asks for TLS: what was meant to be encrypted is never sent in the clear. */

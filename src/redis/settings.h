@@ -11,7 +11,7 @@
 
 #define NC_SENTINELS_MOST 16u
 #define NC_CLUSTER_SEEDS_MOST 16u
-#define NC_CLUSTER_PARTITIONS_MOST 1024u
+#define NC_CLUSTER_PARTITIONS_MOST 64u
 
 struct nc_host {
     char *host;

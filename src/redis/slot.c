@@ -28,9 +28,8 @@ static const uint16_t crc_of_byte[256] = {
     0x2e93, 0x3eb2, 0x0ed1, 0x1ef0,
 };
 
-static uint32_t crc16(const unsigned char *at, size_t bytes)
+static uint32_t crc16(uint32_t crc, const unsigned char *at, size_t bytes)
 {
-    uint32_t crc = 0;
     for (const unsigned char *end = at + bytes; at < end; at++)
         crc = ((crc << 8) ^ crc_of_byte[(crc >> 8 ^ *at) & 0xff]) & 0xffff;
     return crc;
@@ -44,7 +43,33 @@ uint32_t nc_slot_of(const void *key, size_t bytes)
         const char *close = memchr(open + 1, '}', rest);
         /* An empty tag is none, and the first pair of braces decides. */
         if (close && close > open + 1)
-            return crc16((const unsigned char *)open + 1, (size_t)(close - open - 1)) % NC_SLOTS;
+            return crc16(0, (const unsigned char *)open + 1, (size_t)(close - open - 1)) % NC_SLOTS;
     }
-    return crc16(key, bytes) % NC_SLOTS;
+    return crc16(0, key, bytes) % NC_SLOTS;
+}
+
+uint32_t nc_slot_of_both(const void *first, size_t first_bytes, const void *second,
+                         size_t second_bytes)
+{
+    const char *open = first_bytes ? memchr(first, '{', first_bytes) : NULL;
+    const char *end = (const char *)first + first_bytes;
+    if (open && memchr(open, '}', (size_t)(end - open))) {
+        const char *close = memchr(open, '}', (size_t)(end - open));
+        if (close > open + 1)
+            return nc_slot_of(first, first_bytes);
+    } else if (open) { /* the tag goes on in the second part */
+        const char *close = second_bytes ? memchr(second, '}', second_bytes) : NULL;
+        size_t rest = close ? (size_t)(close - (const char *)second) : 0;
+        if (close && rest + (size_t)(end - open) > 1)
+            return crc16(crc16(0, (const unsigned char *)open + 1, (size_t)(end - open - 1)),
+                         second, rest) %
+                   NC_SLOTS;
+    } else if (second_bytes && memchr(second, '{', second_bytes)) {
+        const char *at = memchr(second, '{', second_bytes);
+        size_t rest = second_bytes - (size_t)(at - (const char *)second);
+        const char *close = memchr(at, '}', rest);
+        if (close && close > at + 1)
+            return nc_slot_of(at, rest);
+    }
+    return crc16(crc16(0, first, first_bytes), second, second_bytes) % NC_SLOTS;
 }

@@ -11,5 +11,8 @@
 #define NC_SLOTS 16384u
 
 uint32_t nc_slot_of(const void *key, size_t bytes);
+/* Of the key that consists of both. */
+uint32_t nc_slot_of_both(const void *first, size_t first_bytes, const void *second,
+                         size_t second_bytes);
 
 #endif

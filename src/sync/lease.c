@@ -15,13 +15,12 @@
 /* <ns>:l:<Redis key>; with partitions in the slot of the key's. Freed by the caller. */
 static char *lease_key(const struct nc_sync *sync, const struct nc_key *key, size_t *bytes)
 {
-    const char *space = sync->tag_bytes ? sync->tag : sync->config.name_space;
-    size_t space_bytes = strlen(space);
+    size_t space_bytes = strlen(sync->space);
     *bytes = space_bytes + 3 + nc_sync_redis_key_bytes(sync, key);
     char *text = malloc(*bytes), *at = text;
     if (!text)
         return NULL;
-    memcpy(at, space, space_bytes);
+    memcpy(at, sync->space, space_bytes);
     memcpy(at + space_bytes, ":l:", 3);
     nc_sync_write_redis_key(sync, key, at + space_bytes + 3);
     return text;

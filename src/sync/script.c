@@ -9,27 +9,35 @@
 #include <stdio.h>
 #include <string.h>
 
-/* `common`: the script stands on what common-2.lua defines. */
+#define TEXT(text)                                                                                 \
+    {                                                                                              \
+        text, sizeof(text) - 1                                                                     \
+    }
+
+/* `common`: the script stands on what common-2.lua defines. `sharded`: where it publishes, how it
+ * does in a cluster. */
 static const struct {
-    const char *text;
-    size_t bytes;
+    struct nc_slice text;
     bool common;
+    struct nc_slice sharded;
 } scripts_text[NC_SCRIPTS] = {
-    [NC_SCRIPT_WRITE] = {nc_lua_write_2, sizeof nc_lua_write_2 - 1, false},
-    [NC_SCRIPT_PLAIN] = {nc_lua_plain_0, sizeof nc_lua_plain_0 - 1, false},
-    [NC_SCRIPT_REPLAY] = {nc_lua_replay_3, sizeof nc_lua_replay_3 - 1, true},
-    [NC_SCRIPT_TOUCH] = {nc_lua_touch_3, sizeof nc_lua_touch_3 - 1, true},
-    [NC_SCRIPT_CLEAR] = {nc_lua_clear_2, sizeof nc_lua_clear_2 - 1, true},
-    [NC_SCRIPT_SWEEP] = {nc_lua_sweep_2, sizeof nc_lua_sweep_2 - 1, true},
-    [NC_SCRIPT_RESUME] = {nc_lua_resume_2, sizeof nc_lua_resume_2 - 1, true},
-    [NC_SCRIPT_LEASE] = {nc_lua_lease_2, sizeof nc_lua_lease_2 - 1, false},
-    [NC_SCRIPT_HEARTBEAT] = {nc_lua_heartbeat_2, sizeof nc_lua_heartbeat_2 - 1, true},
+    [NC_SCRIPT_WRITE] = {TEXT(nc_lua_write_2), false, TEXT(nc_lua_write_2_sharded)},
+    [NC_SCRIPT_PLAIN] = {TEXT(nc_lua_plain_0), false, {NULL, 0}},
+    [NC_SCRIPT_REPLAY] = {TEXT(nc_lua_replay_3), true, TEXT(nc_lua_replay_3_sharded)},
+    [NC_SCRIPT_TOUCH] = {TEXT(nc_lua_touch_3), true, TEXT(nc_lua_touch_3_sharded)},
+    [NC_SCRIPT_CLEAR] = {TEXT(nc_lua_clear_2), true, TEXT(nc_lua_clear_2_sharded)},
+    [NC_SCRIPT_SWEEP] = {TEXT(nc_lua_sweep_2), true, {NULL, 0}},
+    [NC_SCRIPT_RESUME] = {TEXT(nc_lua_resume_2), true, {NULL, 0}},
+    [NC_SCRIPT_LEASE] = {TEXT(nc_lua_lease_2), false, {NULL, 0}},
+    [NC_SCRIPT_HEARTBEAT] = {TEXT(nc_lua_heartbeat_2), true, TEXT(nc_lua_heartbeat_2_sharded)},
 };
 
 /* The text of a script without the part that all share. */
-static struct nc_slice text_of(enum nc_script which)
+static struct nc_slice text_of(const struct nc_scripts *scripts, enum nc_script which)
 {
-    struct nc_slice text = {scripts_text[which].text, scripts_text[which].bytes};
+    struct nc_slice text = scripts_text[which].text;
+    if (scripts->sharded && scripts_text[which].sharded.data)
+        text = scripts_text[which].sharded;
 #ifdef NC_MUTANTS
     static _Thread_local char changed[8192];
     const char *from = NULL, *to = "";
@@ -56,11 +64,12 @@ static size_t common_bytes(enum nc_script which)
     return scripts_text[which].common ? sizeof nc_lua_common_2 - 1 : 0;
 }
 
-void nc_scripts_init(struct nc_scripts *scripts, struct nc_link *link)
+void nc_scripts_init(struct nc_scripts *scripts, struct nc_link *link, bool sharded)
 {
     scripts->link = link;
+    scripts->sharded = sharded;
     for (int i = 0; i < NC_SCRIPTS; i++) {
-        struct nc_slice text = text_of((enum nc_script)i);
+        struct nc_slice text = text_of(scripts, (enum nc_script)i);
         struct nc_sha1_part parts[] = {{nc_lua_common_2, common_bytes((enum nc_script)i)},
                                        {text.data, text.bytes}};
         nc_sha1_hex(parts, 2, scripts->script[i].text_sha);
@@ -157,7 +166,7 @@ static struct nc_call *build(struct nc_scripts *scripts, enum nc_script which, b
         nc_command_arg(command, scripts->script[which].text_sha, 40);
     } else {
         nc_command_arg(command, "EVAL", 4);
-        struct nc_slice text = text_of(which);
+        struct nc_slice text = text_of(scripts, which);
         nc_command_arg2(command, nc_lua_common_2, common_bytes(which), text.data, text.bytes);
     }
     put_number(command, key_count);
@@ -179,7 +188,7 @@ void nc_scripts_load(struct nc_scripts *scripts, uint64_t deadline_ns)
         nc_command_begin(command, 3);
         nc_command_arg(command, "SCRIPT", 6);
         nc_command_arg(command, "LOAD", 4);
-        struct nc_slice text = text_of(shared[i]);
+        struct nc_slice text = text_of(scripts, shared[i]);
         nc_command_arg2(command, nc_lua_common_2, common_bytes(shared[i]), text.data, text.bytes);
     }
     nc_link_call(scripts->link, call, NC_CALL_SINGLE, deadline_ns);

@@ -62,6 +62,7 @@ enum nc_refusal nc_refusal_of(const char *error, size_t bytes);
 
 struct nc_scripts {
     struct nc_link *link;
+    bool sharded;
     struct {
         char text_sha[41];
     } script[NC_SCRIPTS];
@@ -77,8 +78,9 @@ struct nc_script_run {
     struct nc_call *call;
 };
 
-/* Computes the hashes; the texts are part of the library. */
-void nc_scripts_init(struct nc_scripts *scripts, struct nc_link *link);
+/* Computes the hashes; the texts are part of the library. `sharded`: messages stay in the part of a
+ * cluster that their channel belongs to (SPUBLISH). */
+void nc_scripts_init(struct nc_scripts *scripts, struct nc_link *link, bool sharded);
 
 /* Lets Redis know the texts of the scripts that calls share, so that none of those finds it
  * missing. Best effort: where it is not allowed, the first call of each brings it. */

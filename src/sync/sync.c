@@ -8,8 +8,9 @@
 #include <stdlib.h>
 #include <string.h>
 
-void nc_sync_init(struct nc_sync *sync, const char *space)
+void nc_sync_init(struct nc_sync *sync)
 {
+    const char *space = sync->space;
     sync->lane = &sync->cache->lanes[sync->number];
     sync->tag_bytes = strlen(sync->tag);
     sync->origin = nc_hash_random();
@@ -35,7 +36,7 @@ void nc_sync_init(struct nc_sync *sync, const char *space)
 void nc_sync_attach(struct nc_sync *sync, struct nc_link *link)
 {
     sync->link = link;
-    nc_scripts_init(&sync->scripts, link);
+    nc_scripts_init(&sync->scripts, link, sync->sharded);
 }
 
 void nc_sync_deinit(struct nc_sync *sync)

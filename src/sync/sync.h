@@ -25,7 +25,6 @@
 #include "sync/script.h"
 
 struct nc_sync_config {
-    const char *name_space;
     uint32_t database;
     uint64_t heartbeat_ns, lease_ns;
     uint64_t journal_bytes, journal_entries;
@@ -74,8 +73,10 @@ struct nc_sync {
     struct nc_lanes *lanes;
     uint32_t number; /* of the lane */
     struct nc_lane *lane;
-    bool one_slot;         /* lanes are primaries: a request may name keys of one slot only */
-    char tag[NC_TAG_MOST]; /* `{<ns>:<p>}`; empty without partitions */
+    bool sharded;            /* messages stay in their part of a cluster */
+    bool one_slot;           /* lanes are primaries: a request may name keys of one slot only */
+    char space[NC_TAG_MOST]; /* what names of its own begin with: <ns>, or the tag */
+    char tag[NC_TAG_MOST];   /* `{<ns>:<p>}`; empty without partitions */
     size_t tag_bytes;
     struct nc_link *link;
     const struct nc_log *log;
@@ -113,9 +114,9 @@ struct nc_sync {
     _Atomic uint32_t untold; /* changes that were too many to be told */
 };
 
-/* Fills in what does not need the link; what stands before `lane` and `config` are set by the
- * caller. `space`: what the own keys' names begin with. */
-void nc_sync_init(struct nc_sync *sync, const char *space);
+/* Fills in what does not need the link; what stands before `origin` but `lane`, `link` and what
+ * has an init of its own is set by the caller. */
+void nc_sync_init(struct nc_sync *sync);
 /* Before any event of the link and any call of the other files. */
 void nc_sync_attach(struct nc_sync *sync, struct nc_link *link);
 void nc_sync_deinit(struct nc_sync *sync);

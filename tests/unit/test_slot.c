@@ -45,3 +45,16 @@ Test(slot, zero_bytes_are_bytes)
     cr_expect_neq(nc_slot_of("a\0b", 3), nc_slot_of("a\0c", 3));
     cr_expect_eq(nc_slot_of("x\0{bar}", 7), slot("bar"));
 }
+
+Test(slot, a_key_in_two_parts_is_where_the_whole_is)
+{
+    static const char letters[] = "{}ab";
+    char whole[9];
+    for (uint32_t number = 0; number < 1u << 16; number++)
+        for (size_t cut = 0; cut <= 8; cut += 2) {
+            for (int i = 0; i < 8; i++)
+                whole[i] = letters[number >> (2 * i) & 3];
+            cr_assert_eq(nc_slot_of_both(whole, cut, whole + cut, 8 - cut), nc_slot_of(whole, 8),
+                         "%.8s cut at %zu", whole, cut);
+        }
+}

@@ -1,0 +1,215 @@
+#include "api/lanes.h"
+
+#include "api/config.h"
+#include "base/hash_name.h"
+#include "sync/proof.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* ---- which lane ---- */
+
+/* The same for all programs, so without the seed that keeps local tables from being attacked. */
+static uint32_t partition_of(void *arg, const struct nearcache_tier *tier, const void *name,
+                             size_t name_bytes)
+{
+    const struct nearcache *cache = arg;
+    (void)tier;
+    return (uint32_t)(nc_hash_name(0, name, name_bytes) % cache->redis->cluster_partitions);
+}
+
+int nc_lanes_prepare(struct nearcache *cache, const struct nearcache_config *config,
+                     struct nc_cache_config *cache_config)
+{
+    struct nearcache_redis redis = NEARCACHE_REDIS_INIT;
+    if (!config->redis)
+        return 0;
+    if (nc_config_copy(&redis, sizeof redis, config->redis) != 0)
+        return NEARCACHE_EINVAL;
+    int outcome = nc_redis_settings_create(&cache->redis, &redis, &cache->log);
+    if (outcome != 0)
+        return outcome;
+    cache_config->lane_arg = cache;
+    if (cache->redis->cluster_partitions > 0) {
+        cache_config->lanes_most = cache->redis->cluster_partitions;
+        cache_config->lane_of = partition_of;
+    } else if (cache->redis->seed_count > 0) {
+        nc_log_write(&cache->log, NEARCACHE_LOG_ERROR,
+                     "a cache in a cluster needs partitions (cluster_partitions)");
+        nc_redis_settings_destroy(cache->redis);
+        cache->redis = NULL;
+        return NEARCACHE_ENOTSUP;
+    }
+    return 0;
+}
+
+/* ---- the links' events ---- */
+
+static void on_up(void *arg, uint64_t generation) { nc_proof_up(arg, generation); }
+
+static void on_down(void *arg, uint64_t generation)
+{
+    (void)generation;
+    nc_proof_down(arg);
+}
+
+static void on_connecting(void *arg) { nc_proof_set_state(arg, NEARCACHE_LINK_CONNECTING); }
+
+static void on_message(void *arg, const char *channel, size_t channel_bytes, const char *payload,
+                       size_t payload_bytes)
+{
+    nc_proof_message(arg, channel, channel_bytes, payload, payload_bytes);
+}
+
+static uint64_t on_tick(void *arg, uint64_t io_ns) { return nc_proof_tick(arg, io_ns); }
+
+/* ---- lanes ---- */
+
+static void name_partition(struct nc_sync *sync, const struct nearcache_config *config)
+{
+    snprintf(sync->tag, sizeof sync->tag, "{%s:%u}", config->name_space, sync->number);
+    memcpy(sync->space, sync->tag, sizeof sync->space);
+}
+
+static void init_sync(struct nearcache *cache, struct nc_sync *sync, uint32_t number,
+                      const struct nearcache_config *config)
+{
+    sync->cache = &cache->cache;
+    sync->lanes = &cache->lanes;
+    sync->number = number;
+    sync->log = &cache->log;
+    sync->config = (struct nc_sync_config){
+        .database = cache->redis->database,
+        .heartbeat_ns = config->heartbeat_ms * NC_NS_PER_MS,
+        .lease_ns = config->lease_ms * NC_NS_PER_MS,
+        .journal_bytes = config->journal_bytes,
+        .journal_entries = config->journal_entries,
+        .audit_per_million = config->audit_per_million,
+        .on_link = config->on_link,
+        .on_link_arg = config->on_link_arg,
+        .on_refusal = config->on_refusal,
+        .on_refusal_arg = config->on_refusal_arg,
+    };
+    snprintf(sync->space, sizeof sync->space, "%s", config->name_space);
+    sync->sharded = cache->redis->seed_count > 0 && cache->redis->cluster_partitions > 0;
+    sync->one_slot = cache->redis->seed_count > 0 && cache->redis->cluster_partitions == 0;
+    if (cache->redis->cluster_partitions > 0)
+        name_partition(sync, config);
+    nc_sync_init(sync);
+}
+
+static int open_link(struct nearcache *cache, struct nc_sync *sync,
+                     const struct nearcache_config *config)
+{
+    struct nc_link_config link = {
+        .settings = cache->redis,
+        .log = &cache->log,
+        .breaker_expiries = config->breaker_expiries,
+        .on_up = on_up,
+        .on_down = on_down,
+        .on_connecting = on_connecting,
+        .on_message = on_message,
+        .on_tick = on_tick,
+        .arg = sync,
+        .subscriber = true,
+        .cluster = cache->cluster,
+        .lane = sync->number,
+    };
+    int outcome = nc_link_open(&sync->link, &link);
+    if (outcome == 0)
+        nc_sync_attach(sync, sync->link);
+    return outcome;
+}
+
+/* A lane and its link, which is not started yet. */
+static int add_lane(struct nearcache *cache, uint32_t number, const struct nearcache_config *config)
+{
+    struct nc_sync *sync = aligned_alloc(64, (sizeof *sync + 63) / 64 * 64);
+    if (!sync)
+        return NEARCACHE_ENOMEM;
+    memset(sync, 0, sizeof *sync);
+    init_sync(cache, sync, number, config);
+    int outcome = open_link(cache, sync, config);
+    if (outcome != 0) {
+        nc_sync_deinit(sync);
+        free(sync);
+        return outcome;
+    }
+    /* Release pairs with the acquires of nc_sync_for and NC_EACH_LANE. */
+    atomic_store_explicit(&cache->lanes.all[number], sync, memory_order_release);
+    return 0;
+}
+
+/* Slots went from one primary to another: what came of either may be false, and its messages too.
+ */
+static void on_moved(void *arg, unsigned lane)
+{
+    struct nearcache *cache = arg;
+    nc_cache_link_epoch(&cache->cache, lane);
+}
+
+static int open_cluster(struct nearcache *cache, const struct nearcache_config *config)
+{
+    uint32_t slots[NC_LANES_MOST];
+    struct nc_cluster_config cluster = {
+        .settings = cache->redis,
+        .log = &cache->log,
+        .partition_slots = slots,
+        .partitions = cache->redis->cluster_partitions,
+        .on_moved = on_moved,
+        .arg = cache,
+    };
+    for (uint32_t i = 0; i < cluster.partitions; i++) {
+        char tag[NC_TAG_MOST];
+        int bytes = snprintf(tag, sizeof tag, "{%s:%u}", config->name_space, i);
+        slots[i] = nc_slot_of(tag, (size_t)bytes);
+    }
+    return nc_cluster_open(&cache->cluster, &cluster);
+}
+
+int nc_lanes_open(struct nearcache *cache, const struct nearcache_config *config)
+{
+    uint32_t count = cache->redis->cluster_partitions ? cache->redis->cluster_partitions : 1;
+    int outcome = cache->redis->seed_count > 0 ? open_cluster(cache, config) : 0;
+    atomic_store(&cache->lanes.told, NEARCACHE_LINK_DOWN);
+    for (uint32_t i = 0; outcome == 0 && i < count; i++)
+        outcome = add_lane(cache, i, config);
+    cache->sync = atomic_load(&cache->lanes.all[0]);
+    if (outcome == 0 && cache->cluster)
+        outcome = nc_cluster_start(cache->cluster);
+    if (outcome == 0) {
+        NC_EACH_LANE(cache->sync, sync)
+        if (outcome == 0)
+            outcome = nc_link_start(sync->link);
+    }
+    if (outcome != 0)
+        nc_lanes_close(cache, nc_clock_io_ns());
+    return outcome;
+}
+
+void nc_lanes_close(struct nearcache *cache, uint64_t deadline_ns)
+{
+    if (cache->cluster)
+        nc_cluster_stop(cache->cluster);
+    for (uint32_t i = 0; i < NC_LANES_MOST; i++) {
+        struct nc_sync *sync = atomic_load(&cache->lanes.all[i]);
+        if (sync)
+            nc_link_close(sync->link, deadline_ns);
+    }
+    /* What a link's end has told was told to all of them. */
+    for (uint32_t i = 0; i < NC_LANES_MOST; i++) {
+        struct nc_sync *sync = atomic_load(&cache->lanes.all[i]);
+        atomic_store(&cache->lanes.all[i], NULL);
+        if (!sync)
+            continue;
+        nc_sync_deinit(sync);
+        free(sync);
+    }
+    if (cache->cluster)
+        nc_cluster_close(cache->cluster);
+    cache->cluster = NULL;
+    cache->sync = NULL;
+    nc_redis_settings_destroy(cache->redis);
+    cache->redis = NULL;
+}
