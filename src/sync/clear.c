@@ -148,7 +148,7 @@ static int sweep_plain(struct nc_sync *sync, const struct nc_slice *found, unsig
                                            .redis_key_bytes = found[i].bytes,
                                            .op = NC_COMMIT_DELETE,
                                            .deadline_ns = deadline_ns};
-    int outcome = nc_commit(sync, NC_SCRIPT_PLAIN, items, count, answer);
+    int outcome = nc_commit(sync, NC_SCRIPT_PLAIN, items, count, NULL, NULL, answer);
     for (unsigned i = 0; outcome == 0 && i < count; i++) {
         if (answer->number[i + 2] == 0)
             return NEARCACHE_ETIMEOUT;

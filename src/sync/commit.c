@@ -70,9 +70,16 @@ static void put_key(struct arguments *a, const void *data, size_t bytes)
     a->keys[a->key_count++] = (struct nc_slice){data, bytes};
 }
 
-static size_t put_text(char *at, size_t room, uint64_t number, const char *end)
+/* Plain digits; snprintf would cost a batch more than its names do. `at` has room for 20. */
+static size_t put_number(char *at, uint64_t number)
 {
-    return (size_t)snprintf(at, room, "%" PRIu64 "%s", number, end);
+    char digits[20];
+    size_t used = sizeof digits;
+    do
+        digits[--used] = (char)('0' + number % 10);
+    while (number /= 10);
+    memcpy(at, digits + used, sizeof digits - used);
+    return sizeof digits - used;
 }
 
 /* ` <origin> <n>`, and ` <len> <key>` for each key. Returns its length, 0: out of memory. */
@@ -88,7 +95,8 @@ static size_t write_rest(struct arguments *a, const struct nc_sync *sync,
     used = (size_t)snprintf(a->rest, room, " %s %u", sync->origin_hex, count);
     for (unsigned i = 0; i < count; i++) {
         a->rest[used++] = ' ';
-        used += put_text(a->rest + used, room - used, items[i]->redis_key_bytes, " ");
+        used += put_number(a->rest + used, items[i]->redis_key_bytes);
+        a->rest[used++] = ' ';
         memcpy(a->rest + used, items[i]->redis_key, items[i]->redis_key_bytes);
         used += items[i]->redis_key_bytes;
     }
@@ -115,12 +123,28 @@ static void put_limits(struct arguments *a, const struct nc_sync *sync,
         if (items[i]->deadline_ns > a->deadline_ns)
             a->deadline_ns = items[i]->deadline_ns;
     }
-    for (unsigned i = 0; differ && i < count; i++)
-        used += put_text(a->limits + used, sizeof a->limits - used,
-                         limit_of(sync, items[i]->deadline_ns), " ");
+    for (unsigned i = 0; differ && i < count; i++) {
+        used += put_number(a->limits + used, limit_of(sync, items[i]->deadline_ns));
+        a->limits[used++] = ' ';
+    }
     uint64_t smallest = limit_of(sync, smallest_ns);
-    put_arg(a, a->smallest, put_text(a->smallest, sizeof a->smallest, smallest, ""));
+    put_arg(a, a->smallest, put_number(a->smallest, smallest));
     put_arg(a, a->limits, differ ? used - 1 : 0);
+}
+
+/* One alone is that of all keys: the server spends as much on an argument as on a short SET. */
+static void put_ops(struct arguments *a, const struct nc_commit_item *const *items, unsigned count)
+{
+    unsigned last = 0;
+    for (unsigned i = 1; i < count; i++)
+        if (items[i]->op != items[0]->op || items[i]->ttl_ms != items[0]->ttl_ms)
+            last = count - 1;
+    for (unsigned i = 0; i <= last; i++) {
+        if (items[i]->op == NC_COMMIT_SET)
+            put_arg(a, a->op[i], put_number(a->op[i], items[i]->ttl_ms));
+        else
+            put_arg(a, items[i]->op == NC_COMMIT_DELETE ? "d" : "i", 1);
+    }
 }
 
 static int write_arguments(struct arguments *a, struct nc_sync *sync, enum nc_script script,
@@ -148,14 +172,7 @@ static int write_arguments(struct arguments *a, struct nc_sync *sync, enum nc_sc
         put_key(a, items[i]->redis_key, items[i]->redis_key_bytes);
         put_arg(a, set ? items[i]->value : "", set ? items[i]->value_bytes : 0);
     }
-    for (unsigned i = 0; i < count; i++) {
-        if (i > 0 && items[i]->op == items[i - 1]->op && items[i]->ttl_ms == items[i - 1]->ttl_ms)
-            put_arg(a, a->args[a->arg_count - 1].data, a->args[a->arg_count - 1].bytes);
-        else if (items[i]->op == NC_COMMIT_SET)
-            put_arg(a, a->op[i], put_text(a->op[i], sizeof a->op[i], items[i]->ttl_ms, ""));
-        else
-            put_arg(a, items[i]->op == NC_COMMIT_DELETE ? "d" : "i", 1);
-    }
+    put_ops(a, items, count);
     return 0;
 }
 
@@ -181,11 +198,27 @@ static int complete_answer(struct nc_answer *answer, unsigned count)
 
 static int call_alone(struct nc_sync *sync, enum nc_script script,
                       const struct nc_commit_item *const *items, unsigned count,
-                      struct nc_answer *answer)
+                      void (*meanwhile)(void *arg), void *arg, struct nc_answer *answer)
 {
     struct arguments a;
+    struct nc_script_run run;
     int outcome = write_arguments(&a, sync, script, items, count);
     if (outcome == 0)
+        outcome = nc_script_prepare(&sync->scripts, script, a.keys, a.key_count, a.args,
+                                    a.arg_count, &run, answer, NULL, NULL);
+    if (outcome == 0) {
+        answer->sent_ns = nc_clock_io_ns();
+        nc_link_submit(sync->link, run.call, NC_CALL_SINGLE, a.deadline_ns);
+        if (meanwhile)
+            meanwhile(arg);
+        outcome = nc_link_wait(sync->link, run.call, a.deadline_ns);
+        if (outcome == NEARCACHE_ETIMEOUT)
+            nc_call_abandon(run.call);
+        outcome = nc_script_end(&run, outcome);
+        nc_call_release(run.call);
+    }
+    /* Redis has lost the script, so nothing was done: once more, with its text. */
+    if (outcome == NEARCACHE_EREMOTE && answer->refusal == NC_REFUSAL_NOSCRIPT)
         outcome = nc_script_call(&sync->scripts, script, a.keys, a.key_count, a.args, a.arg_count,
                                  a.deadline_ns, answer, NULL, NULL);
     free_arguments(&a);
@@ -382,7 +415,7 @@ static int commit_one(struct nc_sync *sync, enum nc_script script,
     if (group &&
         (group->count == NC_COMMIT_KEYS || group->bytes + item_bytes(item) > NC_COMMIT_BYTES)) {
         pthread_mutex_unlock(&commits->lock);
-        return call_alone(sync, script, &item, 1, answer);
+        return call_alone(sync, script, &item, 1, NULL, NULL, answer);
     }
     if (!group) {
         if (!(group = create_group(commits))) {
@@ -411,16 +444,16 @@ static int commit_one(struct nc_sync *sync, enum nc_script script,
 }
 
 int nc_commit(struct nc_sync *sync, enum nc_script script, const struct nc_commit_item *items,
-              unsigned count, struct nc_answer *answer)
+              unsigned count, void (*meanwhile)(void *arg), void *arg, struct nc_answer *answer)
 {
     const struct nc_commit_item *each[NC_COMMIT_KEYS];
     for (unsigned i = 0; i < count; i++)
         each[i] = &items[i];
     memset(answer, 0, offsetof(struct nc_answer, number));
     int outcome = count == 1 ? commit_one(sync, script, items, answer)
-                             : call_alone(sync, script, each, count, answer);
+                             : call_alone(sync, script, each, count, meanwhile, arg, answer);
     /* Redis has lost the script: nothing was done, and a call of one's own brings it back. */
     if (count == 1 && outcome == NEARCACHE_EREMOTE && answer->refusal == NC_REFUSAL_NOSCRIPT)
-        outcome = call_alone(sync, script, each, 1, answer);
+        outcome = call_alone(sync, script, each, 1, NULL, NULL, answer);
     return outcome;
 }

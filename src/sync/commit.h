@@ -49,8 +49,10 @@ void nc_commits_deinit(struct nc_commits *commits);
  * Writes items of different keys as one unit: NC_SCRIPT_WRITE with versions and a message,
  * NC_SCRIPT_PLAIN without. A single one may share its call with those of other threads. Outcomes
  * as nc_script_call; answer->number: s, TIME, and for each item 1: applied, 0: too late.
+ * `meanwhile`, if not NULL, is called at most once for a call of one's own, after the request has
+ * been sent: work for the time until the answer.
  */
 int nc_commit(struct nc_sync *sync, enum nc_script script, const struct nc_commit_item *items,
-              unsigned count, struct nc_answer *answer);
+              unsigned count, void (*meanwhile)(void *arg), void *arg, struct nc_answer *answer);
 
 #endif

@@ -9,15 +9,15 @@
 #ifndef NC_SYNC_FLIGHT_H
 #define NC_SYNC_FLIGHT_H
 
-#include "base/table.h"
 #include "cache/cache.h"
 
 #define NC_FLIGHT_STRIPES 64
+#define NC_FLIGHT_BUCKETS 16
 
 struct nc_flight {
-    UT_hash_handle hh;
+    struct nc_flight *next; /* in the bucket; guarded by the stripe's lock */
     struct nc_flights *flights;
-    bool listed; /* in the table; guarded by its lock */
+    bool listed; /* in the bucket; guarded by the same lock */
     _Atomic uint32_t references;
     _Atomic uint32_t landed; /* futex; 1: what follows is final */
 
@@ -31,14 +31,18 @@ struct nc_flight {
     uint64_t sent_io_ns, sent_ns;
     int64_t pttl_ms;
 
-    struct nc_key key;        /* its name points into identity */
-    unsigned char identity[]; /* tier id, then the name */
+    struct nc_key key; /* its name points to the copy below */
+    unsigned char name[];
 };
 
+/*
+ * A table of a fixed size: nearly always it is empty or holds one key, and a general one would be
+ * made and freed for each of them, which cost a batch of writes a tenth of its time.
+ */
 struct nc_flights {
-    struct {
+    struct nc_flight_stripe {
         _Alignas(64) pthread_mutex_t lock;
-        struct nc_flight *table;
+        struct nc_flight *buckets[NC_FLIGHT_BUCKETS]; /* guarded by lock */
     } stripes[NC_FLIGHT_STRIPES];
 };
 

@@ -24,22 +24,39 @@ static uint64_t ttl_ns_of(const struct nc_write_item *item)
     return ttl_ns < item->key.tier->local_ttl_ns ? ttl_ns : item->key.tier->local_ttl_ns;
 }
 
-/* Puts what was written into the cache; not being able to only costs a later read. */
-static int keep(struct nc_cache_thread *self, const struct nc_write_item *item, uint64_t now_ns)
+static bool leaves_a_copy(const struct nc_write_item *item)
 {
-    struct nearcache_tier *tier = item->key.tier;
+    const struct nearcache_tier *tier = item->key.tier;
+    if (item->op == NC_WRITE_DELETE)
+        return tier->linked && tier->negative_ttl_ns != NEARCACHE_NONE;
+    return item->op == NC_WRITE_SET && fits_locally(item);
+}
+
+/* What the cache will hold once it is known that the write counts. NULL: out of memory. */
+static struct nc_entry *make_entry(struct nc_cache_thread *self, const struct nc_write_item *item)
+{
     bool absent = item->op == NC_WRITE_DELETE;
-    if (absent && (!tier->linked || tier->negative_ttl_ns == NEARCACHE_NONE))
-        return 0;
     struct nc_entry *entry =
         nc_cache_entry_create(self, &item->key, absent ? 0 : item->value_bytes, absent);
+    if (entry && !absent && item->value_bytes)
+        memcpy(nc_entry_value(entry), item->value, item->value_bytes);
+    return entry;
+}
+
+/* Puts what was written into the cache; not being able to only costs a later read. Takes `made`,
+ * or makes it. */
+static int keep(struct nc_cache_thread *self, const struct nc_write_item *item,
+                struct nc_entry *made, uint64_t now_ns)
+{
+    struct nearcache_tier *tier = item->key.tier;
+    if (!made && !leaves_a_copy(item))
+        return 0;
+    struct nc_entry *entry = made ? made : make_entry(self, item);
     if (!entry)
         return NEARCACHE_ENOMEM;
-    if (!absent && item->value_bytes)
-        memcpy(nc_entry_value(entry), item->value, item->value_bytes);
     nc_entry_set_version(entry, item->version);
     nc_cache_entry_times(self, &item->key, entry, now_ns,
-                         absent ? tier->negative_ttl_ns : ttl_ns_of(item));
+                         item->op == NC_WRITE_DELETE ? tier->negative_ttl_ns : ttl_ns_of(item));
     return nc_cache_fill(self, &item->key, &item->ticket, entry) ? 0 : NEARCACHE_ETOOBIG;
 }
 
@@ -56,7 +73,7 @@ void nc_write_local(struct nc_cache_thread *self, struct nc_write_item *item)
         return;
     }
     item->ticket = nc_cache_ticket(&item->key);
-    item->outcome = keep(self, item, nc_clock_now_ns(&tier->cache->clock));
+    item->outcome = keep(self, item, NULL, nc_clock_now_ns(&tier->cache->clock));
     /* Dropped between ticket and insertion: as if it had been written first. */
     struct nc_ticket ticket = nc_cache_ticket(&item->key);
     if (item->outcome == NEARCACHE_ETOOBIG &&
@@ -141,9 +158,29 @@ struct call {
     unsigned count;
     uint64_t deadline_ns, taken_ns;
     enum nc_script script;
-    void *redis_key[NC_COMMIT_KEYS];
+    char *names; /* what the following point into */
+    const void *redis_key[NC_COMMIT_KEYS];
     size_t redis_key_bytes[NC_COMMIT_KEYS];
+    struct nc_entry *made[NC_COMMIT_KEYS]; /* the copies to be, or NULL */
 };
+
+/* The request is on its way: what does not depend on its answer is done meanwhile. */
+static void make_copies(void *arg)
+{
+    struct call *call = arg;
+    if (call->items[0]->key.tier->coherence == NEARCACHE_COHERENCE_TRACKING)
+        return;
+    for (unsigned i = 0; i < call->count; i++)
+        if (!call->made[i] && leaves_a_copy(call->items[i]))
+            call->made[i] = make_entry(call->self, call->items[i]);
+}
+
+static void drop_copies(struct call *call)
+{
+    for (unsigned i = 0; i < call->count; i++)
+        if (call->made[i])
+            nc_cache_entry_destroy(call->items[i]->key.tier, call->made[i]);
+}
 
 /* Sends the items; `answer` has a status for each. */
 static int send_items(struct call *call, struct nc_answer *answer)
@@ -161,11 +198,12 @@ static int send_items(struct call *call, struct nc_answer *answer)
             .deadline_ns = call->deadline_ns,
         };
     }
-    return nc_commit(call->sync, call->script, items, call->count, answer);
+    return nc_commit(call->sync, call->script, items, call->count, make_copies, call, answer);
 }
 
 /* Redis applied it: what is known here moves on (R4). */
-static void applied(struct call *call, struct nc_write_item *item, uint64_t version)
+static void applied(struct call *call, struct nc_write_item *item, struct nc_entry *made,
+                    uint64_t version)
 {
     struct nc_sync *sync = call->sync;
     item->version = version;
@@ -180,7 +218,7 @@ static void applied(struct call *call, struct nc_write_item *item, uint64_t vers
         item->key.tier->coherence == NEARCACHE_COHERENCE_TRACKING)
         return;
     item->ticket.generation = 0; /* an own write holds on any link, epoch and version decide */
-    keep(call->self, item, nc_clock_now_ns(&sync->cache->clock));
+    keep(call->self, item, made, nc_clock_now_ns(&sync->cache->clock));
 }
 
 /* Nothing was done and will be: journal, refuse or report, the same for all items. */
@@ -225,15 +263,17 @@ static void run_call(struct call *call)
                 wait_out_doubt(call);
             for (unsigned i = 0; i < call->count; i++)
                 not_applied(call, call->items[i], outcome, &answer);
+            drop_copies(call);
             return;
         }
         unsigned late = 0;
         for (unsigned i = 0; i < call->count; i++) {
             if (answer.number[i + 2] == 1) {
-                applied(call, call->items[i], (uint64_t)answer.number[0]);
+                applied(call, call->items[i], call->made[i], (uint64_t)answer.number[0]);
             } else {
                 call->redis_key[late] = call->redis_key[i];
                 call->redis_key_bytes[late] = call->redis_key_bytes[i];
+                call->made[late] = call->made[i];
                 call->items[late++] = call->items[i];
             }
         }
@@ -241,6 +281,7 @@ static void run_call(struct call *call)
                          (uint64_t)answer.number[1], (uint64_t)answer.number[0], late > 0);
         call->count = late;
     }
+    drop_copies(call);
     for (unsigned i = 0; i < call->count; i++)
         call->items[i]->outcome =
             keep_for_later(sync, call->self, call->items[i], call->taken_ns, 0);
@@ -282,44 +323,52 @@ static void remember(struct nc_cache_thread *self, struct nc_write_item *item)
     }
 }
 
+/* The names of the keys in Redis, one behind the other. False: out of memory. */
+static bool name_keys(struct call *call, char *small, size_t room)
+{
+    size_t bytes = 0;
+    for (unsigned i = 0; i < call->count; i++)
+        bytes += nc_sync_redis_key_bytes(call->sync, &call->items[i]->key);
+    char *at = call->names = bytes <= room ? small : malloc(bytes);
+    for (unsigned i = 0; at && i < call->count; i++) {
+        call->redis_key[i] = at;
+        call->redis_key_bytes[i] = nc_sync_redis_key_bytes(call->sync, &call->items[i]->key);
+        nc_sync_write_redis_key(call->sync, &call->items[i]->key, at);
+        at += call->redis_key_bytes[i];
+    }
+    return at != NULL;
+}
+
 /* Distinct keys with their flights, at most one call's worth. */
 static void write_group(struct call *call)
 {
-    char small[4][NC_SMALL_KEY];
-    unsigned ready = 0;
-    for (unsigned i = 0; i < call->count; i++) {
-        struct nc_write_item *item = call->items[i];
-        size_t bytes = nc_sync_redis_key_bytes(call->sync, &item->key);
-        char *buffer = i < 4 && bytes <= NC_SMALL_KEY ? small[i] : malloc(bytes);
-        if (!buffer) {
+    char small[2048];
+    struct nc_write_item *all[NC_COMMIT_KEYS];
+    unsigned count = call->count;
+    bool named = name_keys(call, small, sizeof small);
+    for (unsigned i = 0; i < count; i++) {
+        struct nc_write_item *item = all[i] = call->items[i];
+        if (!named) {
             item->outcome = NEARCACHE_ENOMEM;
-            give_key(item);
             continue;
         }
-        nc_sync_write_redis_key(call->sync, &item->key, buffer);
         /* The copy goes before the request does: from here on this process has no old value. */
         item->ticket = nc_cache_ticket(&item->key);
         remember(call->self, item);
         nc_cache_drop(call->self, &item->key,
                       item->op == NC_WRITE_SET ? NEARCACHE_CAUSE_REPLACED
                                                : NEARCACHE_CAUSE_INVALIDATED);
-        call->redis_key[ready] = buffer;
-        call->redis_key_bytes[ready] = bytes;
-        call->items[ready++] = item;
     }
-    struct nc_write_item *all[NC_COMMIT_KEYS];
-    void *buffers[NC_COMMIT_KEYS];
-    memcpy(all, call->items, ready * sizeof all[0]);
-    memcpy(buffers, call->redis_key, ready * sizeof buffers[0]);
-    call->count = ready;
-    run_call(call);
-    for (unsigned i = 0; i < ready; i++) {
+    memset(call->made, 0, count * sizeof call->made[0]);
+    if (named)
+        run_call(call);
+    for (unsigned i = 0; i < count; i++) {
         give_key(all[i]);
         if (all[i]->before_known)
             nc_cache_release(&all[i]->before);
-        if ((char *)buffers[i] < small[0] || (char *)buffers[i] >= small[0] + sizeof small)
-            free(buffers[i]);
     }
+    if (call->names != small)
+        free(call->names);
 }
 
 static size_t item_bytes(const struct nc_sync *sync, const struct nc_write_item *item)
@@ -357,7 +406,7 @@ static void write_loaded_in_lane(struct nc_sync *sync, struct nc_cache_thread *s
         nc_cache_observe(self, &items[i].key, loaded[i].version, NEARCACHE_CAUSE_REPLACED);
         items[i].ticket.generation = 0; /* an own write holds on any link */
         if (fits_locally(&items[i]))
-            keep(self, &items[i], nc_clock_now_ns(&sync->cache->clock));
+            keep(self, &items[i], NULL, nc_clock_now_ns(&sync->cache->clock));
     }
 }
 

@@ -2,7 +2,7 @@
 -- KEYS  key...
 -- ARGV  the smallest not_after_us; those of each key, divided by blanks ('': all the smallest)
 --       value...
---       op...    a TTL in ms ('0': no expiry): set; d: delete
+--       op...    a TTL in ms ('0': no expiry): set; d: delete; one alone is that of all keys
 -- Returns {0, TIME in us}: all was applied; else also a status per key: 1 applied, 0 too late
 -- (nothing was done for that key).
 local call = redis.call
@@ -19,9 +19,10 @@ if n > 0 and now > tonumber(ARGV[1]) then
         answer[i + 2] = late[i] and 0 or 1
     end
 end
+local same = ARGV[3 + n]
 for i = 1, n do
     if not (late and late[i]) then
-        local op = ARGV[2 + n + i]
+        local op = ARGV[2 + n + i] or same
         if op == '0' then
             call('SET', KEYS[i], ARGV[2 + i])
         elseif op == 'd' then

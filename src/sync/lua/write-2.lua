@@ -6,7 +6,8 @@
 --       kind of the message
 --       the smallest not_after_us; those of each key, divided by blanks ('': all the smallest)
 --       value...
---       op...    a TTL in ms ('0': no expiry): set; d: delete; i: the value stays, copies of it go
+--       op...    a TTL in ms ('0': no expiry): set; d: delete; i: the value stays, copies of it go;
+--                one alone is that of all keys
 -- Returns {s, TIME in us}: all was applied; else also a status per key: 1 applied, 0 too late
 -- (nothing was done for that key).
 local call = redis.call
@@ -50,16 +51,17 @@ else
 end
 call('PUBLISH', ARGV[1], '1 ' .. kind .. ' ' .. (prev or '0') .. ' ' .. version .. rest)
 
-local index, at = {}, 0
+local keys, args, index, at = KEYS, ARGV, {}, 0
+local same = args[6 + n]
 for i = 1, n do
     if not (late and late[i]) then
-        local key, op = KEYS[i + 2], ARGV[5 + n + i]
+        local key, op = keys[i + 2], args[5 + n + i] or same
         if op == '0' then
-            call('SET', key, ARGV[5 + i])
+            call('SET', key, args[5 + i])
         elseif op == 'd' then
             call('DEL', key)
         elseif op ~= 'i' then
-            call('SET', key, ARGV[5 + i], 'PX', op)
+            call('SET', key, args[5 + i], 'PX', op)
         end
         index[at + 1], index[at + 2] = version, 'k' .. key
         at = at + 2
