@@ -77,6 +77,7 @@ libnearcache_core_la_SOURCES += \
 	src/redis/link.c src/redis/link.h \
 	src/redis/mux.c src/redis/mux.h \
 	src/redis/primary.h \
+	src/redis/redirect.c src/redis/redirect.h \
 	src/redis/reply.c src/redis/reply.h \
 	src/redis/resolve.c src/redis/resolve.h \
 	src/redis/sentinel.c src/redis/sentinel.h \

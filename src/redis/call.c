@@ -2,6 +2,7 @@
 #include "base/futex.h"
 #include "nearcache.h"
 #include "redis/mux.h"
+#include "redis/redirect.h"
 
 #include <limits.h>
 #include <stdlib.h>
@@ -27,6 +28,9 @@ struct nc_call *nc_call_create(void)
     call->replies_done = 0;
     call->deadline_ns = UINT64_MAX;
     call->sent_ns = 0;
+    call->slot = NC_NO_SLOT;
+    call->moved = false;
+    call->redirect = NULL;
     return call;
 }
 
@@ -39,6 +43,10 @@ void nc_call_expect(struct nc_call *call, struct nc_sink *sink, void (*done)(voi
     call->done = done;
     call->arg = arg;
 }
+
+void nc_call_in_slot(struct nc_call *call, uint32_t slot) { call->slot = slot; }
+
+bool nc_call_was_moved(const struct nc_call *call) { return call->moved; }
 
 void nc_call_retain(struct nc_call *call)
 {
@@ -75,6 +83,8 @@ bool nc_call_was_sent(const struct nc_call *call)
 void nc_call_end(struct nc_call *call, int status)
 {
     call->status = status;
+    if (call->redirect)
+        nc_redirect_drop(call->redirect);
     if (atomic_exchange(&call->owner, NC_CALL_OVER) == NC_CALL_LEFT)
         atomic_fetch_sub(&call->mux->left, 1);
     if (call->done)
@@ -85,6 +95,21 @@ void nc_call_end(struct nc_call *call, int status)
     if (atomic_load(&call->waiters) != 0)
         nc_futex_wake(&call->state, INT_MAX);
     nc_call_drop(call);
+}
+
+void nc_call_go_elsewhere(struct nc_call *call)
+{
+    struct nc_redirect *redirect = call->redirect;
+    call->redirect = NULL;
+    call->moved = true;
+    /* The connection may be gone when the call ends: it owes it nothing from here on. */
+    if (atomic_exchange(&call->owner, NC_CALL_OVER) == NC_CALL_LEFT)
+        atomic_fetch_sub(&call->mux->left, 1);
+    /* As in nc_call_end: who leads or sleeps for it here goes to sleep for it there. */
+    atomic_store(&call->state, NC_CALL_ELSEWHERE);
+    if (atomic_load(&call->waiters) != 0)
+        nc_futex_wake(&call->state, INT_MAX);
+    nc_redirect_go(redirect);
 }
 
 /* ---- delivery ---- */

@@ -2,6 +2,7 @@
 
 #include "base/clock.h"
 #include "redis/conn.h"
+#include "redis/redirect.h"
 #include "redis/topology.h"
 
 #include <errno.h>
@@ -43,6 +44,7 @@ struct nc_cluster {
     bool refused_auth;     /* under the lock */
     unsigned places;
     struct place *place;
+    struct nc_redirects *redirects;
     /* The thread's. */
     pthread_t thread;
     bool started;
@@ -65,7 +67,8 @@ static int make_parts(struct nc_cluster *cluster, const struct nc_cluster_config
     cluster->places = config->partitions ? config->partitions : NC_CLUSTER_LANES_MOST;
     cluster->place = calloc(cluster->places, sizeof *cluster->place);
     cluster->partition_slots = calloc(cluster->places, sizeof *cluster->partition_slots);
-    if (!cluster->place || !cluster->partition_slots)
+    cluster->redirects = nc_redirects_create(cluster);
+    if (!cluster->place || !cluster->partition_slots || !cluster->redirects)
         return NEARCACHE_ENOMEM;
     if (config->partitions)
         memcpy(cluster->partition_slots, config->partition_slots,
@@ -84,6 +87,7 @@ static void destroy(struct nc_cluster *cluster)
         close(cluster->stop_fd);
     if (cluster->wake_fd >= 0)
         close(cluster->wake_fd);
+    nc_redirects_destroy(cluster->redirects);
     nc_redis_settings_destroy(cluster->settings);
     pthread_cond_destroy(&cluster->unused);
     pthread_mutex_destroy(&cluster->lock);
@@ -128,6 +132,7 @@ void nc_cluster_stop(struct nc_cluster *cluster)
     if (cluster->started)
         pthread_join(cluster->thread, NULL);
     cluster->started = false;
+    nc_redirects_stop(cluster->redirects);
     nc_conn_close(&cluster->conn);
 }
 
@@ -140,6 +145,7 @@ void nc_cluster_close(struct nc_cluster *cluster)
 /* ---- a new map ---- */
 
 struct change {
+    bool owners; /* a lane has another primary */
     bool moved[NC_CLUSTER_LANES_MOST];
     unsigned lanes_before, lanes;
     uint16_t lane_of_node[NC_TOPOLOGY_NODES_MOST];
@@ -150,6 +156,9 @@ static void take_place(struct nc_cluster *cluster, struct change *change, unsign
 {
     change->lane_of_node[node] = (uint16_t)lane;
     taken[lane] = true;
+    if (!cluster->place[lane].has_owner ||
+        !nc_primary_is(&cluster->place[lane].owner, &cluster->topology.node[node]))
+        change->owners = true;
     cluster->place[lane].owner = cluster->topology.node[node];
     cluster->place[lane].has_owner = true;
 }
@@ -242,7 +251,7 @@ static bool apply_primaries(struct nc_cluster *cluster)
     for (unsigned slot = 0; changed && slot < NC_SLOTS; slot++)
         atomic_store_explicit(&cluster->lane_of[slot], new_lane(cluster, &change, slot),
                               memory_order_release);
-    return changed;
+    return changed || change.owners;
 }
 
 static bool apply_partitions(struct nc_cluster *cluster)
@@ -310,16 +319,54 @@ void nc_cluster_set_up(struct nc_cluster *cluster, unsigned lane, bool up)
     pthread_mutex_unlock(&cluster->lock);
 }
 
-static struct nc_link *use(struct place *place)
+struct nc_redirects *nc_cluster_redirects(struct nc_cluster *cluster) { return cluster->redirects; }
+
+/* ---- who uses a link ---- */
+
+static struct nc_link *use_locked(struct place *place)
 {
     place->users++;
     return place->link;
 }
 
-static void end_use(struct nc_cluster *cluster, struct place *place)
+struct nc_link *nc_cluster_use(struct nc_cluster *cluster, unsigned lane, uint32_t slot,
+                               unsigned *place)
+{
+    struct nc_link *link = NULL;
+    uint32_t by_map = cluster->config.partitions ? lane : nc_cluster_lane(cluster, slot);
+    if (by_map == NC_CLUSTER_NO_LANE)
+        return NULL;
+    *place = by_map;
+    pthread_mutex_lock(&cluster->lock);
+    if (cluster->place[by_map].link && cluster->place[by_map].up)
+        link = use_locked(&cluster->place[by_map]);
+    pthread_mutex_unlock(&cluster->lock);
+    return link;
+}
+
+static bool is_at(const struct place *place, const struct nc_primary *server)
+{
+    return place->link && place->up && nc_primary_is(&place->at, server);
+}
+
+struct nc_link *nc_cluster_use_at(struct nc_cluster *cluster, const struct nc_primary *server,
+                                  unsigned lane, unsigned *place)
+{
+    struct nc_link *link = NULL;
+    pthread_mutex_lock(&cluster->lock);
+    for (unsigned i = 0; !link && i < cluster->places; i++) {
+        *place = (lane + i) % cluster->places;
+        if (is_at(&cluster->place[*place], server))
+            link = use_locked(&cluster->place[*place]);
+    }
+    pthread_mutex_unlock(&cluster->lock);
+    return link;
+}
+
+void nc_cluster_end_use(struct nc_cluster *cluster, unsigned place)
 {
     pthread_mutex_lock(&cluster->lock);
-    if (--place->users == 0)
+    if (--cluster->place[place].users == 0)
         pthread_cond_broadcast(&cluster->unused);
     pthread_mutex_unlock(&cluster->lock);
 }
@@ -333,12 +380,12 @@ static void restart_links(struct nc_cluster *cluster)
         pthread_mutex_lock(&cluster->lock);
         if (place->link && place->has_owner &&
             (!place->has_at || !nc_primary_is(&place->at, &place->owner)))
-            link = use(place);
+            link = use_locked(place);
         pthread_mutex_unlock(&cluster->lock);
         if (!link)
             continue;
         nc_link_restart(link, "the slots of the link have another owner");
-        end_use(cluster, place);
+        nc_cluster_end_use(cluster, lane);
     }
 }
 
@@ -499,6 +546,9 @@ static void *run(void *arg)
 
 int nc_cluster_start(struct nc_cluster *cluster)
 {
+    int outcome = nc_redirects_start(cluster->redirects);
+    if (outcome != 0)
+        return outcome;
     int rc = pthread_create(&cluster->thread, NULL, run, cluster);
     if (rc != 0)
         return rc == EAGAIN ? NEARCACHE_EIO : NEARCACHE_ENOMEM;

@@ -26,6 +26,7 @@
 #define NC_CLUSTER_NO_LANE UINT32_MAX
 
 struct nc_cluster;
+struct nc_redirects;
 
 /* All run on the cluster's thread, under no lock; they may call nc_link_start. */
 struct nc_cluster_config {
@@ -74,7 +75,20 @@ void nc_cluster_detach(struct nc_cluster *cluster, unsigned lane);
  * refused the credentials. */
 int nc_cluster_locate(struct nc_cluster *cluster, unsigned lane, struct nc_primary *primary,
                       const char **why);
+/* Their calls that are to go elsewhere. */
+struct nc_redirects *nc_cluster_redirects(struct nc_cluster *cluster);
 /* It takes calls, or does not any more. */
 void nc_cluster_set_up(struct nc_cluster *cluster, unsigned lane, bool up);
+
+/* ---- redirected calls ---- */
+
+/* A link that takes calls, to be let go with nc_cluster_end_use, which lets it be closed: that of
+ * the slot by the map (with partitions: of the lane); that of the lane or another one that is with
+ * a server. NULL: there is none now. */
+struct nc_link *nc_cluster_use(struct nc_cluster *cluster, unsigned lane, uint32_t slot,
+                               unsigned *place);
+struct nc_link *nc_cluster_use_at(struct nc_cluster *cluster, const struct nc_primary *server,
+                                  unsigned lane, unsigned *place);
+void nc_cluster_end_use(struct nc_cluster *cluster, unsigned place);
 
 #endif

@@ -83,3 +83,13 @@ void nc_command_arg2(struct nc_command *command, const void *a, size_t a_bytes, 
     *at++ = '\n';
     command->used = (size_t)(at - command->bytes);
 }
+
+void nc_command_append(struct nc_command *command, const struct nc_command *other)
+{
+    char *at = reserve(command, other->used);
+    if (!at)
+        return;
+    memcpy(at, other->bytes, other->used);
+    command->used += other->used;
+    command->replies += other->replies;
+}

@@ -22,6 +22,8 @@ void nc_command_deinit(struct nc_command *command);
 /* Begins a command of `args` words, the command's name included. */
 void nc_command_begin(struct nc_command *command, size_t args);
 void nc_command_arg(struct nc_command *command, const void *data, size_t bytes);
+/* All commands of another. */
+void nc_command_append(struct nc_command *command, const struct nc_command *other);
 /* One argument in two pieces. */
 void nc_command_arg2(struct nc_command *command, const void *a, size_t a_bytes, const void *b,
                      size_t b_bytes);

@@ -7,6 +7,7 @@
 #include "redis/breaker.h"
 #include "redis/cluster.h"
 #include "redis/mux.h"
+#include "redis/redirect.h"
 #include "redis/sentinel.h"
 #include "redis/subscriber.h"
 
@@ -102,6 +103,19 @@ static void on_error(void *arg, const char *text, size_t bytes)
         nc_link_fail(link, "the replica has lost its primary");
 }
 
+static struct nc_redirect *on_refusal(void *arg, struct nc_call *call, const char *text,
+                                      size_t bytes)
+{
+    struct nc_link *link = arg;
+    struct nc_redirect *redirect = NULL;
+    if (link->config.cluster)
+        redirect = nc_redirect_begin(nc_cluster_redirects(link->config.cluster), link->config.lane,
+                                     call, text, bytes);
+    if (redirect)
+        atomic_fetch_add_explicit(&link->stats.redirects, 1, memory_order_relaxed);
+    return redirect;
+}
+
 static void on_sentinel(void *arg, const char *channel, size_t channel_bytes, const char *payload,
                         size_t payload_bytes)
 {
@@ -150,6 +164,7 @@ int nc_link_open(struct nc_link **out, const struct nc_link_config *config)
         link->muxes[i].on_orphans = on_orphans;
         link->muxes[i].on_reply = on_reply;
         link->muxes[i].on_error = on_error;
+        link->muxes[i].on_refusal = on_refusal;
         link->muxes[i].arg = link;
     }
     nc_subscriber_init(&link->subscriber, &link->stats, config->on_message, config->arg);

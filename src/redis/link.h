@@ -28,7 +28,7 @@ enum nc_call_kind {
 /* Relaxed counters; read at leisure. */
 struct nc_link_stats {
     _Atomic uint64_t commands, writes, bytes_sent, bytes_received, errors, timeouts, connects,
-        breaker_opens;
+        breaker_opens, redirects;
     struct nc_histogram round_trip_us;
 };
 
@@ -67,6 +67,12 @@ struct nc_command *nc_call_command(struct nc_call *call);
  * runs once, on the thread that ends the call, under no lock, before waiters return. */
 void nc_call_expect(struct nc_call *call, struct nc_sink *sink, void (*done)(void *arg, int status),
                     void *arg);
+/* In a cluster: all its keys are in one slot, and it is one command or a MULTI with its EXEC. Only
+ * such calls are repeated elsewhere when a node refuses them (redis/redirect), and their sinks then
+ * get their replies from the first one again. Before submitting. */
+void nc_call_in_slot(struct nc_call *call, uint32_t slot);
+/* Once it ended: another server than that of its link, or a later connection, may have answered. */
+bool nc_call_was_moved(const struct nc_call *call);
 void nc_call_retain(struct nc_call *call);
 void nc_call_release(struct nc_call *call);
 /* After a failure: whether any byte of it has left. */

@@ -60,9 +60,14 @@ static void on_part(void *arg, const struct nc_reply_part *part)
         mux->delivering = call->sink && nc_call_begin_delivery(call);
     }
     mux->reply_bytes += part->bytes + 8;
-    if (part->type == NC_REPLY_ERROR && part->depth == 0)
-        mux->on_error(mux->arg, part->str, part->bytes);
-    if (mux->delivering) {
+    if (part->type == NC_REPLY_ERROR && part->depth == 0 && !call->redirect) {
+        /* What nobody wants any more is not repeated. */
+        if (call->slot != NC_NO_SLOT && (mux->delivering || !call->sink))
+            call->redirect = mux->on_refusal(mux->arg, call, part->str, part->bytes);
+        if (!call->redirect)
+            mux->on_error(mux->arg, part->str, part->bytes);
+    }
+    if (mux->delivering && !call->redirect) {
         struct nc_reply_part mine = *part;
         mine.reply = call->replies_done;
         call->sink->part(call->sink, &mine);
@@ -335,7 +340,10 @@ static void end_finished(struct nc_mux *mux)
     mux->on_reply(mux->arg);
     while (call) {
         struct nc_call *next = call->next;
-        nc_call_end(call, 0);
+        if (call->redirect)
+            nc_call_go_elsewhere(call);
+        else
+            nc_call_end(call, 0);
         call = next;
     }
 }
@@ -391,19 +399,26 @@ static bool read_once(struct nc_mux *mux)
     return outcome == 0;
 }
 
-static bool is_done(const struct nc_call *call)
+/* Pairs with the stores in nc_call_end and nc_call_go_elsewhere. */
+static uint32_t state_of(const struct nc_call *call)
 {
-    /* Pairs with the store in nc_call_end. */
-    return atomic_load(&((struct nc_call *)call)->state) == NC_CALL_DONE;
+    return atomic_load(&((struct nc_call *)call)->state);
+}
+
+/* Nothing of it is to be expected from this connection any more. */
+static bool is_over(const struct nc_call *call)
+{
+    uint32_t state = state_of(call);
+    return state == NC_CALL_DONE || state == NC_CALL_ELSEWHERE;
 }
 
 /* Reads for all until the own call is done or its deadline passes. */
 static void lead(struct nc_mux *mux, struct nc_call *call, uint64_t deadline_ns)
 {
-    while (!is_done(call)) {
+    while (!is_over(call)) {
         if (has_waiting(mux))
             pump(mux, true);
-        if (is_done(call))
+        if (is_over(call))
             return;
         struct pollfd fd = {mux->conn.fd, POLLIN, 0};
         struct timespec timeout, *limit = NULL;
@@ -499,7 +514,7 @@ static bool follow(struct nc_mux *mux, struct nc_call *call, uint64_t deadline_n
     bool leads = false;
     atomic_fetch_add(&mux->sleepers, 1);
     atomic_fetch_add(&call->waiters, 1);
-    while (!is_done(call) && !(leads = try_lead(mux))) {
+    while (!is_over(call) && !(leads = try_lead(mux))) {
         uint32_t asked = NC_CALL_LEAD;
         /* Asked, but somebody was faster: back to waiting, then look once more. */
         if (!atomic_compare_exchange_strong(&call->state, &asked, NC_CALL_WAITING) &&
@@ -511,20 +526,31 @@ static bool follow(struct nc_mux *mux, struct nc_call *call, uint64_t deadline_n
     return leads;
 }
 
+/* It ends on another connection, whose own thread reads for it. */
+static int await_elsewhere(struct nc_call *call, uint64_t deadline_ns)
+{
+    atomic_fetch_add(&call->waiters, 1);
+    while (state_of(call) != NC_CALL_DONE &&
+           nc_futex_wait(&call->state, NC_CALL_ELSEWHERE, deadline_ns))
+        ;
+    atomic_fetch_sub(&call->waiters, 1);
+    return state_of(call) == NC_CALL_DONE ? 0 : NEARCACHE_ETIMEOUT;
+}
+
 int nc_mux_wait(struct nc_call *call, uint64_t deadline_ns)
 {
     struct nc_mux *mux = call->mux;
-    while (!is_done(call)) {
+    while (!is_over(call)) {
         if (try_lead(mux) || follow(mux, call, deadline_ns)) {
             lead(mux, call, deadline_ns);
             stop_leading(mux);
         }
-        if (!is_done(call) && nc_clock_io_ns() >= deadline_ns) {
+        if (!is_over(call) && nc_clock_io_ns() >= deadline_ns) {
             nc_mux_leave(call);
-            return is_done(call) ? 0 : NEARCACHE_ETIMEOUT;
+            return state_of(call) == NC_CALL_DONE ? 0 : NEARCACHE_ETIMEOUT;
         }
     }
-    return 0;
+    return state_of(call) == NC_CALL_DONE ? 0 : await_elsewhere(call, deadline_ns);
 }
 
 /* ---- the link's thread ---- */

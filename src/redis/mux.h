@@ -21,8 +21,10 @@
  *       phase     QUEUED --sender--> SENT            its bytes may have left: in doubt until ended
  *                        --abandon-> WITHDRAWN       never sent, and never will be
  *       state     WAITING <--> LEAD (asked to take over) --> DONE          (futex of its waiters)
- *       delivery  IDLE <--leader--> BUSY --> (AWAITED) --> ABANDONED       (futex of who abandons)
- *       owner     OWNED (it waits, or will) --> LEFT (it does not) --> OVER (ended)
+ *                        --> ELSEWHERE --> DONE       refused by a node of a cluster: it is no
+ * longer with this connection (redis/redirect) delivery  IDLE <--leader--> BUSY --> (AWAITED) -->
+ * ABANDONED       (futex of who abandons) owner     OWNED (it waits, or will) --> LEFT (it does
+ * not) --> OVER (ended)
  *
  * The reply's parts are handed to the sink only while `delivery` is BUSY; who abandons a call waits
  * for at most one buffer's worth of copying, after which sink and memory are never touched again.
@@ -42,12 +44,16 @@
 
 #include "redis/conn.h"
 
-enum { NC_CALL_WAITING, NC_CALL_LEAD, NC_CALL_DONE };
+enum { NC_CALL_WAITING, NC_CALL_LEAD, NC_CALL_DONE, NC_CALL_ELSEWHERE };
 enum { NC_CALL_QUEUED, NC_CALL_SENT, NC_CALL_WITHDRAWN };
 enum { NC_CALL_OWNED, NC_CALL_LEFT, NC_CALL_OVER };
 enum { NC_CALL_IDLE, NC_CALL_BUSY, NC_CALL_AWAITED, NC_CALL_ABANDONED };
 
+/* A call that names no slot. */
+#define NC_NO_SLOT UINT32_MAX
+
 struct nc_mux;
+struct nc_redirect;
 
 /* Thread-safe by the states above; plain fields belong to the caller before submission, then to
  * the holder of the token that the call is with. */
@@ -67,6 +73,9 @@ struct nc_call {
     struct nc_call *next;
     uint64_t deadline_ns; /* not sent any more after this */
     uint64_t sent_ns;
+    uint32_t slot;                /* of a cluster, or NC_NO_SLOT */
+    bool moved;                   /* it went elsewhere */
+    struct nc_redirect *redirect; /* leader: a node refused it */
     struct nc_command command;
 };
 
@@ -101,6 +110,9 @@ struct nc_mux {
     void (*on_orphans)(void *arg); /* calls are under way that nobody reads for */
     void (*on_reply)(void *arg);   /* Redis answered something */
     void (*on_error)(void *arg, const char *text, size_t bytes); /* Redis answered an error */
+    /* The same to a call with a slot: a redirect, or NULL: it is an error as any other. */
+    struct nc_redirect *(*on_refusal)(void *arg, struct nc_call *call, const char *text,
+                                      size_t bytes);
     void *arg;
     struct nc_call *ring[NC_MUX_RING];
 };
@@ -145,6 +157,8 @@ static inline bool nc_mux_is_broken(struct nc_mux *mux) { return atomic_load(&mu
 
 /* Lets a reference go that was not the owner's. */
 void nc_call_drop(struct nc_call *call);
+/* Its replies said that it is to go elsewhere: it ends there. Leader. */
+void nc_call_go_elsewhere(struct nc_call *call);
 /* Ends a call; the reference of the connection goes with it. */
 void nc_call_end(struct nc_call *call, int status);
 /* Brackets of handing parts to the sink. False: it was abandoned. */

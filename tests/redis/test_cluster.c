@@ -6,6 +6,7 @@
 #include "redis/cluster.h"
 
 #include <criterion/criterion.h>
+#include <poll.h>
 #include <pthread.h>
 #include <stdio.h>
 #include <string.h>
@@ -110,14 +111,23 @@ static struct nc_link *link_of(const char *key)
     return lane == NC_CLUSTER_NO_LANE ? NULL : atomic_load(&links[lane]);
 }
 
+static int finish(struct nc_link *link, struct nc_call *call, const char *key, uint64_t timeout_us)
+{
+    nc_call_in_slot(call, nc_slot_of(key, strlen(key)));
+    int outcome = nc_link_call(link, call, NC_CALL_SINGLE, nc_clock_deadline_ns(timeout_us));
+    nc_call_release(call);
+    return outcome;
+}
+
 /* Asks the lane of the key: GET without a value, SET with one. */
 static int ask_key(struct seen *seen, uint64_t timeout_us, const char *key, const char *value)
 {
     struct nc_link *link = link_of(key);
     if (!link)
         return NEARCACHE_EOFFLINK;
-    return value ? ask(link, seen, timeout_us, "SET", key, value, NULL)
-                 : ask(link, seen, timeout_us, "GET", key, NULL);
+    return finish(link,
+                  value ? call_of(seen, "SET", key, value, NULL) : call_of(seen, "GET", key, NULL),
+                  key, timeout_us);
 }
 
 /* All lanes of the map answer. */
@@ -260,4 +270,247 @@ Test(cluster, partitions_follow_their_slots)
     cr_assert(redis_cluster_wait_well(&cluster, true));
     cr_assert_geq(redis_cluster_kill(&cluster, to), 0);
     cr_expect(WAIT_UNTIL(lane_writes(0, "{nc:0}key"), 20000), "%s", logged);
+}
+
+/* ---- refusals ---- */
+
+/* A lane that is not the slot's. */
+static struct nc_link *wrong_link(uint32_t slot)
+{
+    return links[(nc_cluster_lane(map, slot) + 1) % 3];
+}
+
+Test(cluster, a_call_to_the_wrong_primary_finds_the_right_one)
+{
+    struct seen seen;
+    open_client(0);
+    cr_assert(WAIT_UNTIL(is_up(3), 20000), "%s", logged);
+    struct nc_link *link = wrong_link(nc_slot_of("foo", 3));
+    cr_assert_eq(finish(link, call_of(&seen, "SET", "foo", "1", NULL), "foo", 1000000), 0);
+    cr_expect_str_eq(seen.text, "OK");
+    struct nc_call *call = call_of(&seen, "GET", "foo", NULL);
+    nc_call_in_slot(call, nc_slot_of("foo", 3));
+    cr_assert_eq(nc_link_call(link, call, NC_CALL_BATCH, nc_clock_deadline_ns(1000000)), 0);
+    cr_expect_str_eq(seen.text, "1");
+    cr_expect(nc_call_was_moved(call));
+    nc_call_release(call);
+    cr_assert_eq(ask_key(&seen, 1000000, "foo", NULL), 0);
+    cr_expect_str_eq(seen.text, "1");
+    cr_assert_eq(ask(link, &seen, 1000000, "GET", "foo", NULL), 0);
+    cr_expect(strncmp(seen.text, "MOVED", 5) == 0, "a call that names no slot: %s", seen.text);
+    cr_expect_geq(atomic_load(&nc_link_stats(link)->redirects), 2u);
+}
+
+static _Atomic unsigned told;
+static void on_done(void *arg, int status)
+{
+    (void)arg;
+    atomic_fetch_add(&told, status == 0 ? 1 : 1000);
+}
+
+Test(cluster, a_redirected_call_that_nobody_waits_for_ends_too)
+{
+    struct seen seen;
+    open_client(0);
+    cr_assert(WAIT_UNTIL(is_up(3), 20000), "%s", logged);
+    struct nc_link *link = wrong_link(nc_slot_of("foo", 3));
+    for (int i = 0; i < 100; i++) {
+        struct nc_call *call = call_of(NULL, "INCR", "foo", NULL);
+        nc_call_in_slot(call, nc_slot_of("foo", 3));
+        nc_call_expect(call, NULL, on_done, NULL);
+        nc_link_submit(link, call, NC_CALL_SINGLE, nc_clock_deadline_ns(5000000));
+        nc_call_release(call);
+    }
+    cr_expect(WAIT_UNTIL(atomic_load(&told) == 100, 20000), "%u", atomic_load(&told));
+    cr_assert_eq(ask_key(&seen, 1000000, "foo", NULL), 0);
+    cr_expect_str_eq(seen.text, "100", "each once");
+}
+
+Test(cluster, a_slot_on_its_way_is_asked_for_on_both_sides)
+{
+    struct seen seen;
+    int slot = (int)nc_slot_of("foo", 3);
+    open_client(0);
+    cr_assert(WAIT_UNTIL(is_up(3), 20000), "%s", logged);
+    cr_assert_eq(ask_key(&seen, 1000000, "{foo}here", "1"), 0);
+    cr_assert(redis_cluster_begin_move(&cluster, slot, 2, 0));
+    cr_assert_eq(ask_key(&seen, 1000000, "{foo}here", NULL), 0);
+    cr_expect_str_eq(seen.text, "1");
+    cr_assert_eq(ask_key(&seen, 1000000, "{foo}there", "2"), 0);
+    cr_expect_str_eq(seen.text, "OK");
+    cr_assert_eq(ask_key(&seen, 1000000, "{foo}there", NULL), 0);
+    cr_expect_str_eq(seen.text, "2");
+    /* Keys on both sides: the refusal is the answer, and inside the deadline. */
+    struct nc_call *call = call_of(&seen, "MGET", "{foo}here", "{foo}there", NULL);
+    uint64_t before_ns = nc_clock_io_ns();
+    cr_assert_eq(finish(link_of("foo"), call, "foo", 300000), 0);
+    cr_expect_eq(seen.type, NC_REPLY_ERROR);
+    cr_expect(strncmp(seen.text, "TRYAGAIN", 8) == 0 || strncmp(seen.text, "ASK", 3) == 0, "%s",
+              seen.text);
+    cr_expect_lt(nc_clock_io_ns() - before_ns, 300 * NC_NS_PER_MS);
+    /* A transaction is asked for as a whole. */
+    call = nc_call_create();
+    seen_init(&seen);
+    nc_call_expect(call, &seen.sink, NULL, NULL);
+    static const char *const words[] = {"MULTI", "GET {foo}there", "EXEC"};
+    for (int i = 0; i < 3; i++) {
+        const char *blank = strchr(words[i], ' ');
+        nc_command_begin(nc_call_command(call), blank ? 2 : 1);
+        nc_command_arg(nc_call_command(call), words[i],
+                       blank ? (size_t)(blank - words[i]) : strlen(words[i]));
+        if (blank)
+            nc_command_arg(nc_call_command(call), blank + 1, strlen(blank + 1));
+    }
+    cr_assert_eq(finish(link_of("foo"), call, "foo", 1000000), 0);
+    /* OK of the first MULTI; OK, QUEUED and [2] of the second. */
+    cr_expect_eq(seen.parts, 5, "%u", seen.parts);
+    cr_assert_geq(redis_cluster_move_keys(&cluster, slot, 2, 0, 100), 1);
+    cr_assert(redis_cluster_end_move(&cluster, slot, 2, 0));
+    cr_assert_eq(ask_key(&seen, 1000000, "{foo}here", NULL), 0);
+    cr_expect_str_eq(seen.text, "1");
+    cr_expect(WAIT_UNTIL(nc_cluster_lane(map, (uint32_t)slot) == nc_cluster_lane(map, 0), 5000));
+    cr_expect_geq(atomic_load(&moved[0]) + atomic_load(&moved[1]) + atomic_load(&moved[2]), 2u);
+}
+
+/* ---- under load ---- */
+
+enum { LOADERS = 4, KEYS = 64 };
+
+static struct {
+    pthread_t thread;
+    unsigned which;
+    unsigned long calls, errors, late;
+    char first_error[160];
+    unsigned acknowledged[KEYS]; /* the newest value that was */
+} loaders[LOADERS];
+static _Atomic bool stop_load;
+static const char *load_tag; /* NULL: keys all over */
+
+static void load_key(char key[64], unsigned which, unsigned i)
+{
+    if (load_tag)
+        snprintf(key, 64, "{%s}%u-%u", load_tag, which, i);
+    else
+        snprintf(key, 64, "key%u-%u", which, i);
+}
+
+static void count_error(unsigned which, const char *what, int outcome, const struct seen *seen)
+{
+    if (loaders[which].errors++ == 0)
+        snprintf(loaders[which].first_error, sizeof loaders[which].first_error, "%s: %d %.100s",
+                 what, outcome, seen->text);
+}
+
+/* Each key is written by one thread, so what it reads back is what it wrote. */
+static void *load(void *arg)
+{
+    unsigned which = *(unsigned *)arg, value[KEYS] = {0};
+    for (unsigned n = 0; !atomic_load(&stop_load); n++) {
+        char key[64], text[16];
+        struct seen seen;
+        unsigned i = n % KEYS;
+        uint64_t began_ns = nc_clock_io_ns();
+        load_key(key, which, i);
+        snprintf(text, sizeof text, "%u", ++value[i]);
+        int outcome = ask_key(&seen, 1000000, key, text);
+        if (outcome == 0 && seen.type == NC_REPLY_STATUS)
+            loaders[which].acknowledged[i] = value[i];
+        else
+            count_error(which, "SET", outcome, &seen);
+        uint64_t read_ns = nc_clock_io_ns();
+        outcome = ask_key(&seen, 1000000, key, NULL);
+        if (outcome != 0 || seen.type != NC_REPLY_BULK ||
+            strtoul(seen.text, NULL, 10) < loaders[which].acknowledged[i])
+            count_error(which, "GET", outcome, &seen);
+        /* Each call has a second; what a loaded machine adds is not ours. */
+        loaders[which].late += read_ns - began_ns > 1500 * NC_NS_PER_MS ||
+                               nc_clock_io_ns() - read_ns > 1500 * NC_NS_PER_MS;
+        loaders[which].calls += 2;
+    }
+    return NULL;
+}
+
+static void start_load(void)
+{
+    for (unsigned i = 0; i < LOADERS; i++) {
+        loaders[i].which = i;
+        cr_assert_eq(pthread_create(&loaders[i].thread, NULL, load, &loaders[i].which), 0);
+    }
+}
+
+static void end_load(unsigned long *errors)
+{
+    *errors = 0;
+    atomic_store(&stop_load, true);
+    for (unsigned i = 0; i < LOADERS; i++) {
+        pthread_join(loaders[i].thread, NULL);
+        cr_expect_gt(loaders[i].calls, 0);
+        cr_expect_eq(loaders[i].late, 0, "calls past their deadline");
+        *errors += loaders[i].errors;
+    }
+}
+
+Test(cluster, a_slot_that_moves_under_load_costs_no_call)
+{
+    unsigned long errors;
+    int slot = (int)nc_slot_of("moving", 6), from, to;
+    load_tag = "moving";
+    open_client(0);
+    cr_assert(WAIT_UNTIL(is_up(3), 20000), "%s", logged);
+    start_load();
+    for (int round = 0; round < 6; round++) {
+        from = redis_cluster_owner(&cluster, slot);
+        to = (from + 1) % 3;
+        cr_assert(redis_cluster_begin_move(&cluster, slot, from, to));
+        while (redis_cluster_move_keys(&cluster, slot, from, to, 5) > 0)
+            poll(NULL, 0, 5);
+        cr_assert(redis_cluster_end_move(&cluster, slot, from, to));
+        cr_expect(WAIT_UNTIL(redis_cluster_owner(&cluster, slot) == to, 10000));
+    }
+    end_load(&errors);
+    for (unsigned i = 0; i < LOADERS; i++)
+        cr_expect_eq(loaders[i].errors, 0, "%lu of %lu calls: %s", loaders[i].errors,
+                     loaders[i].calls, loaders[i].first_error);
+}
+
+Test(cluster, a_failover_under_load_loses_nothing_that_the_replica_has)
+{
+    unsigned long errors;
+    open_client(0);
+    cr_assert(WAIT_UNTIL(is_up(3), 20000), "%s", logged);
+    start_load();
+    cr_assert(redis_cluster_promote(&cluster, 4));
+    cr_assert(WAIT_UNTIL(is_up(3), 20000), "%s", logged);
+    end_load(&errors);
+    /* An ordered failover hands over all that was acknowledged. */
+    for (unsigned which = 0; which < LOADERS; which++)
+        for (unsigned i = 0; i < KEYS; i++) {
+            char key[64];
+            struct seen seen;
+            load_key(key, which, i);
+            if (loaders[which].acknowledged[i] == 0)
+                continue;
+            cr_assert_eq(ask_key(&seen, 5000000, key, NULL), 0);
+            cr_expect_geq(strtoul(seen.text, NULL, 10), loaders[which].acknowledged[i],
+                          "%s: %d %s, first error of %lu: %s\n%s", key, seen.type, seen.text,
+                          loaders[which].errors, loaders[which].first_error, logged);
+        }
+}
+
+Test(cluster, when_a_primary_dies_under_load_every_call_still_ends_in_time)
+{
+    unsigned long errors;
+    struct seen seen;
+    open_client(0);
+    cr_assert(WAIT_UNTIL(is_up(3), 20000), "%s", logged);
+    start_load();
+    cr_assert_geq(redis_cluster_kill(&cluster, 1), 0);
+    cr_assert(WAIT_UNTIL(is_up(3), 20000), "%s", logged);
+    for (uint32_t slot = 0; slot < NC_SLOTS; slot += 1024)
+        cr_expect(WAIT_UNTIL(ask_key(&seen, 1000000, key_in(slot), "1") == 0 &&
+                                 seen.type == NC_REPLY_STATUS,
+                             20000),
+                  "slot %u", slot);
+    end_load(&errors);
+    cr_expect_gt(errors, 0, "the dead primary's calls");
 }
