@@ -565,6 +565,21 @@ uint32_t nc_cluster_lane(const struct nc_cluster *cluster, uint32_t slot)
     return lane == NO_LANE ? NC_CLUSTER_NO_LANE : lane;
 }
 
+bool nc_cluster_has_partitions(const struct nc_cluster *cluster)
+{
+    return cluster->config.partitions > 0;
+}
+
+uint32_t nc_cluster_slot(const struct nc_cluster *cluster, unsigned lane)
+{
+    if (cluster->config.partitions)
+        return cluster->partition_slots[lane];
+    uint32_t slot = 0;
+    while (slot < NC_SLOTS && nc_cluster_lane(cluster, slot) != lane)
+        slot++;
+    return slot;
+}
+
 unsigned nc_cluster_lanes(const struct nc_cluster *cluster)
 {
     return atomic_load(&((struct nc_cluster *)cluster)->lanes);

@@ -57,6 +57,10 @@ void nc_cluster_close(struct nc_cluster *cluster);
 
 /* The lane of a slot, or NC_CLUSTER_NO_LANE. With partitions: not to be asked. */
 uint32_t nc_cluster_lane(const struct nc_cluster *cluster, uint32_t slot);
+bool nc_cluster_has_partitions(const struct nc_cluster *cluster);
+/* One of the slots that a lane has now (with partitions: its own), whose keys its primary takes, or
+ * NC_SLOTS: it has none. For nc_slot_tag. */
+uint32_t nc_cluster_slot(const struct nc_cluster *cluster, unsigned lane);
 /* Lanes in use: P, or the primaries found so far. */
 unsigned nc_cluster_lanes(const struct nc_cluster *cluster);
 /* Whether a lane has slots now: its primary may have given all of them away. */

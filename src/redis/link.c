@@ -393,6 +393,8 @@ static const char *serve(struct nc_link *link)
             drain(link->wake_fd);
         if (fds[2].revents && nc_conn_read(&link->subscriber.conn) != 0)
             nc_link_fail(link, "the subscription's connection was lost");
+        if (link->subscriber.dropped)
+            nc_link_fail(link, "the slot of the subscription is elsewhere");
         if (fds[last].revents && nc_conn_read(&link->sentinel.conn) != 0)
             nc_conn_close(&link->sentinel.conn);
         for (unsigned i = 0; i <= link->singles; i++) {
@@ -574,6 +576,7 @@ int nc_link_track(struct nc_link *link, const char *const *prefixes, unsigned co
 
 int nc_link_subscribe(struct nc_link *link, const char *const *channels, unsigned count)
 {
-    return nc_subscriber_subscribe(&link->subscriber, channels, count, link->stop_fd,
+    bool sharded = link->config.cluster && nc_cluster_has_partitions(link->config.cluster);
+    return nc_subscriber_subscribe(&link->subscriber, sharded, channels, count, link->stop_fd,
                                    nc_clock_io_ns() + SUBSCRIBE_NS);
 }

@@ -113,7 +113,8 @@ void nc_link_server(struct nc_link *link, char *text, size_t capacity);
 /* Tracks all keys with one of the prefixes on the subscription's own connection. Before
  * subscribing. 0 or an error. */
 int nc_link_track(struct nc_link *link, const char *const *prefixes, unsigned count);
-/* Subscribes and waits for the acknowledgements. 0 or an error. */
+/* Subscribes and waits for the acknowledgements. 0 or an error. In a cluster with partitions by
+ * SSUBSCRIBE: the channels' names carry the partition's tag, and messages are sent by SPUBLISH. */
 int nc_link_subscribe(struct nc_link *link, const char *const *channels, unsigned count);
 
 #endif

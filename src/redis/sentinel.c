@@ -146,7 +146,7 @@ int nc_sentinel_listen(struct nc_subscriber *subscriber, const struct nc_redis_s
     int outcome = open_sentinel(&subscriber->conn, settings, which % settings->sentinel_count,
                                 stop_fd, deadline_ns);
     if (outcome == 0)
-        outcome = nc_subscriber_subscribe(subscriber, channel, 1, stop_fd, deadline_ns);
+        outcome = nc_subscriber_subscribe(subscriber, false, channel, 1, stop_fd, deadline_ns);
     if (outcome != 0)
         nc_conn_close(&subscriber->conn);
     return outcome;

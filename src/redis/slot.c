@@ -73,3 +73,15 @@ uint32_t nc_slot_of_both(const void *first, size_t first_bytes, const void *seco
     }
     return crc16(crc16(0, first, first_bytes), second, second_bytes) % NC_SLOTS;
 }
+
+uint32_t nc_slot_tag(uint32_t slot)
+{
+    for (uint32_t tag = 0;; tag++) {
+        char digits[10];
+        size_t count = 0;
+        for (uint32_t rest = tag; count == 0 || rest > 0; rest /= 10)
+            digits[sizeof digits - ++count] = (char)('0' + rest % 10);
+        if (nc_slot_of(digits + sizeof digits - count, count) == slot)
+            return tag;
+    }
+}

@@ -10,6 +10,9 @@
 
 #define NC_SLOTS 16384u
 
+/* A number whose digits, as a key or a hash tag, are in the slot (below 16384). Searches: not for
+ * hot paths. */
+uint32_t nc_slot_tag(uint32_t slot);
 uint32_t nc_slot_of(const void *key, size_t bytes);
 /* Of the key that consists of both. */
 uint32_t nc_slot_of_both(const void *first, size_t first_bytes, const void *second,

@@ -24,9 +24,10 @@ static void on_part(void *arg, const struct nc_reply_part *part)
         s->channel_bytes = 0;
         s->refused = s->refused || part->type == NC_REPLY_ERROR;
     } else if (part->depth == 1 && part->index == 0) {
-        s->kind = is(part, "message")     ? NC_PUSH_MESSAGE
-                  : is(part, "subscribe") ? NC_PUSH_ACK
-                                          : NC_PUSH_OTHER;
+        s->kind = is(part, "message") || is(part, "smessage")       ? NC_PUSH_MESSAGE
+                  : is(part, "subscribe") || is(part, "ssubscribe") ? NC_PUSH_ACK
+                                                                    : NC_PUSH_OTHER;
+        s->dropped = s->dropped || is(part, "sunsubscribe");
         if (s->kind == NC_PUSH_ACK)
             s->acks++;
     } else if (part->depth == 1 && part->index == 1 && part->type == NC_REPLY_BULK) {
@@ -71,19 +72,19 @@ static void put(struct nc_command *command, const char *word)
     nc_command_arg(command, word, strlen(word));
 }
 
-/* Sends SUBSCRIBE and reads until it is acknowledged or refused. */
-static int subscribe(struct nc_subscriber *s, const char *const *channels, unsigned count,
-                     int stop_fd, uint64_t deadline_ns)
+/* Subscribes and reads until it is acknowledged or refused. */
+static int subscribe(struct nc_subscriber *s, const char *how, const char *const *channels,
+                     unsigned count, int stop_fd, uint64_t deadline_ns)
 {
     struct nc_command command;
     nc_command_init(&command);
     nc_command_begin(&command, 1 + (size_t)count);
-    put(&command, "SUBSCRIBE");
+    put(&command, how);
     for (unsigned i = 0; i < count; i++)
         put(&command, channels[i]);
     s->conn.events = (struct nc_reader_events){on_part, on_end, s};
     s->acks = 0;
-    s->refused = false;
+    s->refused = s->dropped = false;
     int outcome =
         command.failed ? NEARCACHE_ENOMEM : nc_conn_queue(&s->conn, command.bytes, command.used);
     nc_command_deinit(&command);
@@ -105,7 +106,7 @@ static int subscribe(struct nc_subscriber *s, const char *const *channels, unsig
 static int listen_to_tracking(struct nc_subscriber *s, int stop_fd, uint64_t deadline_ns)
 {
     static const char *const channel[] = {TRACKING_CHANNEL};
-    return subscribe(s, channel, 1, stop_fd, deadline_ns);
+    return subscribe(s, "SUBSCRIBE", channel, 1, stop_fd, deadline_ns);
 }
 
 int nc_subscriber_track(struct nc_subscriber *s, const char *const *prefixes, unsigned count,
@@ -142,8 +143,10 @@ int nc_subscriber_track(struct nc_subscriber *s, const char *const *prefixes, un
     return outcome != 0 ? outcome : listen_to_tracking(s, stop_fd, deadline_ns);
 }
 
-int nc_subscriber_subscribe(struct nc_subscriber *subscriber, const char *const *channels,
-                            unsigned count, int stop_fd, uint64_t deadline_ns)
+int nc_subscriber_subscribe(struct nc_subscriber *subscriber, bool sharded,
+                            const char *const *channels, unsigned count, int stop_fd,
+                            uint64_t deadline_ns)
 {
-    return subscribe(subscriber, channels, count, stop_fd, deadline_ns);
+    return subscribe(subscriber, sharded ? "SSUBSCRIBE" : "SUBSCRIBE", channels, count, stop_fd,
+                     deadline_ns);
 }

@@ -20,6 +20,7 @@ struct nc_subscriber {
     size_t channel_bytes;
     unsigned acks;
     bool refused;
+    bool dropped; /* the server ended a subscription: the channel's slot went elsewhere */
 };
 
 void nc_subscriber_init(struct nc_subscriber *subscriber, struct nc_link_stats *stats,
@@ -28,7 +29,9 @@ void nc_subscriber_init(struct nc_subscriber *subscriber, struct nc_link_stats *
  * connection, so that it is one failure unit with the subscription. */
 int nc_subscriber_track(struct nc_subscriber *subscriber, const char *const *prefixes,
                         unsigned count, int stop_fd, uint64_t deadline_ns);
-int nc_subscriber_subscribe(struct nc_subscriber *subscriber, const char *const *channels,
-                            unsigned count, int stop_fd, uint64_t deadline_ns);
+/* `sharded`: channels of one slot of a cluster, heard where they are sent and nowhere else. */
+int nc_subscriber_subscribe(struct nc_subscriber *subscriber, bool sharded,
+                            const char *const *channels, unsigned count, int stop_fd,
+                            uint64_t deadline_ns);
 
 #endif

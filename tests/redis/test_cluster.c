@@ -48,13 +48,59 @@ static bool was_logged(const char *text)
 
 static const struct nc_log to_test = {on_log, NULL, NEARCACHE_LOG_DEBUG};
 
+/* ---- what lanes hear ---- */
+
+static bool with_subscriber;
+static char heard[64][64];
+static _Atomic unsigned heard_count, subscribed;
+
+static void on_message(void *arg, const char *channel, size_t channel_bytes, const char *payload,
+                       size_t payload_bytes)
+{
+    (void)arg;
+    unsigned i = atomic_load(&heard_count);
+    if (i == 64 || !payload)
+        return;
+    snprintf(heard[i], sizeof heard[i], "%.*s=%.*s", (int)channel_bytes, channel,
+             (int)payload_bytes, payload);
+    atomic_store(&heard_count, i + 1);
+}
+
+static bool was_heard(const char *text)
+{
+    for (unsigned i = 0; i < atomic_load(&heard_count); i++)
+        if (strcmp(heard[i], text) == 0)
+            return true;
+    return false;
+}
+
+static void on_up(void *arg, uint64_t generation)
+{
+    unsigned lane = (unsigned)(uintptr_t)arg;
+    char name[32];
+    const char *const channels[] = {name};
+    struct nc_link *link;
+    (void)generation;
+    snprintf(name, sizeof name, "{nc:%u}channel", lane);
+    while (!(link = atomic_load(&links[lane])))
+        wait_a_little();
+    if (nc_link_subscribe(link, channels, 1) != 0)
+        nc_link_fail(link, "cannot subscribe");
+    else
+        atomic_fetch_add(&subscribed, 1);
+}
+
 static void on_lane(void *arg, unsigned lane)
 {
     const struct nc_link_config config = {.settings = settings,
                                           .log = &to_test,
                                           .breaker_expiries = UINT64_MAX,
                                           .cluster = map,
-                                          .lane = lane};
+                                          .lane = lane,
+                                          .subscriber = with_subscriber,
+                                          .on_up = with_subscriber ? on_up : NULL,
+                                          .on_message = on_message,
+                                          .arg = (void *)(uintptr_t)lane};
     struct nc_link *link;
     (void)arg;
     cr_assert_eq(nc_link_open(&link, &config), 0);
@@ -270,6 +316,44 @@ Test(cluster, partitions_follow_their_slots)
     cr_assert(redis_cluster_wait_well(&cluster, true));
     cr_assert_geq(redis_cluster_kill(&cluster, to), 0);
     cr_expect(WAIT_UNTIL(lane_writes(0, "{nc:0}key"), 20000), "%s", logged);
+}
+
+/* ---- messages ---- */
+
+static bool hears(unsigned lane, const char *payload)
+{
+    char channel[32], expected[64];
+    struct seen seen;
+    snprintf(channel, sizeof channel, "{nc:%u}channel", lane);
+    snprintf(expected, sizeof expected, "%s=%s", channel, payload);
+    ask(links[lane], &seen, 1000000, "SPUBLISH", channel, payload, NULL);
+    return was_heard(expected);
+}
+
+Test(cluster, partitions_hear_their_own_messages_wherever_their_slot_goes)
+{
+    with_subscriber = true;
+    open_client(PARTITIONS);
+    cr_assert(WAIT_UNTIL(is_up(PARTITIONS), 20000), "%s", logged);
+    for (unsigned p = 0; p < PARTITIONS; p++)
+        cr_expect(WAIT_UNTIL(hears(p, "hello"), 20000), "partition %u: %s", p, logged);
+    int owner = redis_cluster_owner(&cluster, (int)partition_slots[0]), to = (owner + 1) % 3;
+    unsigned before = atomic_load(&subscribed);
+    cr_assert(redis_cluster_move_slot(&cluster, (int)partition_slots[0], owner, to));
+    cr_expect(WAIT_UNTIL(atomic_load(&subscribed) > before, 20000), "%s", logged);
+    cr_expect(WAIT_UNTIL(hears(0, "moved"), 20000), "%s", logged);
+}
+
+Test(cluster, each_lane_has_a_slot_for_keys_of_its_own)
+{
+    open_client(0);
+    cr_assert(WAIT_UNTIL(is_up(3), 20000), "%s", logged);
+    for (unsigned lane = 0; lane < 3; lane++) {
+        char key[24];
+        snprintf(key, sizeof key, "{%u}own", nc_slot_tag(nc_cluster_slot(map, lane)));
+        cr_expect(lane_writes(lane, key), "%s", key);
+    }
+    cr_expect_eq(nc_cluster_slot(map, 7), NC_SLOTS);
 }
 
 /* ---- refusals ---- */

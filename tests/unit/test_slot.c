@@ -3,6 +3,7 @@
 #include "redis/slot.h"
 
 #include <criterion/criterion.h>
+#include <stdio.h>
 #include <string.h>
 
 static uint32_t slot(const char *key) { return nc_slot_of(key, strlen(key)); }
@@ -57,4 +58,15 @@ Test(slot, a_key_in_two_parts_is_where_the_whole_is)
             cr_assert_eq(nc_slot_of_both(whole, cut, whole + cut, 8 - cut), nc_slot_of(whole, 8),
                          "%.8s cut at %zu", whole, cut);
         }
+}
+
+Test(slot, every_slot_has_a_tag)
+{
+    char text[16];
+    for (uint32_t i = 0; i < NC_SLOTS; i += 101) {
+        snprintf(text, sizeof text, "x{%u}y", nc_slot_tag(i));
+        cr_assert_eq(slot(text), i, "%s", text);
+    }
+    snprintf(text, sizeof text, "{%u}", nc_slot_tag(NC_SLOTS - 1));
+    cr_assert_eq(slot(text), NC_SLOTS - 1);
 }
