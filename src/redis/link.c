@@ -534,6 +534,16 @@ static void count_timeout(struct nc_link *link)
     }
 }
 
+int nc_link_wait_softly(struct nc_link *link, struct nc_call *call, uint64_t until_ns)
+{
+    if (!call->mux)
+        return call->status;
+    atomic_fetch_add_explicit(&link->callers, 1, memory_order_relaxed);
+    int outcome = nc_mux_wait(call, until_ns);
+    atomic_fetch_sub_explicit(&link->callers, 1, memory_order_relaxed);
+    return outcome == 0 ? call->status : NEARCACHE_ETIMEOUT;
+}
+
 int nc_link_wait(struct nc_link *link, struct nc_call *call, uint64_t deadline_ns)
 {
     if (!call->mux)

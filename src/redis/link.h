@@ -87,6 +87,9 @@ void nc_link_submit(struct nc_link *link, struct nc_call *call, enum nc_call_kin
                     uint64_t deadline_ns);
 /* Waits for the end, driving the connection if nobody else does. NEARCACHE_ETIMEOUT: it goes on. */
 int nc_link_wait(struct nc_link *link, struct nc_call *call, uint64_t deadline_ns);
+/* The same, but by somebody who has something else to answer with and leaves before the call's
+ * deadline: the breaker does not count that as an expired one. */
+int nc_link_wait_softly(struct nc_link *link, struct nc_call *call, uint64_t until_ns);
 /* From now on the sink is not called any more. */
 void nc_call_abandon(struct nc_call *call);
 /* Submit, wait, and abandon at the deadline. */

@@ -442,7 +442,7 @@ static void arrive(struct nc_cache_thread *self, struct nc_want *wants, size_t c
     if (mark_soft(self, wants, count, options)) {
         waiting = false;
         for (size_t i = 0; i < sent_count; i++)
-            nc_link_wait(sent[i].sync->link, sent[i].call, options->soft_deadline_ns);
+            nc_link_wait_softly(sent[i].sync->link, sent[i].call, options->soft_deadline_ns);
         for (size_t i = 0; i < count; i++) {
             struct nc_want *want = &wants[i];
             if (want->flight && want->soft)

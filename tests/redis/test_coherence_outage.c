@@ -245,6 +245,33 @@ Test(coherence_outage, with_an_old_copy_at_hand_a_slow_redis_is_waited_for_softl
     cr_assert_eq(nearcache_close(cache, 0), 0);
 }
 
+Test(coherence_outage, leaving_softly_does_not_open_the_breaker)
+{
+    struct nearcache_tier_config config = coherence_tier_config();
+    struct nearcache_config slow_beat = coherence_config();
+    slow_beat.heartbeat_ms = 10000; /* the link's own deadlines stay out of it */
+    slow_beat.lease_ms = 30000;
+    slow_beat.breaker_expiries = 1;
+    struct nearcache *cache = coherence_open(&server, slow_beat);
+    enum nearcache_source source;
+    config.soft_timeout_us = 20000;
+    struct nearcache_tier *tier = coherence_tier(cache, config);
+    for (int i = 0; i < 3; i++) {
+        char name[2] = {(char)('a' + i), 0};
+        cr_assert_eq(coherence_set(tier, name, "1"), 0);
+        cr_assert_eq(nearcache_expire(tier, name, 1), 0);
+    }
+    redis_server_pause(&server);
+    for (int i = 0; i < 3; i++) {
+        char name[2] = {(char)('a' + i), 0};
+        cr_expect_eq(coherence_get(tier, name, "1", &source), 0);
+        cr_expect_eq(source, NEARCACHE_SOURCE_STALE);
+    }
+    cr_expect_eq(coherence_metrics(cache).breaker_opens, 0);
+    redis_server_resume(&server);
+    cr_assert_eq(nearcache_close(cache, 0), 0);
+}
+
 Test(coherence_outage, a_hit_late_in_its_time_is_refreshed_by_one_read)
 {
     struct nearcache_tier_config config = coherence_tier_config();
