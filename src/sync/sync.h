@@ -86,7 +86,8 @@ struct nc_sync {
     struct nc_commits commits[2]; /* without and with versions */
     struct nc_journal journal;
     struct nc_offset offset;
-    struct nc_proof proof; /* link thread only */
+    struct nc_proof proof;   /* link thread only */
+    uint64_t next_replay_ns; /* link thread only: when the journal may go on */
     struct nc_audit audit;
 
     uint64_t origin; /* random, of this open cache */

@@ -2,6 +2,7 @@
 #include "coherence.h"
 
 #include <pthread.h>
+#include <time.h>
 
 REDIS_SERVER_REQUIRED;
 
@@ -208,6 +209,46 @@ Test(coherence_outage, a_copy_whose_time_is_over_stands_in_for_a_loader_that_fai
     how.max_stale_ms = NEARCACHE_NONE;
     cr_expect_eq(nearcache_get_or_load(tier, "a", 1, &how, fail_to_make, NULL, &result),
                  NEARCACHE_ELOADER);
+    cr_assert_eq(nearcache_close(cache, 0), 0);
+}
+
+/* ---- coming back ---- */
+
+static _Atomic uint64_t live_ns;
+
+static uint64_t now_ns(void)
+{
+    struct timespec now;
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    return (uint64_t)now.tv_sec * 1000000000u + (uint64_t)now.tv_nsec;
+}
+
+static void on_live(void *arg, enum nearcache_link state)
+{
+    (void)arg;
+    if (state == NEARCACHE_LINK_LIVE)
+        live_ns = now_ns();
+}
+
+/* 1,000 writes need 15 pauses of 8 ms between their 16 rounds; none less is allowed. */
+Test(coherence_outage, a_full_journal_comes_back_at_a_bounded_rate)
+{
+    struct nearcache_config config = coherence_config();
+    config.on_link = on_live;
+    config.breaker_expiries = NEARCACHE_NONE;
+    struct nearcache *cache = coherence_open(&server, config);
+    struct nearcache_tier *tier = coherence_tier(cache, coherence_tier_config());
+    redis_server_kill(&server);
+    cr_assert(WAIT_UNTIL(nearcache_link_state(cache) != NEARCACHE_LINK_LIVE, 10000));
+    for (int i = 0; i < 1000; i++) {
+        char name[16];
+        snprintf(name, sizeof name, "%d", i);
+        cr_assert_eq(coherence_set(tier, name, "1"), NEARCACHE_LOCAL);
+    }
+    cr_assert(redis_server_restart(&server));
+    cr_assert(WAIT_UNTIL(coherence_metrics(cache).journal_queued == 0, 20000));
+    cr_expect_geq(now_ns() - live_ns, 15 * 8000000u);
+    cr_expect_eq(coherence_metrics(cache).journal_replayed, 1000);
     cr_assert_eq(nearcache_close(cache, 0), 0);
 }
 
