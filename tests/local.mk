@@ -27,6 +27,8 @@ unit_tests = \
 	tests/unit/test_index \
 	tests/unit/test_job_line \
 	tests/unit/test_job_options \
+	tests/unit/test_flight \
+	tests/unit/test_journal \
 	tests/unit/test_json \
 	tests/unit/test_json_writer \
 	tests/unit/test_latency \
@@ -182,6 +184,8 @@ LDADD = tests/libtest.a $(core_ldadd) $(CRITERION_LIBS)
 wrap_alloc = -Wl,--wrap=malloc,--wrap=calloc,--wrap=realloc,--wrap=aligned_alloc \
 	-Wl,--wrap=posix_memalign,--wrap=strdup,--wrap=strndup,--wrap=mmap,--wrap=mmap64
 tests_unit_test_alloc_fail_LDFLAGS = $(AM_LDFLAGS) $(wrap_alloc)
+tests_unit_test_flight_LDFLAGS = $(AM_LDFLAGS) $(wrap_alloc)
+tests_unit_test_journal_LDFLAGS = $(AM_LDFLAGS) $(wrap_alloc)
 tests_unit_test_thread_LDFLAGS = $(AM_LDFLAGS) $(wrap_alloc)
 tests_unit_test_table_LDFLAGS = $(AM_LDFLAGS) $(wrap_alloc)
 

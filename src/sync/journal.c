@@ -59,19 +59,23 @@ static void write_identity(unsigned char *identity, const struct nc_key *key)
     memcpy(identity + sizeof(uint32_t), key->name, key->name_bytes);
 }
 
+/* Compares in place: the table's key would be a copy of the name, and memory for a long one might
+ * be missing just when two intents of a key must not be taken for two keys. */
 static struct nc_intent *find_locked(struct nc_journal *journal, const struct nc_key *key)
 {
-    /* The table wants tier and name in one piece; short names need no allocation. */
-    unsigned char small[256], *identity = small;
-    struct nc_intent *intent = NULL;
-    size_t bytes = identity_bytes(key->name_bytes);
-    if (bytes > sizeof small && !(identity = malloc(bytes)))
+    unsigned bucket;
+    if (!journal->table)
         return NULL;
-    write_identity(identity, key);
-    HASH_FIND_BYHASHVALUE(hh, journal->table, identity, bytes, (unsigned)key->hash, intent);
-    if (identity != small)
-        free(identity);
-    return intent;
+    UT_hash_table *table = journal->table->hh.tbl;
+    HASH_TO_BKT((unsigned)key->hash, table->num_buckets, bucket);
+    for (UT_hash_handle *hh = table->buckets[bucket].hh_head; hh; hh = hh->hh_next) {
+        struct nc_intent *intent = ELMT_FROM_HH(table, hh);
+        if (intent->hash == key->hash && intent->tier == key->tier &&
+            intent->name_bytes == key->name_bytes &&
+            memcmp(nc_intent_name(intent), key->name, key->name_bytes) == 0)
+            return intent;
+    }
+    return NULL;
 }
 
 static struct nc_intent *create(const struct nc_key *key, const void *value, size_t value_bytes)

@@ -1,0 +1,199 @@
+/* One flight per key: who leads, who waits, what is left behind. */
+#include "lib/alloc_fail.h"
+#include "lib/local_cache.h"
+#include "lib/wait_until.h"
+
+#include "base/clock.h"
+#include "cache/key.h"
+#include "sync/flight.h"
+
+#include <criterion/criterion.h>
+#include <pthread.h>
+#include <stdio.h>
+#include <string.h>
+
+static struct local_cache local;
+static struct nc_flights flights;
+
+static void set_up(void)
+{
+    local_cache_open(&local, &(struct local_cache_config){.tiers = 2});
+    nc_flights_init(&flights);
+}
+
+static void tear_down(void)
+{
+    for (int i = 0; i < NC_FLIGHT_STRIPES; i++)
+        for (int j = 0; j < NC_FLIGHT_BUCKETS; j++)
+            cr_assert_null(flights.stripes[i].buckets[j]);
+    nc_flights_deinit(&flights);
+    local_cache_close(&local);
+}
+
+TestSuite(flight, .init = set_up, .fini = tear_down, .timeout = 60);
+
+static struct nc_key key_of(uint32_t tier, const char *name)
+{
+    struct nc_key key;
+    cr_assert_eq(nc_cache_key(local.tiers[tier], name, strlen(name), &key), 0);
+    return key;
+}
+
+static struct nc_flight *join(uint32_t tier, const char *name, const struct nc_ticket *ticket,
+                              bool *leads)
+{
+    struct nc_key key = key_of(tier, name);
+    return nc_flight_join(&flights, &key, ticket, leads);
+}
+
+static void end(struct nc_flight *flight, int outcome)
+{
+    nc_flight_land(flight, outcome);
+    nc_flight_release(flight);
+}
+
+Test(flight, the_first_of_a_key_leads_and_the_others_join)
+{
+    bool leads;
+    struct nc_flight *first = join(0, "a", NULL, &leads);
+    cr_assert(first && leads);
+    struct nc_flight *second = join(0, "a", NULL, &leads);
+    cr_expect_eq(second, first);
+    cr_expect_not(leads);
+    struct nc_flight *elsewhere = join(1, "a", NULL, &leads);
+    cr_expect(leads, "the same name in another tier is another key");
+    struct nc_flight *other = join(0, "b", NULL, &leads);
+    cr_expect(leads);
+    nc_flight_release(second);
+    end(first, 0);
+    end(elsewhere, 0);
+    end(other, 0);
+}
+
+Test(flight, who_comes_after_the_landing_leads_anew)
+{
+    bool leads;
+    struct nc_flight *first = join(0, "a", NULL, &leads);
+    struct nc_flight *waiter = join(0, "a", NULL, &leads);
+    end(first, NEARCACHE_EOFFLINK);
+    struct nc_flight *second = join(0, "a", NULL, &leads);
+    cr_expect(leads);
+    cr_expect_neq(second, waiter);
+    cr_expect(nc_flight_wait(waiter, 0), "it has landed: no deadline matters");
+    cr_expect_eq(waiter->outcome, NEARCACHE_EOFFLINK);
+    nc_flight_release(waiter);
+    end(second, 0);
+}
+
+Test(flight, a_read_that_begins_after_a_write_does_not_join_an_older_one)
+{
+    struct nc_ticket before = {.generation = 1, .epoch = 1, .changes = 1}, after = before;
+    bool leads;
+    after.changes++;
+    struct nc_flight *old = join(0, "a", &before, &leads);
+    struct nc_flight *with_old = join(0, "a", &before, &leads);
+    cr_expect_eq(with_old, old);
+    struct nc_flight *young = join(0, "a", &after, &leads);
+    cr_expect(leads);
+    struct nc_flight *with_young = join(0, "a", &after, &leads);
+    cr_expect_eq(with_young, young);
+    cr_expect_not(leads);
+    /* The old one was taken out of the table; landing it must not take out the young one. */
+    end(old, 0);
+    struct nc_flight *again = join(0, "a", &after, &leads);
+    cr_expect_eq(again, young);
+    cr_expect(nc_flight_wait(with_old, 0));
+    nc_flight_release(with_old);
+    nc_flight_release(with_young);
+    nc_flight_release(again);
+    end(young, 0);
+}
+
+Test(flight, a_waiter_leaves_at_its_deadline_and_the_flight_goes_on)
+{
+    bool leads;
+    struct nc_flight *flight = join(0, "a", NULL, &leads);
+    struct nc_flight *waiter = join(0, "a", NULL, &leads);
+    cr_expect_not(nc_flight_wait(waiter, nc_clock_io_ns() + 1000000));
+    nc_flight_release(waiter);
+    cr_expect_not(nc_flight_has_landed(flight));
+    waiter = join(0, "a", NULL, &leads);
+    cr_expect_not(leads, "it is still the flight of that key");
+    nc_flight_release(waiter);
+    end(flight, 0);
+}
+
+Test(flight, a_flight_that_everybody_left_lives_until_it_lands)
+{
+    bool leads;
+    struct nc_flight *flight = join(0, "a", NULL, &leads);
+    nc_flight_release(flight); /* its caller gave up; the leader's reference stays */
+    struct nc_flight *late = join(0, "a", NULL, &leads);
+    cr_expect_eq(late, flight);
+    cr_expect_not(leads);
+    nc_flight_land(flight, NEARCACHE_MISS);
+    cr_expect_eq(late->outcome, NEARCACHE_MISS);
+    nc_flight_release(late);
+}
+
+static _Atomic unsigned waiting, woken;
+
+static void *wait_for(void *arg)
+{
+    struct nc_flight *flight = arg;
+    atomic_fetch_add(&waiting, 1);
+    if (nc_flight_wait(flight, UINT64_MAX) && flight->outcome == 7)
+        atomic_fetch_add(&woken, 1);
+    nc_flight_release(flight);
+    return NULL;
+}
+
+Test(flight, the_landing_wakes_all_who_wait)
+{
+    pthread_t threads[4];
+    bool leads;
+    struct nc_flight *flight = join(0, "a", NULL, &leads);
+    for (int i = 0; i < 4; i++)
+        cr_assert_eq(pthread_create(&threads[i], NULL, wait_for, join(0, "a", NULL, &leads)), 0);
+    cr_assert(WAIT_UNTIL(atomic_load(&waiting) == 4, 10000));
+    end(flight, 7);
+    for (int i = 0; i < 4; i++)
+        pthread_join(threads[i], NULL);
+    cr_expect_eq(atomic_load(&woken), 4);
+}
+
+Test(flight, many_keys_share_buckets_and_stay_apart)
+{
+    enum { MANY = 5000 };
+    static struct nc_flight *all[MANY];
+    char name[16];
+    bool leads;
+    for (int i = 0; i < MANY; i++) {
+        snprintf(name, sizeof name, "%d", i);
+        all[i] = join(0, name, NULL, &leads);
+        cr_assert(all[i] && leads);
+    }
+    for (int i = 0; i < MANY; i += 2)
+        end(all[i], 0);
+    for (int i = 1; i < MANY; i += 2) {
+        snprintf(name, sizeof name, "%d", i);
+        struct nc_flight *found = join(0, name, NULL, &leads);
+        cr_assert_eq(found, all[i]);
+        nc_flight_release(found);
+        end(all[i], 0);
+    }
+}
+
+Test(flight, without_memory_nobody_leads_and_nothing_is_left)
+{
+    bool leads = true;
+    struct nc_key key = key_of(0, "a");
+    alloc_fail_at(0, ALLOC_FAIL_ONCE);
+    struct nc_flight *flight = nc_flight_join(&flights, &key, NULL, &leads);
+    cr_expect(alloc_fail_end());
+    cr_expect_null(flight);
+    cr_expect_not(leads);
+    flight = nc_flight_join(&flights, &key, NULL, &leads);
+    cr_expect(flight && leads);
+    end(flight, 0);
+}
