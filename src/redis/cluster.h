@@ -86,6 +86,9 @@ void nc_cluster_set_up(struct nc_cluster *cluster, unsigned lane, bool up);
 
 /* ---- redirected calls ---- */
 
+/* Makes a link to a server that has none; there are a few such links, kept until the end. Not from
+ * a link's thread or a caller's: it opens sockets. */
+void nc_cluster_invite(struct nc_cluster *cluster, const struct nc_primary *server);
 /* A link that takes calls, to be let go with nc_cluster_end_use, which lets it be closed: that of
  * the slot by the map (with partitions: of the lane); that of the lane or another one that is with
  * a server. NULL: there is none now. */

@@ -203,7 +203,8 @@ static struct nc_link *choose(struct nc_redirect *r, unsigned *place)
                   : nc_cluster_use_at(cluster, &r->target, r->lane, place);
 }
 
-static void go(struct nc_redirect *r)
+/* `paced`: on the thread, which may make links. */
+static void go(struct nc_redirect *r, bool paced)
 {
     struct nc_redirects *all = r->home;
     unsigned place;
@@ -218,6 +219,8 @@ static void go(struct nc_redirect *r)
     struct nc_link *link = choose(r, &place);
     if (!link) {
         nc_cluster_doubt(all->cluster);
+        if (paced && r->kind <= ASK)
+            nc_cluster_invite(all->cluster, &r->target);
         later(r);
         return;
     }
@@ -257,7 +260,7 @@ void nc_redirect_go(struct nc_redirect *r)
     if (r->kind > ASK)
         later(r);
     else
-        go(r);
+        go(r, false);
 }
 
 void nc_redirect_drop(struct nc_redirect *r) { free(r); }
@@ -296,7 +299,7 @@ static void *run(void *arg)
             while (due) {
                 struct nc_redirect *r = due;
                 due = r->next;
-                go(r);
+                go(r, true);
             }
             pthread_mutex_lock(&all->lock);
         } else if (next_ns == UINT64_MAX) {

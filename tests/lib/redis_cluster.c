@@ -264,6 +264,26 @@ bool redis_cluster_promote(struct redis_cluster *cluster, int replica)
            WAIT_UNTIL(is_primary_with_slots(cluster, replica), PROMOTE_MS);
 }
 
+static bool knows_all_primaries(struct redis_cluster *cluster, int node)
+{
+    return says(&cluster->node[node], "CLUSTER INFO", "cluster_state:ok") &&
+           says(&cluster->node[node], "CLUSTER INFO", "cluster_known_nodes:6");
+}
+
+/* It forgets the cluster and meets it again. */
+bool redis_cluster_part(struct redis_cluster *cluster, int replica)
+{
+    struct redis_server *node = &cluster->node[replica];
+    if (!expect_ok("parting", redis_server_ask(node, "CLUSTER RESET SOFT")) ||
+        !expect_ok("meeting", redis_server_ask(&cluster->node[0], "CLUSTER MEET 127.0.0.1 %d %s",
+                                               node->port, cluster->bus[replica].port)))
+        return false;
+    if (WAIT_UNTIL(knows_all_primaries(cluster, replica), WELL_MS))
+        return true;
+    fprintf(stderr, "redis_cluster: the node that parted does not come back\n");
+    return false;
+}
+
 /* ---- a slot that moves ---- */
 
 bool redis_cluster_begin_move(struct redis_cluster *cluster, int slot, int from, int to)

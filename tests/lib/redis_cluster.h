@@ -45,6 +45,9 @@ int redis_cluster_kill(struct redis_cluster *cluster, int primary);
 /* An ordered failover of a replica's primary; waits until the replica is the primary. */
 bool redis_cluster_promote(struct redis_cluster *cluster, int replica);
 
+/* Makes a replica a primary without slots. */
+bool redis_cluster_part(struct redis_cluster *cluster, int replica);
+
 /* A slot moves live, step by step: begin; keys, again and again until none is left; end. */
 bool redis_cluster_begin_move(struct redis_cluster *cluster, int slot, int from, int to);
 /* Moves at most so many keys. How many moved; -1: it failed. */

@@ -456,6 +456,23 @@ Test(cluster, a_slot_on_its_way_is_asked_for_on_both_sides)
     cr_expect_geq(atomic_load(&moved[0]) + atomic_load(&moved[1]) + atomic_load(&moved[2]), 2u);
 }
 
+Test(cluster, a_node_that_gets_its_first_slot_is_asked_too)
+{
+    struct seen seen;
+    int slot = (int)nc_slot_of("foo", 3);
+    /* The replica becomes a primary without slots. */
+    cr_assert(redis_cluster_part(&cluster, 5));
+    open_client(0);
+    cr_assert(WAIT_UNTIL(is_up(3), 20000), "%s", logged);
+    cr_assert(redis_cluster_begin_move(&cluster, slot, 2, 5));
+    cr_assert_eq(ask_key(&seen, 5000000, "{foo}new", "1"), 0);
+    cr_expect_str_eq(seen.text, "OK");
+    cr_assert(redis_cluster_end_move(&cluster, slot, 2, 5));
+    cr_expect(WAIT_UNTIL(is_up(4), 20000), "%s", logged);
+    cr_assert_eq(ask_key(&seen, 5000000, "{foo}new", NULL), 0);
+    cr_expect_str_eq(seen.text, "1");
+}
+
 /* ---- under load ---- */
 
 enum { LOADERS = 4, KEYS = 64 };
