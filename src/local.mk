@@ -118,10 +118,10 @@ sync_lua = \
 	src/sync/lua/heartbeat-2.lua \
 	src/sync/lua/lease-2.lua \
 	src/sync/lua/plain-0.lua \
-	src/sync/lua/replay-3.lua \
+	src/sync/lua/replay-3.lua src/sync/lua/replay_tracked-1.lua \
 	src/sync/lua/resume-2.lua \
 	src/sync/lua/sweep-2.lua \
-	src/sync/lua/touch-3.lua \
+	src/sync/lua/touch-3.lua src/sync/lua/touch_tracked-1.lua \
 	src/sync/lua/write-2.lua
 
 # queue: jobs on redis; knows no cache.

@@ -90,6 +90,7 @@ redis_tests = \
 	tests/redis/test_black_hole \
 	tests/redis/test_async \
 	tests/redis/test_cluster \
+	tests/redis/test_cluster_cache \
 	tests/redis/test_coherence_commit \
 	tests/redis/test_coherence_lease \
 	tests/redis/test_coherence_observed \

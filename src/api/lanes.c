@@ -19,6 +19,20 @@ static uint32_t partition_of(void *arg, const struct nearcache_tier *tier, const
     return (uint32_t)(nc_hash_name(0, name, name_bytes) % cache->redis->cluster_partitions);
 }
 
+/* Where a slot has no owner that is known any node will do: it says who has it. */
+static uint32_t primary_of(void *arg, const struct nearcache_tier *tier, const void *name,
+                           size_t name_bytes)
+{
+    struct nearcache *cache = arg;
+    uint32_t lane = nc_cluster_lane(
+        cache->cluster, nc_slot_of_both(tier->prefix, tier->prefix_bytes, name, name_bytes));
+    /* Acquire pairs with the release in add_lane. */
+    if (lane >= NC_LANES_MOST ||
+        !atomic_load_explicit(&cache->lanes.all[lane], memory_order_acquire))
+        return 0;
+    return lane;
+}
+
 int nc_lanes_prepare(struct nearcache *cache, const struct nearcache_config *config,
                      struct nc_cache_config *cache_config)
 {
@@ -30,16 +44,20 @@ int nc_lanes_prepare(struct nearcache *cache, const struct nearcache_config *con
     int outcome = nc_redis_settings_create(&cache->redis, &redis, &cache->log);
     if (outcome != 0)
         return outcome;
+    if (cache->redis->seed_count > 0 && strpbrk(config->name_space, "{}")) {
+        nc_log_write(&cache->log, NEARCACHE_LOG_ERROR,
+                     "name_space: braces in it would be taken for the tag of a slot");
+        nc_redis_settings_destroy(cache->redis);
+        cache->redis = NULL;
+        return NEARCACHE_ECONFIG;
+    }
     cache_config->lane_arg = cache;
     if (cache->redis->cluster_partitions > 0) {
         cache_config->lanes_most = cache->redis->cluster_partitions;
         cache_config->lane_of = partition_of;
     } else if (cache->redis->seed_count > 0) {
-        nc_log_write(&cache->log, NEARCACHE_LOG_ERROR,
-                     "a cache in a cluster needs partitions (cluster_partitions)");
-        nc_redis_settings_destroy(cache->redis);
-        cache->redis = NULL;
-        return NEARCACHE_ENOTSUP;
+        cache_config->lanes_most = NC_LANES_MOST;
+        cache_config->lane_of = primary_of;
     }
     return 0;
 }
@@ -66,15 +84,33 @@ static uint64_t on_tick(void *arg, uint64_t io_ns) { return nc_proof_tick(arg, i
 
 /* ---- lanes ---- */
 
-static void name_partition(struct nc_sync *sync, const struct nearcache_config *config)
+static size_t write_tag(const struct nearcache *cache, uint32_t number, char tag[NC_TAG_MOST])
 {
-    snprintf(sync->tag, sizeof sync->tag, "{%s:%u}", config->name_space, sync->number);
-    memcpy(sync->space, sync->tag, sizeof sync->space);
+    return (size_t)snprintf(tag, NC_TAG_MOST, "{%s:%u}", cache->name_space, number);
 }
 
-static void init_sync(struct nearcache *cache, struct nc_sync *sync, uint32_t number,
-                      const struct nearcache_config *config)
+/* Without partitions the protocol's own keys must still be on the lane's primary, and its channel
+ * must be that of no other lane: the tag of a slot that it has. */
+static void name_in_slots(void *arg, struct nc_sync *sync)
 {
+    struct nearcache *cache = arg;
+    uint32_t slot = nc_cluster_slot(cache->cluster, sync->number);
+    if (slot == NC_SLOTS)
+        return;
+    snprintf(sync->space, sizeof sync->space, "%s:{%u}", cache->name_space, nc_slot_tag(slot));
+    nc_sync_rename(sync);
+}
+
+static bool lane_serves(void *arg, uint32_t lane)
+{
+    struct nearcache *cache = arg;
+    return nc_cluster_lane_serves(cache->cluster, lane);
+}
+
+static void init_sync(struct nearcache *cache, struct nc_sync *sync, uint32_t number)
+{
+    const struct nearcache_config *config = &cache->config;
+    bool clustered = cache->cluster != NULL, parts = cache->redis->cluster_partitions > 0;
     sync->cache = &cache->cache;
     sync->lanes = &cache->lanes;
     sync->number = number;
@@ -91,21 +127,21 @@ static void init_sync(struct nearcache *cache, struct nc_sync *sync, uint32_t nu
         .on_refusal = config->on_refusal,
         .on_refusal_arg = config->on_refusal_arg,
     };
-    snprintf(sync->space, sizeof sync->space, "%s", config->name_space);
-    sync->sharded = cache->redis->seed_count > 0 && cache->redis->cluster_partitions > 0;
-    sync->one_slot = cache->redis->seed_count > 0 && cache->redis->cluster_partitions == 0;
-    if (cache->redis->cluster_partitions > 0)
-        name_partition(sync, config);
+    sync->sharded = clustered && parts;
+    sync->one_slot = clustered && !parts;
+    if (parts)
+        write_tag(cache, number, sync->tag);
+    snprintf(sync->space, sizeof sync->space, "%s", parts ? sync->tag : cache->name_space);
+    snprintf(sync->own, sizeof sync->own, "%s:{", cache->name_space);
     nc_sync_init(sync);
 }
 
-static int open_link(struct nearcache *cache, struct nc_sync *sync,
-                     const struct nearcache_config *config)
+static int open_link(struct nearcache *cache, struct nc_sync *sync)
 {
     struct nc_link_config link = {
         .settings = cache->redis,
         .log = &cache->log,
-        .breaker_expiries = config->breaker_expiries,
+        .breaker_expiries = cache->config.breaker_expiries,
         .on_up = on_up,
         .on_down = on_down,
         .on_connecting = on_connecting,
@@ -123,14 +159,14 @@ static int open_link(struct nearcache *cache, struct nc_sync *sync,
 }
 
 /* A lane and its link, which is not started yet. */
-static int add_lane(struct nearcache *cache, uint32_t number, const struct nearcache_config *config)
+static int add_lane(struct nearcache *cache, uint32_t number)
 {
     struct nc_sync *sync = aligned_alloc(64, (sizeof *sync + 63) / 64 * 64);
     if (!sync)
         return NEARCACHE_ENOMEM;
     memset(sync, 0, sizeof *sync);
-    init_sync(cache, sync, number, config);
-    int outcome = open_link(cache, sync, config);
+    init_sync(cache, sync, number);
+    int outcome = open_link(cache, sync);
     if (outcome != 0) {
         nc_sync_deinit(sync);
         free(sync);
@@ -141,6 +177,20 @@ static int add_lane(struct nearcache *cache, uint32_t number, const struct nearc
     return 0;
 }
 
+/* A primary was found. Without memory for its lane another one's node sends each request on. */
+static void on_lane(void *arg, unsigned lane)
+{
+    struct nearcache *cache = arg;
+    int outcome = 0;
+    if (!atomic_load(&cache->lanes.all[lane]))
+        outcome = add_lane(cache, lane);
+    if (outcome == 0)
+        outcome = nc_link_start(atomic_load(&cache->lanes.all[lane])->link);
+    if (outcome != 0)
+        nc_log_write(&cache->log, NEARCACHE_LOG_ERROR, "no link to another primary: %s",
+                     nearcache_strerror(outcome));
+}
+
 /* Slots went from one primary to another: what came of either may be false, and its messages too.
  */
 static void on_moved(void *arg, unsigned lane)
@@ -149,7 +199,7 @@ static void on_moved(void *arg, unsigned lane)
     nc_cache_link_epoch(&cache->cache, lane);
 }
 
-static int open_cluster(struct nearcache *cache, const struct nearcache_config *config)
+static int open_cluster(struct nearcache *cache)
 {
     uint32_t slots[NC_LANES_MOST];
     struct nc_cluster_config cluster = {
@@ -157,28 +207,32 @@ static int open_cluster(struct nearcache *cache, const struct nearcache_config *
         .log = &cache->log,
         .partition_slots = slots,
         .partitions = cache->redis->cluster_partitions,
+        .on_lane = on_lane,
         .on_moved = on_moved,
         .arg = cache,
     };
     for (uint32_t i = 0; i < cluster.partitions; i++) {
         char tag[NC_TAG_MOST];
-        int bytes = snprintf(tag, sizeof tag, "{%s:%u}", config->name_space, i);
-        slots[i] = nc_slot_of(tag, (size_t)bytes);
+        slots[i] = nc_slot_of(tag, write_tag(cache, i, tag));
     }
     return nc_cluster_open(&cache->cluster, &cluster);
 }
 
 int nc_lanes_open(struct nearcache *cache, const struct nearcache_config *config)
 {
-    uint32_t count = cache->redis->cluster_partitions ? cache->redis->cluster_partitions : 1;
-    int outcome = cache->redis->seed_count > 0 ? open_cluster(cache, config) : 0;
+    uint32_t partitions = cache->redis->cluster_partitions, count = partitions ? partitions : 1;
+    snprintf(cache->name_space, sizeof cache->name_space, "%s", config->name_space);
+    int outcome = cache->redis->seed_count > 0 ? open_cluster(cache) : 0;
+    cache->lanes.arg = cache;
+    cache->lanes.serves = cache->cluster ? lane_serves : NULL;
+    cache->lanes.name = cache->cluster && !partitions ? name_in_slots : NULL;
     atomic_store(&cache->lanes.told, NEARCACHE_LINK_DOWN);
     for (uint32_t i = 0; outcome == 0 && i < count; i++)
-        outcome = add_lane(cache, i, config);
+        outcome = add_lane(cache, i);
     cache->sync = atomic_load(&cache->lanes.all[0]);
     if (outcome == 0 && cache->cluster)
         outcome = nc_cluster_start(cache->cluster);
-    if (outcome == 0) {
+    if (outcome == 0 && !cache->lanes.name) { /* else on_lane does */
         NC_EACH_LANE(cache->sync, sync)
         if (outcome == 0)
             outcome = nc_link_start(sync->link);

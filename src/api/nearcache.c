@@ -87,9 +87,13 @@ int nearcache_tier_open(struct nearcache *cache, const struct nearcache_tier_con
     int outcome = check(cache);
     if (outcome != 0)
         return outcome;
-    if (!given || !tier || nc_config_copy(&config, sizeof config, given) != 0)
+    if (!given || !tier || nc_config_copy(&config, sizeof config, given) != 0) {
         outcome = NEARCACHE_EINVAL;
-    else
+    } else if (cache->sync && cache->sync->one_slot &&
+               config.coherence == NEARCACHE_COHERENCE_PUBSUB) {
+        why = "in a cluster without partitions a tier is in tracking mode or without coherence";
+        outcome = NEARCACHE_ECONFIG;
+    } else
         outcome =
             nc_cache_tier_open(&cache->cache, &config, cache, cache->sync != NULL, tier, &why);
     if (outcome != 0)

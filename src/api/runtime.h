@@ -21,6 +21,7 @@ struct nearcache {
     struct nearcache_config config;  /* complete; its pointers are not to be followed */
     struct nc_redis_settings *redis; /* NULL: local-only */
     struct nc_cluster *cluster;      /* NULL: one server */
+    char name_space[72];
     struct nc_lanes lanes;
     struct nc_sync *sync;           /* of lane 0; NULL: local-only */
     struct nc_flights local_loads;  /* without one */

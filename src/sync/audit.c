@@ -72,6 +72,7 @@ static void ask(struct nc_sync *sync, struct value *value)
     nc_command_begin(command, 2);
     nc_command_arg(command, "GET", 3);
     nc_sync_put_redis_key(sync, key, command);
+    nc_sync_mark_slot(sync, key, call);
     nc_call_expect(call, &value->sink, NULL, NULL);
     if (nc_link_call(sync->link, call, NC_CALL_SINGLE, nc_clock_io_ns() + CALL_NS) != 0)
         value->known = false;

@@ -100,6 +100,9 @@ static char *make_pattern(const char *prefix, size_t prefix_bytes, size_t *bytes
 /* The own bookkeeping of the cache may lie below an empty prefix. */
 static bool is_own_key(const struct nc_sync *sync, const char *key, size_t bytes)
 {
+    size_t own = strlen(sync->own);
+    if (sync->one_slot) /* `space` is the link thread's */
+        return bytes > own && memcmp(key, sync->own, own) == 0;
     return (strlen(sync->key_s) == bytes && memcmp(sync->key_s, key, bytes) == 0) ||
            (strlen(sync->key_w) == bytes && memcmp(sync->key_w, key, bytes) == 0);
 }
@@ -109,7 +112,7 @@ static unsigned take_keys(const struct nc_sync *sync, const struct scan *scan, s
                           struct nc_slice keys[NC_COMMIT_KEYS])
 {
     unsigned count = 0;
-    while (*at < scan->used && count < NC_COMMIT_KEYS) {
+    while (*at < scan->used && count < (sync->one_slot ? 1 : NC_COMMIT_KEYS)) {
         size_t bytes;
         memcpy(&bytes, scan->bytes + *at, sizeof bytes);
         const char *key = scan->bytes + *at + sizeof bytes;

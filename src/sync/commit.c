@@ -450,10 +450,11 @@ int nc_commit(struct nc_sync *sync, enum nc_script script, const struct nc_commi
     for (unsigned i = 0; i < count; i++)
         each[i] = &items[i];
     memset(answer, 0, offsetof(struct nc_answer, number));
-    int outcome = count == 1 ? commit_one(sync, script, items, answer)
-                             : call_alone(sync, script, each, count, meanwhile, arg, answer);
+    bool shares = count == 1 && !sync->one_slot;
+    int outcome = shares ? commit_one(sync, script, items, answer)
+                         : call_alone(sync, script, each, count, meanwhile, arg, answer);
     /* Redis has lost the script: nothing was done, and a call of one's own brings it back. */
-    if (count == 1 && outcome == NEARCACHE_EREMOTE && answer->refusal == NC_REFUSAL_NOSCRIPT)
+    if (shares && outcome == NEARCACHE_EREMOTE && answer->refusal == NC_REFUSAL_NOSCRIPT)
         outcome = call_alone(sync, script, each, 1, NULL, NULL, answer);
     return outcome;
 }

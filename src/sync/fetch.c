@@ -139,7 +139,7 @@ static void finish_flight(struct chunk *chunk, struct nc_cache_thread *self,
                           struct nc_flight *flight)
 {
     struct nearcache_tier *tier = flight->key.tier;
-    bool keep = !chunk->versioned || chunk->version != 0;
+    bool keep = (!chunk->versioned || chunk->version != 0) && !nc_call_was_moved(chunk->call);
     if (flight->outcome != 0) {
         if (flight->entry)
             nc_cache_entry_destroy(tier, flight->entry);
@@ -262,6 +262,7 @@ static struct nc_call *send_chunk(struct nc_sync *sync, struct nc_flight **fligh
         flights[i]->sent_ns = nc_clock_now_ns(&sync->cache->clock);
     write_commands(chunk, nc_call_command(call));
     chunk->last_reply = nc_call_command(call)->replies - 1;
+    nc_sync_mark_slot(sync, &flights[0]->key, call);
     nc_call_expect(call, &chunk->sink, on_done, chunk);
     nc_call_retain(call);
     nc_link_submit(sync->link, call, count > 1 ? NC_CALL_BATCH : NC_CALL_SINGLE, deadline_ns);
@@ -552,6 +553,7 @@ int nc_fetch_exists(struct nc_sync *any, const struct nc_key *key, uint64_t dead
     nc_command_begin(nc_call_command(call), 2);
     put_literal(nc_call_command(call), "EXISTS");
     nc_sync_put_redis_key(sync, key, nc_call_command(call));
+    nc_sync_mark_slot(sync, key, call);
     nc_call_expect(call, &existence.sink, NULL, NULL);
     int outcome = nc_link_call(sync->link, call, NC_CALL_SINGLE, deadline_ns);
     nc_call_release(call);

@@ -52,6 +52,9 @@ enum nc_lease_state nc_lease_take(struct nc_sync *sync, struct nc_lease *lease,
                                   const struct nc_key *key, uint64_t deadline_ns)
 {
     int64_t status;
+    lease->held = false;
+    if (sync->one_slot) /* no name of a lease is in the key's slot for certain */
+        return NC_LEASE_UNKNOWN;
     snprintf(lease->token, sizeof lease->token, "%016" PRIx64, nc_hash_random());
     call(sync, lease, key, true, deadline_ns, &status);
     lease->held = status == 1;

@@ -68,8 +68,9 @@ static int write_through(struct loading *l, const struct nearcache_loaded *loade
         return hold_value(l, loaded, 0, true, &ticket, held);
     uint64_t version = 0;
     if (tier->coherence == NEARCACHE_COHERENCE_PUBSUB && l->read_s != 0) {
-        struct nc_loaded made = {
-            l->key, loaded->data, loaded->bytes, l->ttl_ms, l->read_s, NEARCACHE_EOFFLINK, 0};
+        struct nc_loaded made = {l->key,    loaded->data, loaded->bytes,
+                                 l->ttl_ms, l->read_s,    NEARCACHE_EOFFLINK,
+                                 0,         false};
         nc_replay_loaded(l->sync, &made, 1, l->options->deadline_ns);
         int outcome = made.outcome;
         version = made.version;
@@ -80,7 +81,7 @@ static int write_through(struct loading *l, const struct nearcache_loaded *loade
             nc_cache_observe(l->self, l->key, version, NEARCACHE_CAUSE_REPLACED);
             ticket.generation = 0;
         }
-        return hold_value(l, loaded, version, outcome == 0, &ticket, held);
+        return hold_value(l, loaded, version, outcome == 0 && !made.moved, &ticket, held);
     }
     struct nc_write_item item = {.key = *l->key,
                                  .op = NC_WRITE_SET,

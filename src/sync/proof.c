@@ -85,6 +85,12 @@ void nc_proof_set_state(struct nc_sync *sync, enum nearcache_link state)
         sync->config.on_link(sync->config.on_link_arg, (enum nearcache_link)all);
 }
 
+static bool serves(const struct nc_sync *sync)
+{
+    const struct nc_lanes *lanes = sync->lanes;
+    return !lanes->serves || lanes->serves(lanes->arg, sync->number);
+}
+
 enum nearcache_link nc_proof_state(struct nc_sync *any)
 {
     static const unsigned rank[] = {
@@ -92,10 +98,16 @@ enum nearcache_link nc_proof_state(struct nc_sync *any)
         [NEARCACHE_LINK_SUSPECT] = 3, [NEARCACHE_LINK_LIVE] = 4,
     };
     enum nearcache_link worst = NEARCACHE_LINK_LIVE;
+    bool some = false;
     NC_EACH_LANE(any, sync)
-    if (rank[nc_sync_state(sync)] < rank[worst])
-        worst = nc_sync_state(sync);
-    return worst;
+    {
+        if (!serves(sync))
+            continue;
+        some = true;
+        if (rank[nc_sync_state(sync)] < rank[worst])
+            worst = nc_sync_state(sync);
+    }
+    return some ? worst : nc_sync_state(any);
 }
 
 /* Release pairs with the acquire in nc_cache_find: the drops before it are seen by who sees it. */
@@ -178,6 +190,8 @@ void nc_proof_up(struct nc_sync *sync, uint64_t generation)
     set_proof(sync, 0);
     atomic_store_explicit(&sync->lane->link_generation, generation, memory_order_release);
     nc_offset_reset(&sync->offset);
+    if (sync->lanes->name)
+        sync->lanes->name(sync->lanes->arg, sync);
     nc_chain_subscribe(&proof->chain);
     nc_link_server(sync->link, server, sizeof server);
     proof->same_server = server[0] && strcmp(server, proof->server) == 0;
@@ -521,18 +535,27 @@ static int catch_up(struct nc_sync *sync, uint64_t deadline_ns)
 
 int nc_proof_wait_live(struct nc_sync *any, uint64_t deadline_ns)
 {
-    int outcome = 0;
-    NC_EACH_LANE(any, sync)
-    if (outcome == 0)
-        outcome = wait_live(sync, deadline_ns);
-    return outcome;
+    for (bool some = false; !some;) {
+        NC_EACH_LANE(any, sync)
+        {
+            int outcome = serves(sync) ? wait_live(sync, deadline_ns) : 0;
+            if (outcome != 0)
+                return outcome;
+            some = some || serves(sync);
+        }
+        /* No primary is known yet; the first will be of lane 0. */
+        int outcome = some ? 0 : wait_live(any, deadline_ns);
+        if (outcome != 0)
+            return outcome;
+    }
+    return 0;
 }
 
 int nc_proof_catch_up(struct nc_sync *any, uint64_t deadline_ns)
 {
     int outcome = 0;
     NC_EACH_LANE(any, sync)
-    if (outcome == 0)
+    if (outcome == 0 && serves(sync))
         outcome = catch_up(sync, deadline_ns);
     return outcome;
 }

@@ -34,7 +34,7 @@ enum { REFUSED = 0, APPLIED = 1, ALREADY_SO = 2, OVER = 3 };
 /* Refers to the replay's bytes and its own. */
 struct arguments {
     struct nc_slice keys[3], args[7 + NC_DIGESTS];
-    unsigned arg_count;
+    unsigned key_count, arg_count;
     char small[NC_SMALL_KEY], deadline[24], stamp[24];
     void *redis_key;
 };
@@ -49,18 +49,24 @@ static bool write_arguments(struct nc_sync *sync, const struct replay *replay, s
     bool versions = replay->key->tier->coherence != NEARCACHE_COHERENCE_TRACKING;
     int deadline_bytes = snprintf(a->deadline, sizeof a->deadline, "%" PRIu64, replay->deadline_us);
     int stamp_bytes = snprintf(a->stamp, sizeof a->stamp, "%" PRIu64, replay->stamp);
-    a->keys[0] = (struct nc_slice){sync->key_s, strlen(sync->key_s)};
-    a->keys[1] = (struct nc_slice){sync->key_w, strlen(sync->key_w)};
-    a->keys[2] = (struct nc_slice){a->redis_key, bytes};
-    a->args[0] = (struct nc_slice){sync->channel_inv, strlen(sync->channel_inv)};
-    a->args[1] = (struct nc_slice){sync->origin_hex, 16};
-    a->args[2] = (struct nc_slice){replay->set ? "s" : "d", 1};
-    a->args[3] =
-        (struct nc_slice){replay->set ? replay->value : "", replay->set ? replay->value_bytes : 0};
-    a->args[4] = (struct nc_slice){a->deadline, (size_t)deadline_bytes};
-    a->args[5] = (struct nc_slice){a->stamp, (size_t)stamp_bytes};
-    a->args[6] = (struct nc_slice){versions ? "p" : "t", 1};
-    a->arg_count = 7;
+    struct nc_slice op = {replay->set ? "s" : "d", 1};
+    struct nc_slice value = {replay->set ? replay->value : "",
+                             replay->set ? replay->value_bytes : 0};
+    struct nc_slice deadline = {a->deadline, (size_t)deadline_bytes};
+    a->key_count = a->arg_count = 0;
+    if (!sync->one_slot) {
+        a->keys[a->key_count++] = (struct nc_slice){sync->key_s, strlen(sync->key_s)};
+        a->keys[a->key_count++] = (struct nc_slice){sync->key_w, strlen(sync->key_w)};
+        a->args[a->arg_count++] = (struct nc_slice){sync->channel_inv, strlen(sync->channel_inv)};
+        a->args[a->arg_count++] = (struct nc_slice){sync->origin_hex, 16};
+    }
+    a->keys[a->key_count++] = (struct nc_slice){a->redis_key, bytes};
+    a->args[a->arg_count++] = op;
+    a->args[a->arg_count++] = value;
+    a->args[a->arg_count++] = deadline;
+    if (!sync->one_slot)
+        a->args[a->arg_count++] = (struct nc_slice){a->stamp, (size_t)stamp_bytes};
+    a->args[a->arg_count++] = (struct nc_slice){!versions ? "t" : sync->one_slot ? "n" : "p", 1};
     if (!versions && replay->digest_count <= NC_DIGESTS)
         for (unsigned i = 0; i < replay->digest_count; i++)
             a->args[a->arg_count++] =
@@ -90,8 +96,9 @@ static int send_replay(struct nc_sync *sync, const struct replay *replay, uint64
     memset(answer, 0, offsetof(struct nc_answer, number));
     if (!write_arguments(sync, replay, &a))
         return NEARCACHE_ENOMEM;
-    int outcome = nc_script_call(&sync->scripts, NC_SCRIPT_REPLAY, a.keys, 3, a.args, a.arg_count,
-                                 deadline_ns, answer, NULL, NULL);
+    int outcome =
+        nc_script_call(&sync->scripts, sync->one_slot ? NC_SCRIPT_REPLAY_TRACKED : NC_SCRIPT_REPLAY,
+                       a.keys, a.key_count, a.args, a.arg_count, deadline_ns, answer, NULL, NULL);
     free_arguments(&a);
     return check_answer(outcome, answer);
 }
@@ -238,6 +245,7 @@ static void take_answer(struct nc_loaded *loaded, int outcome, const struct nc_a
         loaded->outcome = NEARCACHE_EOFFLINK;
     if (outcome == 0) {
         loaded->version = (uint64_t)answer->number[1];
+        loaded->moved = answer->moved;
         loaded->outcome = answer->number[0] == REFUSED ? NEARCACHE_MISS : 0;
     }
 }
@@ -263,7 +271,7 @@ static int submit(struct nc_sync *sync, struct nc_loaded *loaded, struct sent *s
     struct replay replay = replay_of(sync, loaded);
     if (!write_arguments(sync, &replay, &a))
         return NEARCACHE_ENOMEM;
-    int outcome = nc_script_prepare(&sync->scripts, NC_SCRIPT_REPLAY, a.keys, 3, a.args,
+    int outcome = nc_script_prepare(&sync->scripts, NC_SCRIPT_REPLAY, a.keys, a.key_count, a.args,
                                     a.arg_count, &sent->run, &sent->answer, NULL, NULL);
     free_arguments(&a);
     if (outcome == 0)

@@ -36,6 +36,7 @@ struct nc_loaded {
      * write that did not reach Redis. */
     int outcome;
     uint64_t version;
+    bool moved; /* see nc_answer */
 };
 
 /* Writes them, all under way at a time; sets each outcome. */

@@ -3,6 +3,7 @@
 #include "base/clock.h"
 #include "base/mutant.h"
 #include "base/sha1.h"
+#include "redis/slot.h"
 #include "sync/lua_scripts.h"
 
 #include <inttypes.h>
@@ -28,6 +29,8 @@ static const struct {
     [NC_SCRIPT_CLEAR] = {TEXT(nc_lua_clear_2), true, TEXT(nc_lua_clear_2_sharded)},
     [NC_SCRIPT_SWEEP] = {TEXT(nc_lua_sweep_2), true, {NULL, 0}},
     [NC_SCRIPT_RESUME] = {TEXT(nc_lua_resume_2), true, {NULL, 0}},
+    [NC_SCRIPT_REPLAY_TRACKED] = {TEXT(nc_lua_replay_tracked_1), false, {NULL, 0}},
+    [NC_SCRIPT_TOUCH_TRACKED] = {TEXT(nc_lua_touch_tracked_1), false, {NULL, 0}},
     [NC_SCRIPT_LEASE] = {TEXT(nc_lua_lease_2), false, {NULL, 0}},
     [NC_SCRIPT_HEARTBEAT] = {TEXT(nc_lua_heartbeat_2), true, TEXT(nc_lua_heartbeat_2_sharded)},
 };
@@ -64,10 +67,11 @@ static size_t common_bytes(enum nc_script which)
     return scripts_text[which].common ? sizeof nc_lua_common_2 - 1 : 0;
 }
 
-void nc_scripts_init(struct nc_scripts *scripts, struct nc_link *link, bool sharded)
+void nc_scripts_init(struct nc_scripts *scripts, struct nc_link *link, bool sharded, bool clustered)
 {
     scripts->link = link;
     scripts->sharded = sharded;
+    scripts->clustered = clustered;
     for (int i = 0; i < NC_SCRIPTS; i++) {
         struct nc_slice text = text_of(scripts, (enum nc_script)i);
         struct nc_sha1_part parts[] = {{nc_lua_common_2, common_bytes((enum nc_script)i)},
@@ -174,6 +178,9 @@ static struct nc_call *build(struct nc_scripts *scripts, enum nc_script which, b
         nc_command_arg(command, keys[i].data, keys[i].bytes);
     for (unsigned i = 0; i < arg_count; i++)
         nc_command_arg(command, args[i].data, args[i].bytes);
+    if (scripts->clustered && key_count > 0 && which != NC_SCRIPT_HEARTBEAT &&
+        which != NC_SCRIPT_RESUME)
+        nc_call_in_slot(call, nc_slot_of(keys[key_count - 1].data, keys[key_count - 1].bytes));
     return call;
 }
 
@@ -228,6 +235,7 @@ int nc_script_end(struct nc_script_run *run, int status)
 {
     run->answer->received_ns = nc_clock_io_ns();
     run->answer->sent = nc_call_was_sent(run->call);
+    run->answer->moved = nc_call_was_moved(run->call);
     return outcome_of(run, status);
 }
 
@@ -245,6 +253,7 @@ static int run_once(struct nc_scripts *scripts, enum nc_script which, bool by_ha
     int outcome = nc_link_call(scripts->link, call, NC_CALL_SINGLE, deadline_ns);
     answer->received_ns = nc_clock_io_ns();
     answer->sent = nc_call_was_sent(call);
+    answer->moved = nc_call_was_moved(call);
     nc_call_release(call);
     return outcome_of(run, outcome);
 }

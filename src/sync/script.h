@@ -24,6 +24,8 @@ enum nc_script {
     NC_SCRIPT_RESUME,
     NC_SCRIPT_HEARTBEAT,
     NC_SCRIPT_LEASE,
+    NC_SCRIPT_REPLAY_TRACKED,
+    NC_SCRIPT_TOUCH_TRACKED,
     NC_SCRIPTS
 };
 
@@ -50,8 +52,9 @@ enum nc_refusal {
 
 struct nc_answer {
     enum nc_refusal refusal;
-    bool sent;       /* false after a failure: no byte left, the request cannot have any effect */
-    char error[120]; /* the error reply, cut; empty: none */
+    bool moved; /* another server than the lane's answered, or may have: nothing is kept of it */
+    bool sent;  /* false after a failure: no byte left, the request cannot have any effect */
+    char error[120];               /* the error reply, cut; empty: none */
     uint64_t sent_ns, received_ns; /* machine's monotonic clock */
     unsigned count;
     int64_t number[NC_ANSWER_MOST]; /* last: all before it is cleared and copied as one piece */
@@ -62,7 +65,7 @@ enum nc_refusal nc_refusal_of(const char *error, size_t bytes);
 
 struct nc_scripts {
     struct nc_link *link;
-    bool sharded;
+    bool sharded, clustered;
     struct {
         char text_sha[41];
     } script[NC_SCRIPTS];
@@ -79,8 +82,10 @@ struct nc_script_run {
 };
 
 /* Computes the hashes; the texts are part of the library. `sharded`: messages stay in the part of a
- * cluster that their channel belongs to (SPUBLISH). */
-void nc_scripts_init(struct nc_scripts *scripts, struct nc_link *link, bool sharded);
+ * cluster that their channel belongs to (SPUBLISH). `clustered`: calls with keys, but for those
+ * that ask for this very server, may be sent on to where a slot is. */
+void nc_scripts_init(struct nc_scripts *scripts, struct nc_link *link, bool sharded,
+                     bool clustered);
 
 /* Lets Redis know the texts of the scripts that calls share, so that none of those finds it
  * missing. Best effort: where it is not allowed, the first call of each brings it. */

@@ -1,6 +1,7 @@
 #include "sync/sync.h"
 
 #include "base/hash.h"
+#include "redis/slot.h"
 #include "sync/proof.h"
 
 #include <inttypes.h>
@@ -8,19 +9,24 @@
 #include <stdlib.h>
 #include <string.h>
 
-void nc_sync_init(struct nc_sync *sync)
+void nc_sync_rename(struct nc_sync *sync)
 {
     const char *space = sync->space;
-    sync->lane = &sync->cache->lanes[sync->number];
-    sync->tag_bytes = strlen(sync->tag);
-    sync->origin = nc_hash_random();
-    snprintf(sync->origin_hex, sizeof sync->origin_hex, "%016" PRIx64, sync->origin);
     snprintf(sync->key_s, sizeof sync->key_s, "%s:s", space);
     snprintf(sync->key_w, sizeof sync->key_w, "%s:w", space);
     snprintf(sync->channel_inv, sizeof sync->channel_inv, "%s:%" PRIu32 ":inv", space,
              sync->config.database);
     snprintf(sync->channel_hb, sizeof sync->channel_hb, "%s:%" PRIu32 ":hb:%s", space,
              sync->config.database, sync->origin_hex);
+}
+
+void nc_sync_init(struct nc_sync *sync)
+{
+    sync->lane = &sync->cache->lanes[sync->number];
+    sync->tag_bytes = strlen(sync->tag);
+    sync->origin = nc_hash_random();
+    snprintf(sync->origin_hex, sizeof sync->origin_hex, "%016" PRIx64, sync->origin);
+    nc_sync_rename(sync);
     nc_flights_init(&sync->reads);
     nc_flights_init(&sync->loads);
     nc_flights_init(&sync->writes);
@@ -36,7 +42,7 @@ void nc_sync_init(struct nc_sync *sync)
 void nc_sync_attach(struct nc_sync *sync, struct nc_link *link)
 {
     sync->link = link;
-    nc_scripts_init(&sync->scripts, link, sync->sharded);
+    nc_scripts_init(&sync->scripts, link, sync->sharded, sync->sharded || sync->one_slot);
 }
 
 void nc_sync_deinit(struct nc_sync *sync)
@@ -85,4 +91,13 @@ void nc_sync_put_redis_key(const struct nc_sync *sync, const struct nc_key *key,
     memcpy(before + tier->prefix_bytes, sync->tag, sync->tag_bytes);
     nc_command_arg2(command, before, tier->prefix_bytes + sync->tag_bytes, key->name,
                     key->name_bytes);
+}
+
+void nc_sync_mark_slot(const struct nc_sync *sync, const struct nc_key *key, struct nc_call *call)
+{
+    if (sync->sharded)
+        nc_call_in_slot(call, nc_slot_of(sync->tag, sync->tag_bytes));
+    else if (sync->one_slot)
+        nc_call_in_slot(call, nc_slot_of_both(key->tier->prefix, key->tier->prefix_bytes, key->name,
+                                              key->name_bytes));
 }

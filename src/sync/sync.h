@@ -62,6 +62,11 @@ struct nc_sync;
 struct nc_lanes {
     struct nc_sync *_Atomic all[NC_LANES_MOST];
     _Atomic uint32_t told; /* the state of all lanes together that was told last */
+    /* Whether the lane has keys now; NULL: all have. */
+    bool (*serves)(void *arg, uint32_t lane);
+    /* Where lanes are primaries: names in the lane's slots for what is its own. */
+    void (*name)(void *arg, struct nc_sync *sync);
+    void *arg;
 };
 
 /* Between the prefix of a tier and a name: a partition of a cluster. */
@@ -75,6 +80,7 @@ struct nc_sync {
     struct nc_lane *lane;
     bool sharded;            /* messages stay in their part of a cluster */
     bool one_slot;           /* lanes are primaries: a request may name keys of one slot only */
+    char own[NC_TAG_MOST];   /* what names of its own may begin with, whatever `space` is now */
     char space[NC_TAG_MOST]; /* what names of its own begin with: <ns>, or the tag */
     char tag[NC_TAG_MOST];   /* `{<ns>:<p>}`; empty without partitions */
     size_t tag_bytes;
@@ -115,6 +121,8 @@ struct nc_sync {
     _Atomic uint32_t untold; /* changes that were too many to be told */
 };
 
+/* Writes the names of its own after `space` has changed. */
+void nc_sync_rename(struct nc_sync *sync);
 /* Fills in what does not need the link; what stands before `origin` but `lane`, `link` and what
  * has an init of its own is set by the caller. */
 void nc_sync_init(struct nc_sync *sync);
@@ -165,6 +173,8 @@ static inline size_t nc_sync_redis_key_bytes(const struct nc_sync *sync, const s
 }
 /* The same into as many bytes; returns where they end. */
 void *nc_sync_write_redis_key(const struct nc_sync *sync, const struct nc_key *key, void *at);
+/* In a cluster a call for this key may be sent on to where its slot is. */
+void nc_sync_mark_slot(const struct nc_sync *sync, const struct nc_key *key, struct nc_call *call);
 /* As an argument of a command. */
 void nc_sync_put_redis_key(const struct nc_sync *sync, const struct nc_key *key,
                            struct nc_command *command);

@@ -203,7 +203,7 @@ static int send_items(struct call *call, struct nc_answer *answer)
 
 /* Redis applied it: what is known here moves on (R4). */
 static void applied(struct call *call, struct nc_write_item *item, struct nc_entry *made,
-                    uint64_t version)
+                    uint64_t version, bool moved)
 {
     struct nc_sync *sync = call->sync;
     item->version = version;
@@ -217,6 +217,11 @@ static void applied(struct call *call, struct nc_write_item *item, struct nc_ent
     if (item->op == NC_WRITE_INVALIDATE || !fits_locally(item) ||
         item->key.tier->coherence == NEARCACHE_COHERENCE_TRACKING)
         return;
+    if (moved) {
+        if (made)
+            nc_cache_entry_destroy(item->key.tier, made);
+        return;
+    }
     item->ticket.generation = 0; /* an own write holds on any link, epoch and version decide */
     keep(call->self, item, made, nc_clock_now_ns(&sync->cache->clock));
 }
@@ -269,7 +274,8 @@ static void run_call(struct call *call)
         unsigned late = 0;
         for (unsigned i = 0; i < call->count; i++) {
             if (answer.number[i + 2] == 1) {
-                applied(call, call->items[i], call->made[i], (uint64_t)answer.number[0]);
+                applied(call, call->items[i], call->made[i], (uint64_t)answer.number[0],
+                        answer.moved);
             } else {
                 call->redis_key[late] = call->redis_key[i];
                 call->redis_key_bytes[late] = call->redis_key_bytes[i];
@@ -277,8 +283,9 @@ static void run_call(struct call *call)
                 call->items[late++] = call->items[i];
             }
         }
-        nc_offset_sample(&sync->offset, answer.sent_ns, answer.received_ns,
-                         (uint64_t)answer.number[1], (uint64_t)answer.number[0], late > 0);
+        if (!answer.moved) /* the clock of another server tells nothing of this one's */
+            nc_offset_sample(&sync->offset, answer.sent_ns, answer.received_ns,
+                             (uint64_t)answer.number[1], (uint64_t)answer.number[0], late > 0);
         call->count = late;
     }
     drop_copies(call);
@@ -405,7 +412,7 @@ static void write_loaded_in_lane(struct nc_sync *sync, struct nc_cache_thread *s
         nc_sync_saw(sync, loaded[i].version);
         nc_cache_observe(self, &items[i].key, loaded[i].version, NEARCACHE_CAUSE_REPLACED);
         items[i].ticket.generation = 0; /* an own write holds on any link */
-        if (fits_locally(&items[i]))
+        if (fits_locally(&items[i]) && !loaded[i].moved)
             keep(self, &items[i], NULL, nc_clock_now_ns(&sync->cache->clock));
     }
 }
@@ -502,8 +509,11 @@ int nc_write_touch(struct nc_sync *any, struct nc_cache_thread *self, const stru
     void *redis_key = nc_sync_redis_key(sync, key, small, &bytes);
     if (!redis_key)
         return NEARCACHE_ENOMEM;
-    struct nc_slice keys[] = {
-        {sync->key_s, strlen(sync->key_s)}, {sync->key_w, strlen(sync->key_w)}, {redis_key, bytes}};
+    struct nc_slice keys[3] = {[2] = {redis_key, bytes}};
+    if (!sync->one_slot) {
+        keys[0] = (struct nc_slice){sync->key_s, strlen(sync->key_s)};
+        keys[1] = (struct nc_slice){sync->key_w, strlen(sync->key_w)};
+    }
     int ttl_bytes = snprintf(ttl, sizeof ttl, "%" PRIu64, ttl_ms == NEARCACHE_NONE ? 0 : ttl_ms);
     int not_after_bytes = snprintf(not_after, sizeof not_after, "%" PRIu64,
                                    nc_offset_not_after_us(&sync->offset, deadline_ns));
@@ -511,8 +521,11 @@ int nc_write_touch(struct nc_sync *any, struct nc_cache_thread *self, const stru
                               {sync->origin_hex, 16},
                               {ttl, (size_t)ttl_bytes},
                               {not_after, (size_t)not_after_bytes}};
-    outcome = nc_script_call(&sync->scripts, NC_SCRIPT_TOUCH, keys, 3, args, 4, deadline_ns,
-                             &answer, NULL, NULL);
+    /* A key that stands alone brings neither the index nor a message. */
+    outcome = sync->one_slot ? nc_script_call(&sync->scripts, NC_SCRIPT_TOUCH_TRACKED, keys + 2, 1,
+                                              args + 2, 2, deadline_ns, &answer, NULL, NULL)
+                             : nc_script_call(&sync->scripts, NC_SCRIPT_TOUCH, keys, 3, args, 4,
+                                              deadline_ns, &answer, NULL, NULL);
     if (redis_key != small)
         free(redis_key);
     if (outcome == 0 && (answer.count != 3 || answer.number[0] < -1 || answer.number[0] > 2))
