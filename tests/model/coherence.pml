@@ -64,6 +64,15 @@
 #ifndef TIMEOUTS
 #define TIMEOUTS 0
 #endif
+#ifndef PARTS
+#define PARTS 0 /* answers of RESUME that hold only the first of the changes */
+#endif
+
+#if PARTS > 0
+#define WHOLE (rs_top == 0)
+#else
+#define WHOLE true
+#endif
 
 /* Mutants: -DM_NAME breaks one rule. */
 
@@ -126,6 +135,9 @@ byte rd = 0, rd_s, rd_val, rd_generation, rd_epoch;
 byte hb = 0, hb_bound;
 bool hb_after, hb_quiet;
 bool resumed = false; /* an answer of RESUME was applied on this subscription */
+#if PARTS > 0
+byte parts = PARTS, rs_top = 0; /* the newest version in a part; 0: the answer is whole */
+#endif
 byte rs = 0, rs_s, rs_floor, rs_inc, rs_run, rs_key, rs_last;
 byte wr = 0, wr_id, wr_s, wr_epoch;
 bool wr_late;
@@ -226,6 +238,24 @@ end:
         rs_s = srv[conn].s; rs_floor = srv[conn].floor; rs_inc = srv[conn].inc;
         rs_run = srv[conn].server_run;
         rs_key = (srv[conn].w > rs_last -> srv[conn].w : 0);
+#if PARTS > 0
+        /* A part: changes up to some version, of which only some with that version itself. */
+        rs_top = 0;
+        if
+        :: parts > 0 && rs_last > 0 && rs_s >= rs_last + 2 ->
+            parts--;
+            rs_top = rs_last + 2;
+            do
+            :: rs_top < rs_s -> rs_top++
+            :: break
+            od;
+            if
+            :: rs_key > rs_top || rs_key == rs_top -> rs_key = 0
+            :: rs_key <= rs_top -> skip
+            fi
+        :: true
+        fi;
+#endif
         rs = 2 }
     /* WRITE of B, always at the primary */
     :: atomic { bw == 1 && nfull(sub) ->
@@ -414,8 +444,30 @@ end:
         rs = 0;
         if
         :: !chain -> skip
+#if PARTS > 0
+        /* Another one is asked for from there on: keys of one call share a version, so those with
+         * the newest may stand in the next part. */
+        :: chain && rs_top != 0 ->
+            if
+            :: !known || rs_run != known_run || rs_inc != known_inc || last < rs_floor ||
+               rs_s < last || rs_top <= last + 1 ->
+                new_epoch(); last = rs_s
+            :: else ->
+                if
+                :: rs_key != 0 -> observe(rs_key)
+                :: else
+                fi;
+#ifndef M_PART_TO_TOP
+                last = rs_top - 1
+#else
+                last = rs_top
+#endif
+            fi;
+            known = true; known_run = rs_run; known_inc = rs_inc;
+            rs_top = 0; rs_last = last; rs = 1
+#endif
 #ifndef M_RESUME_BELOW_C0
-        :: chain && rs_s < c0 -> rs_last = last; rs = 1
+        :: chain && rs_s < c0 && WHOLE -> rs_last = last; rs = 1
 #endif
         :: else ->
             if
