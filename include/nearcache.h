@@ -503,9 +503,9 @@ int nearcache_get_or_load(struct nearcache_tier *tier, const void *name, size_t 
 struct nearcache_write {
     size_t size;
     uint64_t timeout_us; /* 0: the cache's deadline */
-    uint64_t ttl_ms;     /* of the Redis key. 0: the tier's; NEARCACHE_NONE: no expiry. In a tier
-                          * whose redis_ttl_ms is NONE other caches do not ask for it, and may keep
-                          * their copies for longer: give such keys a tier that expires. */
+    uint64_t ttl_ms;     /* of the Redis key. 0: the tier's; NEARCACHE_NONE: no expiry. With Redis
+                          * any other is NEARCACHE_EINVAL in a tier whose redis_ttl_ms is NONE, as
+                          * readers there do not ask for it: such keys need a tier that expires. */
 };
 #define NEARCACHE_WRITE_INIT                                                                       \
     {                                                                                              \

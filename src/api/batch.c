@@ -177,7 +177,7 @@ int nearcache_set_many(struct nearcache_tier *tier, const struct nearcache_item 
         item->ttl_ms = given[i].ttl_ms ? given[i].ttl_ms : options.ttl_ms;
         item->outcome = nc_cache_key(tier, given[i].name.data, given[i].name.bytes, &item->key);
         if (item->outcome == 0)
-            item->outcome = nc_config_check_ttl(item->ttl_ms);
+            item->outcome = nc_config_check_ttl(tier, item->ttl_ms);
         if (item->outcome == 0)
             item->outcome = nc_call_check_value(tier, item->value, item->value_bytes);
     }

@@ -110,10 +110,12 @@ int nc_config_read(const struct nearcache_tier *tier, uint64_t default_deadline_
     return 0;
 }
 
-int nc_config_check_ttl(uint64_t ttl_ms)
+int nc_config_check_ttl(const struct nearcache_tier *tier, uint64_t ttl_ms)
 {
     /* Redis keeps the moment of expiry as a signed 64-bit number of milliseconds. */
-    return ttl_ms != NEARCACHE_NONE && ttl_ms > (UINT64_C(1) << 53) ? NEARCACHE_EINVAL : 0;
+    if (ttl_ms != NEARCACHE_NONE && ttl_ms > (UINT64_C(1) << 53))
+        return NEARCACHE_EINVAL;
+    return nc_tier_takes_ttl(tier, ttl_ms) ? 0 : NEARCACHE_EINVAL;
 }
 
 int nc_config_write(const struct nearcache_tier *tier, uint64_t default_deadline_us,
@@ -129,7 +131,7 @@ int nc_config_write(const struct nearcache_tier *tier, uint64_t default_deadline
         options->deadline_ns =
             nc_clock_deadline_ns(mine.timeout_us ? mine.timeout_us : default_deadline_us);
     options->ttl_ms = mine.ttl_ms ? mine.ttl_ms : tier->redis_ttl_ms;
-    return nc_config_check_ttl(options->ttl_ms);
+    return nc_config_check_ttl(tier, options->ttl_ms);
 }
 
 /* ---- environment ---- */

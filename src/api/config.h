@@ -38,7 +38,7 @@ int nc_config_read(const struct nearcache_tier *tier, uint64_t default_deadline_
                    const struct nearcache_read *how, struct nc_read_options *options);
 int nc_config_write(const struct nearcache_tier *tier, uint64_t default_deadline_us,
                     const struct nearcache_write *how, struct nc_write_options *options);
-/* Whether Redis can hold that TTL. 0 or NEARCACHE_EINVAL. */
-int nc_config_check_ttl(uint64_t ttl_ms);
+/* Whether a key of the tier may have that TTL. 0 or NEARCACHE_EINVAL. */
+int nc_config_check_ttl(const struct nearcache_tier *tier, uint64_t ttl_ms);
 
 #endif

@@ -68,6 +68,16 @@ int nc_tier_init(struct nearcache_tier *tier, const struct nearcache_tier_config
                  bool linked, const char **why);
 
 /* The presets of the public header. NEARCACHE_EINVAL for an unknown one. */
+/*
+ * Whether a key of the tier may have that TTL (NEARCACHE_NONE: no expiry). Where the tier's keys do
+ * not expire nobody asks Redis for a TTL, which would cost a batch of vectors 15 to 25 % of its
+ * rate; so none may be given, or other processes would keep their copies past it.
+ */
+static inline bool nc_tier_takes_ttl(const struct nearcache_tier *tier, uint64_t ttl_ms)
+{
+    return ttl_ms == NEARCACHE_NONE || !tier->linked || tier->redis_ttl_ms != NEARCACHE_NONE;
+}
+
 int nc_tier_preset(enum nearcache_preset preset, struct nearcache_tier_config *config);
 
 /* The local TTL with this entry's jitter taken off; `random` is any number. */

@@ -339,6 +339,8 @@ static int run_load(struct load *load, struct cli_settings *settings)
     if (outcome != CLI_GO_ON)
         return outcome;
     cli_vectors_tier(load->options->tier, &config);
+    if (load->options->ttl_ms)
+        config.redis_ttl_ms = load->options->ttl_ms;
     outcome = find_start(load, config.prefix);
     if (outcome == CLI_GO_ON)
         outcome = cli_vectors_init(&load->vectors, load->command, settings, &config, &load->npy,

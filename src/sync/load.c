@@ -130,7 +130,8 @@ static int run(struct loading *l, nearcache_load_fn load, void *arg, struct near
         outcome = NEARCACHE_ETYPE;
     if (outcome == 0) {
         l->ttl_ms = loaded.ttl_ms ? loaded.ttl_ms : tier->redis_ttl_ms;
-        outcome = write_through(l, &loaded, held);
+        outcome =
+            nc_tier_takes_ttl(tier, l->ttl_ms) ? write_through(l, &loaded, held) : NEARCACHE_EINVAL;
         if (outcome == NEARCACHE_MISS)
             outcome = NC_OUTCOME_AGAIN;
     } else if (outcome == NEARCACHE_MISS) {

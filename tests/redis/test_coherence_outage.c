@@ -252,6 +252,44 @@ Test(coherence_outage, a_full_journal_comes_back_at_a_bounded_rate)
     cr_assert_eq(nearcache_close(cache, 0), 0);
 }
 
+/* ---- expiry ---- */
+
+static int load_for_a_second(void *arg, const void *name, size_t name_bytes,
+                             struct nearcache_loaded *loaded)
+{
+    (void)arg;
+    (void)name;
+    (void)name_bytes;
+    loaded->data = "made";
+    loaded->bytes = 4;
+    loaded->ttl_ms = 1000;
+    return 0;
+}
+
+Test(coherence_outage, a_tier_without_expiry_refuses_a_ttl_that_its_readers_would_not_know)
+{
+    struct nearcache_tier_config config = coherence_tier_config();
+    struct nearcache *cache = coherence_open(&server, coherence_config());
+    struct nearcache_write how = NEARCACHE_WRITE_INIT;
+    struct nearcache_item items[] = {{{"a", 1}, "1", 1, 1000}, {{"b", 1}, "1", 1, 0}};
+    struct nearcache_result result;
+    int statuses[2];
+    config.redis_ttl_ms = NEARCACHE_NONE;
+    struct nearcache_tier *tier = coherence_tier(cache, config);
+    how.ttl_ms = 1000;
+    cr_expect_eq(nearcache_set(tier, "a", 1, "1", 1, &how), NEARCACHE_EINVAL);
+    cr_expect_eq(nearcache_touch(tier, "a", 1, &how), NEARCACHE_EINVAL);
+    cr_expect_eq(nearcache_set_many(tier, items, 2, NULL, statuses), NEARCACHE_EINVAL);
+    cr_expect_eq(statuses[0], NEARCACHE_EINVAL);
+    cr_expect_eq(statuses[1], 0);
+    cr_expect_eq(nearcache_get_or_load(tier, "c", 1, NULL, load_for_a_second, NULL, &result),
+                 NEARCACHE_EINVAL);
+    cr_expect_eq(coherence_get(tier, "a", NULL, NULL), NEARCACHE_MISS);
+    how.ttl_ms = NEARCACHE_NONE;
+    cr_expect_eq(nearcache_set(tier, "a", 1, "1", 1, &how), 0);
+    cr_assert_eq(nearcache_close(cache, 0), 0);
+}
+
 /* ---- soft timeout, eager refresh ---- */
 
 Test(coherence_outage, with_an_old_copy_at_hand_a_slow_redis_is_waited_for_softly)
