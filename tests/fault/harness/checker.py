@@ -222,6 +222,15 @@ class Check:
 
     # ---- what was read ----
 
+    def isolated(self, op):
+        """Among those that a primary of their own answered, or whose proof is from then."""
+        for isolated in (f["isolated"] for f in self.faults if "isolated" in f):
+            end = isolated["e"] + self.run["lease_ms"] * MS + D
+            if op["p"] == isolated["p"] and isolated["b"] - X <= op["e"] and \
+                    op["b"] <= end + self.noise(isolated["e"], end, op["p"]):
+                return True
+        return False
+
     def disturbed(self, process, when):
         return any((process in f.get("who", (0, 1, 2))) and
                    f["b"] - MS <= when <= f["e"] + RECOVER + self.noise(f["e"], when)
@@ -313,7 +322,7 @@ class Check:
     def reads(self):
         self.seen = {}
         for op in self.ops:
-            if op["op"] == "get":
+            if op["op"] == "get" and not self.isolated(op):
                 self.fresh(self.keys[op["k"]], op)
 
     # ---- what was written ----
@@ -356,7 +365,7 @@ class Check:
             for number, op in enumerate(key.ops):
                 if op["op"] == "get" or op["at"] is not None or op["p"] == "f":
                     continue
-                if op["r"] == "OK" and not self.near_kill(op):
+                if op["r"] == "OK" and not self.near_kill(op) and not self.isolated(op):
                     self.wrong("I3", "acknowledged, and never applied", op)
                 elif op["r"] == "LOCAL" and not self.replaced(key, number, op):
                     refused.setdefault((op["p"], op["g"]), []).append(op)

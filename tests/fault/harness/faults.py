@@ -8,6 +8,7 @@ when the fault has ended. What it returns tells the checker more about it:
     evicts     keys may have been missing while it lasted
     refuses    the index was lost, so replays may be refused although nothing newer stands
     backward   the server's wall clock went back
+    isolated   a process alone with an old primary: nothing that it was told then is judged
     missed     entries read again after a reconnect, and how many had changed (I12)
     journal    bytes that the journals held, and their bound (I10)
 """
@@ -363,6 +364,29 @@ def stranded(run, rng):
     old.call("REPLICAOF", "127.0.0.1", free_port())
     time.sleep(rng.uniform(2.0, 3.0))
     run.workers[reader].reads_only = False
+
+
+@fault("sudden", replica=True)
+def sudden(run, rng):
+    """A switch without care: the replica is promoted while the old primary lives, and one process
+    stays with the old one, which goes on taking its writes until it is stopped. Those are lost:
+    the exception to I1b that only min-replicas-to-write closes."""
+    left = rng.choice(ALL)
+    others = [i for i in ALL if i != left]
+    old, replica = run.primary, run.replica
+    run.proxy.mode(others, "cut")
+    run.pause_plain(True)
+    begin = time.monotonic_ns()
+    replica.call("REPLICAOF", "NO", "ONE")
+    run.watch(replica)
+    run.dump(replica)
+    run.proxy.order("target", who=others, port=replica.port)
+    run.proxy.mode(others, "pass")
+    run.pause_plain(False)
+    time.sleep(rng.uniform(0.5, 2.5))
+    run.proxy.order("target", who=[left], port=replica.port)
+    old.kill()
+    return {"isolated": {"p": left, "b": begin, "e": time.monotonic_ns()}}
 
 
 @fault("sentinel", replica=True, sentinel=True)
