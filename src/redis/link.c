@@ -24,6 +24,8 @@
 #define CONNECT_NS (1 * NC_NS_PER_S)
 /* Replies under way on the connection for batches: more only fills buffers. */
 #define BATCH_BYTES (256 * 1024)
+/* A server that is to be left answers what it was asked, if it lives. */
+#define LEAVE_NS (20 * NC_NS_PER_MS)
 #define SUBSCRIBE_NS (500 * NC_NS_PER_MS)
 /* Looking for a Sentinel to listen to holds up the link's thread: now and then, and not for long.
  */
@@ -55,6 +57,7 @@ struct nc_link {
     const char *why; /* the last attempt to connect failed; static text, NULL: see the outcome */
     _Atomic bool auth_refused;
     _Atomic bool restart;          /* the failure is one by intent */
+    _Atomic bool moving;           /* on its way to another primary of the cluster */
     const char *told;              /* the last failure in the log; link's thread */
     _Atomic(const char *) failure; /* why the link is to be torn down; NULL: it is not */
 };
@@ -77,6 +80,8 @@ void nc_link_fail(struct nc_link *link, const char *why)
 void nc_link_restart(struct nc_link *link, const char *why)
 {
     atomic_store(&link->restart, true);
+    if (link->config.cluster)
+        atomic_store(&link->moving, true);
     nc_link_fail(link, why);
 }
 
@@ -299,12 +304,14 @@ static int open_all(struct nc_link *link)
     atomic_store(&link->auth_refused, outcome == NEARCACHE_EAUTH);
     if (outcome != 0) {
         close_all(link);
+        atomic_store(&link->moving, false);
         return outcome;
     }
     for (unsigned i = 0; i <= link->singles; i++)
         nc_mux_up(&link->muxes[i]);
     if (link->config.cluster)
         nc_cluster_set_up(link->config.cluster, link->config.lane, true);
+    atomic_store(&link->moving, false);
     return 0;
 }
 
@@ -408,6 +415,21 @@ static const char *serve(struct nc_link *link)
     return why;
 }
 
+/* New calls are held meanwhile; those under way are answered by a server that lives. */
+static void end_calls(struct nc_link *link)
+{
+    uint64_t until_ns = nc_clock_io_ns() + LEAVE_NS;
+    for (bool any = true; any && nc_clock_io_ns() < until_ns && !stopped(link);) {
+        any = false;
+        for (unsigned i = 0; i <= link->singles; i++) {
+            nc_mux_serve(&link->muxes[i]);
+            any = any || (!nc_mux_is_broken(&link->muxes[i]) && nc_mux_flying(&link->muxes[i]) > 0);
+        }
+        if (any)
+            poll(NULL, 0, 1);
+    }
+}
+
 /* Each reason once until a link has lasted: attempts go on for as long as Redis is away. */
 static void tell(struct nc_link *link, const char *what, const char *reason)
 {
@@ -436,6 +458,11 @@ static void *run(void *arg)
             if (config->on_up)
                 config->on_up(config->arg, link->generation);
             const char *why = serve(link);
+            /* Told to restart before it was quite up, it had forgotten that it moves. */
+            if (config->cluster && atomic_load(&link->restart))
+                atomic_store(&link->moving, true);
+            if (atomic_load(&link->moving))
+                end_calls(link);
             close_all(link);
             if (why)
                 tell(link, "link to Redis down", why);
@@ -520,6 +547,9 @@ void nc_link_submit(struct nc_link *link, struct nc_call *call, enum nc_call_kin
     call->deadline_ns = deadline_ns;
     if (!own && !nc_breaker_lets_through(&link->breaker))
         refuse(call, NEARCACHE_EOFFLINK);
+    else if (call->slot != NC_NO_SLOT && atomic_load(&link->moving))
+        nc_redirect_hold(nc_cluster_redirects(link->config.cluster), link->config.lane, call,
+                         choose(link, kind));
     else
         nc_mux_submit(choose(link, kind), call, true);
 }

@@ -106,7 +106,8 @@ bool nc_link_refused_auth(const struct nc_link *link);
 void nc_link_wake(struct nc_link *link);
 /* Tears the link down and connects again; `why` is static text for the log. */
 void nc_link_fail(struct nc_link *link, const char *why);
-/* The same by intent: not a failure, so no waiting between. */
+/* The same by intent: not a failure, so no waiting between. In a cluster calls with a slot are held
+ * until it is up again, as long as their deadlines allow. */
 void nc_link_restart(struct nc_link *link, const char *why);
 
 /* ---- link thread, in on_up ---- */

@@ -14,7 +14,7 @@
 /* A call without a deadline is repeated for so long. */
 #define MOST_NS (5 * NC_NS_PER_S)
 
-enum kind { MOVED, ASK, TRYAGAIN, CLUSTERDOWN };
+enum kind { MOVED, ASK, TRYAGAIN, CLUSTERDOWN, HELD };
 
 /* One refused call. One thread at a time: who reads its reply, then the thread or who submits. */
 struct nc_redirect {
@@ -105,6 +105,10 @@ static void deliver(struct nc_call *call, const struct nc_reply_part *part)
 /* The refusal is the answer. */
 static void give_up(struct nc_redirect *r)
 {
+    if (r->kind == HELD) {
+        end(r, NEARCACHE_EOFFLINK);
+        return;
+    }
     const struct nc_reply_part part = {
         .type = NC_REPLY_ERROR, .str = r->text, .bytes = r->text_bytes};
     deliver(r->call, &part);
@@ -175,6 +179,14 @@ static void on_done(void *arg, int status)
 
 static void send_by(struct nc_redirect *r, struct nc_link *link)
 {
+    uint32_t queued = NC_CALL_QUEUED;
+    /* One that was held has not been sent before. From here on it is in doubt, unless who abandons
+     * it is faster: what was withdrawn must not be sent. */
+    if (!atomic_compare_exchange_strong(&r->call->phase, &queued, NC_CALL_SENT) &&
+        queued == NC_CALL_WITHDRAWN) {
+        end(r, NEARCACHE_ETIMEOUT);
+        return;
+    }
     struct nc_call *repetition = nc_call_create();
     if (!repetition) {
         end(r, NEARCACHE_ENOMEM);
@@ -232,16 +244,11 @@ static void go(struct nc_redirect *r, bool paced)
 
 /* ---- from the connection ---- */
 
-struct nc_redirect *nc_redirect_begin(struct nc_redirects *redirects, unsigned lane,
-                                      struct nc_call *call, const char *text, size_t bytes)
+static void set_up(struct nc_redirect *r, struct nc_redirects *home, unsigned lane,
+                   struct nc_call *call)
 {
-    struct nc_redirect *r = malloc(sizeof *r);
-    if (!r || !parse(r, text, bytes)) {
-        free(r);
-        return NULL;
-    }
     r->sink.part = on_part;
-    r->home = redirects;
+    r->home = home;
     r->call = call;
     r->repetition = NULL;
     r->lane = lane;
@@ -250,6 +257,38 @@ struct nc_redirect *nc_redirect_begin(struct nc_redirects *redirects, unsigned l
     uint64_t most_ns = call->sent_ns + MOST_NS;
     uint64_t until_ns = call->deadline_ns < most_ns ? call->deadline_ns : most_ns;
     r->give_up_ns = until_ns > call->sent_ns ? until_ns - (until_ns - call->sent_ns) / 8 : until_ns;
+}
+
+void nc_redirect_hold(struct nc_redirects *redirects, unsigned lane, struct nc_call *call,
+                      struct nc_mux *mux)
+{
+    struct nc_redirect *r = malloc(sizeof *r);
+    call->mux = mux;
+    call->moved = true;
+    call->sent_ns = nc_clock_io_ns();
+    nc_call_retain(call);
+    /* Nobody else has it yet: as it would be after nc_call_go_elsewhere. */
+    atomic_store(&call->owner, NC_CALL_OVER);
+    atomic_store(&call->state, NC_CALL_ELSEWHERE);
+    if (!r || call->command.failed) {
+        free(r);
+        nc_call_end(call, NEARCACHE_ENOMEM);
+        return;
+    }
+    set_up(r, redirects, lane, call);
+    r->kind = HELD;
+    later(r);
+}
+
+struct nc_redirect *nc_redirect_begin(struct nc_redirects *redirects, unsigned lane,
+                                      struct nc_call *call, const char *text, size_t bytes)
+{
+    struct nc_redirect *r = malloc(sizeof *r);
+    if (!r || !parse(r, text, bytes)) {
+        free(r);
+        return NULL;
+    }
+    set_up(r, redirects, lane, call);
     return r;
 }
 

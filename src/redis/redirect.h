@@ -20,6 +20,7 @@
 
 #include "redis/cluster.h"
 
+struct nc_mux;
 struct nc_redirect;
 struct nc_redirects;
 
@@ -33,6 +34,11 @@ void nc_redirects_destroy(struct nc_redirects *redirects);
  * something else (or there is no memory): it is then the answer. */
 struct nc_redirect *nc_redirect_begin(struct nc_redirects *redirects, unsigned lane,
                                       struct nc_call *call, const char *text, size_t bytes);
+/* A call for a lane whose link is on its way to another primary: kept until it is there, and ended
+ * with NEARCACHE_EOFFLINK, unsent, when seven eighths of the time are over. In place of a
+ * submission to `mux`. */
+void nc_redirect_hold(struct nc_redirects *redirects, unsigned lane, struct nc_call *call,
+                      struct nc_mux *mux);
 /* Its replies are complete: it takes over the call and its connection's reference. */
 void nc_redirect_go(struct nc_redirect *redirect);
 /* The call ended otherwise. */
