@@ -13,8 +13,9 @@
 #include <unistd.h>
 
 #define MOST_OUTPUT_BYTES (64u << 20)
-#define ERROR_BYTES 4096 /* of the end of standard error */
-#define LOOK_MS 200      /* how often a running command looks for cancellation */
+#define ERROR_BYTES 4096     /* of the end of standard error */
+#define LOOK_MS 200          /* how often a running command looks for cancellation */
+#define ROUNDS_AFTER_END 256 /* enough for full pipes */
 
 extern char **environ;
 
@@ -30,6 +31,8 @@ struct process {
     char errors[ERROR_BYTES];
     size_t error_bytes;
     bool told_to_end;
+    bool ended; /* and waited for */
+    int status;
 };
 
 static void close_end(int *fd)
@@ -202,12 +205,24 @@ static void take_errors(struct process *process)
     process->error_bytes = keep + fresh;
 }
 
+static void look_for_end(struct process *process)
+{
+    if (!process->ended && waitpid(process->pid, &process->status, WNOHANG) == process->pid)
+        process->ended = true;
+}
+
+/* Until the command's outputs are closed, or it has ended and what it left there is read: what it
+ * started in the background may keep them open for ever. */
 static void drive(struct process *process)
 {
-    while (process->in >= 0 || process->out >= 0 || process->err >= 0) {
+    for (int rounds = 0; process->in >= 0 || process->out >= 0 || process->err >= 0;) {
         struct pollfd polled[3] = {
             {process->in, POLLOUT, 0}, {process->out, POLLIN, 0}, {process->err, POLLIN, 0}};
-        int got = poll(polled, 3, LOOK_MS);
+        int got = poll(polled, 3, process->ended ? 0 : LOOK_MS);
+
+        if (process->ended && (got == 0 || ++rounds > ROUNDS_AFTER_END))
+            return;
+        look_for_end(process);
 
         if (got > 0 && polled[0].revents)
             feed(process);
@@ -215,7 +230,7 @@ static void drive(struct process *process)
             take_output(process);
         if (got > 0 && polled[2].revents)
             take_errors(process);
-        if (!process->told_to_end && nearcache_job_cancelled(process->job)) {
+        if (!process->told_to_end && !process->ended && nearcache_job_cancelled(process->job)) {
             kill(-process->pid, SIGTERM);
             process->told_to_end = true;
         }
@@ -278,13 +293,13 @@ static int finish(struct process *process, int status)
 int cli_job_process_run(const char *shell_command, struct nearcache_job *job)
 {
     struct process process = {.job = job, .in = -1, .out = -1, .err = -1};
-    int status = 0, outcome;
+    int outcome;
 
     if (start(&process, shell_command) == 0) {
         drive(&process);
-        while (waitpid(process.pid, &status, 0) < 0 && errno == EINTR)
+        while (!process.ended && waitpid(process.pid, &process.status, 0) < 0 && errno == EINTR)
             continue;
-        outcome = finish(&process, status);
+        outcome = finish(&process, process.status);
     } else {
         outcome = nearcache_job_fail(job, "the command could not be started", 0);
     }

@@ -134,6 +134,9 @@ for command in 'exec <&-; echo 1' 'head -c 1 >/dev/null; echo 1' 'wc -c'; do
 done
 finding "is read or left as the command likes" [ "$(redis zcard bull:large:completed)" = 3 ]
 finding "and arrives whole" [ "$(redis hget bull:large:3 returnvalue)" = 3000002 ]
+finding "what the command leaves running is not waited for" \
+    [ "$(outcome returnvalue 'sleep 1000 & echo 5; echo $! >"'"$work"'/left"')" = 5 ]
+kill "$(cat "$work/left")"
 q "add" 0 add late x --delay 300
 q "a delayed job" 0 work late --exec cat --until-drained
 finding "is waited for" says '^1 completed'
