@@ -505,8 +505,11 @@ static int wait_live(struct nc_sync *sync, uint64_t deadline_ns)
             return 0;
         if (nc_life_check(sync->cache->life.word) != 0)
             return NEARCACHE_ECLOSED;
-        if (!nc_futex_wait(&sync->heard, heard, deadline_ns))
+        /* Writers and readers empty the journal too, and tell nobody: looks with each heartbeat. */
+        uint64_t now_ns = nc_clock_io_ns(), until_ns = now_ns + sync->config.heartbeat_ns;
+        if (now_ns >= deadline_ns)
             return nc_link_refused_auth(sync->link) ? NEARCACHE_EAUTH : NEARCACHE_ETIMEOUT;
+        nc_futex_wait(&sync->heard, heard, until_ns < deadline_ns ? until_ns : deadline_ns);
     }
 }
 
