@@ -262,8 +262,7 @@ static void migrate_under_load(uint32_t partitions, enum nearcache_coherence coh
 {
     struct nearcache *mine = open_cache(partitions, DEADLINE_US);
     struct nearcache *other = open_cache(partitions, 5000000);
-    /* The link of a partition goes down and up when the partition moves. */
-    struct load load = {.tier = open_tier(mine, coherence), .outage = partitions > 0};
+    struct load load = {.tier = open_tier(mine, coherence)};
     struct nearcache_tier *there = open_tier(other, coherence);
     pthread_t thread;
     cr_assert_eq(pthread_create(&thread, NULL, run_load, &load), 0);
