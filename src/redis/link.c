@@ -24,6 +24,9 @@
 #define CONNECT_NS (1 * NC_NS_PER_S)
 /* Replies under way on the connection for batches: more only fills buffers. */
 #define BATCH_BYTES (256 * 1024)
+/* A subscription that is refused is tried again so often and so soon; then with backoff. */
+#define REFUSALS_MOST 50
+#define REFUSED_MS 20
 /* A server that is to be left answers what it was asked, if it lives. */
 #define LEAVE_NS (20 * NC_NS_PER_MS)
 #define SUBSCRIBE_NS (500 * NC_NS_PER_MS)
@@ -56,10 +59,11 @@ struct nc_link {
     char server[96];
     const char *why; /* the last attempt to connect failed; static text, NULL: see the outcome */
     _Atomic bool auth_refused;
-    _Atomic bool restart;          /* the failure is one by intent */
-    _Atomic bool moving;           /* on its way to another primary of the cluster */
-    const char *told;              /* the last failure in the log; link's thread */
-    _Atomic(const char *) failure; /* why the link is to be torn down; NULL: it is not */
+    _Atomic bool restart;           /* the failure is one by intent */
+    _Atomic bool moving;            /* on its way to another primary of the cluster */
+    const char *told;               /* the last failure in the log; link's thread */
+    unsigned refused_subscriptions; /* in a row; link's thread */
+    _Atomic(const char *) failure;  /* why the link is to be torn down; NULL: it is not */
 };
 
 static void signal_fd(int fd)
@@ -617,6 +621,16 @@ int nc_link_track(struct nc_link *link, const char *const *prefixes, unsigned co
 int nc_link_subscribe(struct nc_link *link, const char *const *channels, unsigned count)
 {
     bool sharded = link->config.cluster && nc_cluster_has_partitions(link->config.cluster);
-    return nc_subscriber_subscribe(&link->subscriber, sharded, channels, count, link->stop_fd,
-                                   nc_clock_io_ns() + SUBSCRIBE_NS);
+    int outcome = nc_subscriber_subscribe(&link->subscriber, sharded, channels, count,
+                                          link->stop_fd, nc_clock_io_ns() + SUBSCRIBE_NS);
+    if (outcome != NEARCACHE_EREMOTE || !sharded) {
+        link->refused_subscriptions = 0;
+    } else if (link->refused_subscriptions++ < REFUSALS_MOST) {
+        /* The slot has left this server, and the map does not say so yet. */
+        struct pollfd stop = {link->stop_fd, POLLIN, 0};
+        nc_cluster_doubt(link->config.cluster);
+        poll(&stop, 1, REFUSED_MS);
+        nc_link_restart(link, "the slot of the subscription is elsewhere");
+    }
+    return outcome;
 }

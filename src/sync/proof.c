@@ -218,6 +218,15 @@ void nc_proof_down(struct nc_sync *sync)
     nc_proof_set_state(sync, NEARCACHE_LINK_DOWN);
 }
 
+/* The lane's slot is going to another primary. That proves nothing any more, but the link goes
+ * there by itself, and until then its calls are sent on: tearing it down would fail them. */
+static bool is_leaving(const struct nc_sync *sync, const struct nc_answer *answer)
+{
+    return sync->scripts.clustered &&
+           (strncmp(answer->error, "MOVED ", 6) == 0 || strncmp(answer->error, "ASK ", 4) == 0 ||
+            strncmp(answer->error, "TRYAGAIN", 8) == 0);
+}
+
 /* ---- heartbeats ---- */
 
 static void beat(struct nc_sync *sync, uint64_t io_ns)
@@ -244,7 +253,7 @@ static void beat(struct nc_sync *sync, uint64_t io_ns)
         nc_sync_saw(sync, (uint64_t)answer.number[0]);
         nc_offset_sample(&sync->offset, answer.sent_ns, answer.received_ns,
                          (uint64_t)answer.number[1], (uint64_t)answer.number[0], false);
-    } else if (outcome == NEARCACHE_EREMOTE) {
+    } else if (outcome == NEARCACHE_EREMOTE && !is_leaving(sync, &answer)) {
         nc_log_write(sync->log, NEARCACHE_LOG_ERROR, "heartbeat refused: %s", answer.error);
         nc_link_fail(sync->link, "Redis refuses the heartbeat");
     }
@@ -392,7 +401,7 @@ static void resume(struct nc_sync *sync, struct nc_cache_thread *self)
                                  nc_clock_io_ns() + CALL_NS, &answer, add_change, &changes);
     if (outcome == 0 && !changes.failed && answer.count == 3)
         judge(sync, &changes, &answer);
-    else if (outcome == NEARCACHE_EREMOTE)
+    else if (outcome == NEARCACHE_EREMOTE && !is_leaving(sync, &answer))
         nc_link_fail(sync->link, "Redis refuses to tell what changed");
     free(changes.member);
     free(changes.bytes);
