@@ -218,11 +218,12 @@ void nc_proof_down(struct nc_sync *sync)
     nc_proof_set_state(sync, NEARCACHE_LINK_DOWN);
 }
 
-/* The lane's slot is going to another primary. That proves nothing any more, but the link goes
- * there by itself, and until then its calls are sent on: tearing it down would fail them. */
+/* The partition is going to another primary. That proves nothing any more, but the link goes there
+ * by itself, and until then its calls are sent on: tearing it down would fail them. A lane that is
+ * a primary takes another slot for its own names when it comes up again. */
 static bool is_leaving(const struct nc_sync *sync, const struct nc_answer *answer)
 {
-    return sync->scripts.clustered &&
+    return sync->sharded &&
            (strncmp(answer->error, "MOVED ", 6) == 0 || strncmp(answer->error, "ASK ", 4) == 0 ||
             strncmp(answer->error, "TRYAGAIN", 8) == 0);
 }
