@@ -364,6 +364,20 @@ struct begun {
     uint32_t count;
 };
 
+/* Rows are asked for in replies of some 64 KiB, so that several fit what may be under way. */
+#define CHUNK_BYTES 65536u
+#define CHUNK_KEYS_LEAST 8u
+
+static uint32_t chunk_keys(const struct nc_sync *sync, const struct nearcache_tier *tier)
+{
+    if (sync->one_slot)
+        return 1;
+    uint32_t keys = tier->row_bytes ? CHUNK_BYTES / tier->row_bytes : NC_FETCH_KEYS;
+    if (keys > NC_FETCH_KEYS)
+        return NC_FETCH_KEYS;
+    return keys < CHUNK_KEYS_LEAST ? CHUNK_KEYS_LEAST : keys;
+}
+
 static void send_begun(struct nc_sync *sync, struct begun *begun, uint64_t deadline_ns,
                        struct sent *sent, size_t *sent_count)
 {
@@ -399,7 +413,7 @@ static void depart(struct nc_sync *sync, struct nc_cache_thread *self, struct nc
             begun.flights[begun.count++] = want->flight;
         else
             nc_cache_count(self, want->key.tier, NC_COUNT_flight_waits, 1);
-        if (begun.count == (sync->one_slot ? 1 : NC_FETCH_KEYS))
+        if (begun.count == chunk_keys(sync, want->key.tier))
             send_begun(sync, &begun, deadline_ns, sent, sent_count);
     }
     send_begun(sync, &begun, deadline_ns, sent, sent_count);
@@ -471,17 +485,19 @@ static bool redis_cannot_be_asked(int outcome)
 #define ROUND_SENT 128
 
 /* The most keys of a round: each lane may have one request that is not full. */
-static size_t round_keys(const struct nc_sync *sync)
+static size_t round_keys(const struct nc_sync *sync, const struct nearcache_tier *tier)
 {
     if (sync->one_slot)
         return ROUND_SENT;
-    return (ROUND_SENT - NC_LANES_MOST) * NC_FETCH_KEYS;
+    return (size_t)(ROUND_SENT - NC_LANES_MOST) * chunk_keys(sync, tier);
 }
 
 void nc_fetch(struct nc_sync *any, struct nc_cache_thread *self, struct nc_want *wants,
               size_t count, const struct nc_fetch_options *options)
 {
-    size_t most = round_keys(any);
+    if (count == 0)
+        return;
+    size_t most = round_keys(any, wants[0].key.tier);
     for (size_t at = 0; at < count; at += most) {
         struct sent sent[ROUND_SENT];
         size_t sent_count = 0, n = count - at < most ? count - at : most;
