@@ -274,6 +274,8 @@ static int add_lines(struct add *add, FILE *file, struct batch *batch, struct to
         return CLI_INTERRUPTED;
     if (outcome >= 0)
         return CLI_FINE;
+    if (outcome == NEARCACHE_EINVAL || outcome == NEARCACHE_ENOTSUP)
+        return CLI_USAGE;
     return outcome == NEARCACHE_EOFFLINK || outcome == NEARCACHE_ETIMEOUT ? CLI_UNREACHABLE
                                                                           : CLI_WRONG;
 }

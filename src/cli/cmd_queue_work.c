@@ -18,6 +18,7 @@ struct work {
     struct nearcache_queue **queues; /* the first one is at.queue */
     struct nearcache_worker **workers;
     _Atomic uint64_t completed, failed, retried, locks_lost;
+    _Atomic int told_error; /* of Redis, told last; 0: none since a job was done */
 };
 
 static int run_job(void *arg, struct nearcache_job *job)
@@ -53,9 +54,14 @@ static void report(void *arg, enum nearcache_worker_event event, const struct ne
     case NEARCACHE_WORKER_DRAINED:
         break;
     case NEARCACHE_WORKER_ERROR:
-        cli_error(work->at.command, "Redis: %s; trying again", nearcache_strerror(outcome));
-        break;
+        /* Each one once, until another comes or a job is done: tries go on for as long as it takes.
+         */
+        if (work->told_error != outcome)
+            cli_error(work->at.command, "Redis: %s; trying again", nearcache_strerror(outcome));
+        work->told_error = outcome;
+        return;
     }
+    work->told_error = 0;
 }
 
 /* ---- the end --------------------------------------------------------------------------------- */
@@ -101,12 +107,17 @@ static int is_drained(struct nearcache_queue *queue)
     return stats.delayed == 0 ? 1 : only_iterations(queue, stats.delayed);
 }
 
-static bool all_drained(const struct work *work)
+/* 1, 0, or an error of Redis that no waiting mends. */
+static int all_drained(const struct work *work)
 {
-    for (size_t i = 0; i < work->count; i++)
-        if (is_drained(work->queues[i]) != 1)
-            return false;
-    return true;
+    int all = 1;
+    for (size_t i = 0; i < work->count; i++) {
+        int outcome = is_drained(work->queues[i]);
+        if (outcome == NEARCACHE_EREMOTE || outcome == NEARCACHE_ETYPE)
+            return outcome;
+        all = all && outcome == 1;
+    }
+    return all;
 }
 
 /* ---- start and stop -------------------------------------------------------------------------- */
@@ -197,8 +208,13 @@ static int run_work(const struct cli_command *self, int argc, char **argv)
         status = start(&work);
     bool started = status == CLI_GO_ON;
 
-    while (started && !cli_interrupted() && !(work.until_drained && all_drained(&work)))
-        cli_pause_us(LOOK_US);
+    int drained = 0;
+    while (started && !cli_interrupted() && drained == 0) {
+        if (work.until_drained)
+            drained = all_drained(&work);
+        if (drained == 0)
+            cli_pause_us(LOOK_US);
+    }
     stop(&work);
     if (started)
         print_totals(&work);
@@ -206,6 +222,11 @@ static int run_work(const struct cli_command *self, int argc, char **argv)
     free(work.workers);
     if (!started)
         return status;
+    if (drained < 0) {
+        cli_error(self, "cannot tell whether the queues are drained: %s",
+                  nearcache_strerror(drained));
+        return CLI_WRONG;
+    }
     /* A signal is how a worker ends that has no end of its own. */
     return cli_interrupted() && work.until_drained ? CLI_INTERRUPTED : CLI_FINE;
 }

@@ -65,14 +65,14 @@ calls=$(redis info commandstats | sed -n 's/^cmdstat_evalsha:calls=\([0-9]*\).*/
 finding "take few script calls" [ $((calls - calls_before)) -le 12 ]
 finding "and all arrive in order" [ "$(redis lindex bull:many:wait -1)$(redis llen bull:many:wait)" = 13000 ]
 printf '%s\n' '{"name":"a"}' '{"name":"b","data":{oops}}' >"$work/bad.jsonl"
-q "a bad line" 1 add bad --bulk "$work/bad.jsonl"
+q "a bad line" 2 add bad --bulk "$work/bad.jsonl"
 finding "is named" complains "line 2:"
 printf '%s\n' '{"name":"a","jobs":1}' >"$work/bad.jsonl"
-q "an unknown member" 1 add bad --bulk "$work/bad.jsonl"
+q "an unknown member" 2 add bad --bulk "$work/bad.jsonl"
 
 bad_bulk() { # TEXT LINE
     printf '%s\n' '{"name":"a"}' "$2" >"$work/bad.jsonl"
-    q "$1" 1 add bad --bulk "$work/bad.jsonl"
+    q "$1" 2 add bad --bulk "$work/bad.jsonl"
     finding "is named by its line" complains "line 2:"
 }
 bad_bulk "an integer as an id in a file" '{"name":"a","opts":{"jobId":"7"}}'
