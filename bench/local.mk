@@ -11,6 +11,7 @@ BENCHES = \
 	bench/bench_redis_parse \
 	bench/bench_redis_miss \
 	bench/bench_redis_threads \
+	bench/bench_redis_async \
 	bench/bench_redis_deadline \
 	bench/bench_redis_batch \
 	bench/bench_redis_hit \
@@ -106,6 +107,11 @@ bench_bench_redis_threads_SOURCES = bench/bench_redis_threads.c
 bench_bench_redis_threads_CPPFLAGS = $(bench_cppflags)
 bench_bench_redis_threads_LDFLAGS = $(bench_ldflags)
 bench_bench_redis_threads_LDADD = $(bench_ldadd) $(HIREDIS_LIBS)
+
+bench_bench_redis_async_SOURCES = bench/bench_redis_async.c
+bench_bench_redis_async_CPPFLAGS = $(bench_cppflags)
+bench_bench_redis_async_LDFLAGS = $(bench_ldflags)
+bench_bench_redis_async_LDADD = $(bench_ldadd) $(HIREDIS_LIBS) $(LIBEV_LIBS)
 
 bench_bench_redis_deadline_SOURCES = bench/bench_redis_deadline.c
 bench_bench_redis_deadline_CPPFLAGS = $(bench_cppflags)

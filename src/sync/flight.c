@@ -110,17 +110,26 @@ void nc_flight_land(struct nc_flight *flight, int outcome)
     pthread_mutex_lock(&stripe->lock);
     unlist_locked(bucket_of(stripe, &flight->key), flight);
     pthread_mutex_unlock(&stripe->lock);
-    /* Release pairs with the acquire in nc_flight_has_landed. */
-    atomic_store_explicit(&flight->landed, 1, memory_order_release);
-    nc_futex_wake(&flight->landed, INT_MAX);
+    /* Release pairs with the acquire in nc_flight_has_landed. Most flights land before anybody
+     * sleeps for them, and a system call for each key of a batch is dear. */
+    if (atomic_exchange_explicit(&flight->state, NC_FLIGHT_LANDED, memory_order_release) ==
+        NC_FLIGHT_AWAITED)
+        nc_futex_wake(&flight->state, INT_MAX);
     nc_flight_release(flight);
 }
 
 bool nc_flight_wait(struct nc_flight *flight, uint64_t deadline_ns)
 {
-    while (!nc_flight_has_landed(flight))
-        if (!nc_futex_wait(&flight->landed, 0, deadline_ns))
+    uint32_t state = NC_FLIGHT_FLYING;
+    /* Acquire: as in nc_flight_has_landed. Who sleeps has said so in the word he sleeps on: the
+     * landing either sees it or changes the word first. */
+    while (atomic_compare_exchange_strong_explicit(&flight->state, &state, NC_FLIGHT_AWAITED,
+                                                   memory_order_acquire, memory_order_acquire) ||
+           state == NC_FLIGHT_AWAITED) {
+        if (!nc_futex_wait(&flight->state, NC_FLIGHT_AWAITED, deadline_ns))
             return nc_flight_has_landed(flight);
+        state = NC_FLIGHT_FLYING;
+    }
     return true;
 }
 

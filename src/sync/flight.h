@@ -14,12 +14,14 @@
 #define NC_FLIGHT_STRIPES 64
 #define NC_FLIGHT_BUCKETS 16
 
+enum { NC_FLIGHT_FLYING, NC_FLIGHT_AWAITED /* flying, and somebody sleeps */, NC_FLIGHT_LANDED };
+
 struct nc_flight {
     struct nc_flight *next; /* in the bucket; guarded by the stripe's lock */
     struct nc_flights *flights;
     bool listed; /* in the bucket; guarded by the same lock */
     _Atomic uint32_t references;
-    _Atomic uint32_t landed; /* futex; 1: what follows is final */
+    _Atomic uint32_t state; /* futex; NC_FLIGHT_LANDED: what follows is final */
 
     int outcome;                  /* 0: the result is pinned below */
     struct nearcache_result held; /* the flight's own pin */
@@ -69,7 +71,7 @@ bool nc_flight_wait(struct nc_flight *flight, uint64_t deadline_ns);
 static inline bool nc_flight_has_landed(const struct nc_flight *flight)
 {
     /* Acquire pairs with the release in nc_flight_land: outcome and result are visible. */
-    return atomic_load_explicit(&flight->landed, memory_order_acquire) != 0;
+    return atomic_load_explicit(&flight->state, memory_order_acquire) == NC_FLIGHT_LANDED;
 }
 
 void nc_flight_release(struct nc_flight *flight);
