@@ -201,11 +201,14 @@ static int fly(struct nc_mux *mux, struct nc_call *call, uint64_t now_ns)
     call->sent_ns = now_ns;
     uint64_t tail = atomic_load_explicit(&mux->tail, memory_order_relaxed); /* ours */
     mux->ring[tail % NC_MUX_RING] = call;
-    /* Before the bytes leave: the reader must find the call that a reply belongs to. */
-    atomic_store(&mux->tail, tail + 1);
     atomic_fetch_add_explicit(&mux->conn.stats->commands, call->command.replies,
                               memory_order_relaxed);
+    /* Before the bytes leave: the reader must find the call that a reply belongs to. From here on
+     * it may end, answered by a server that did not wait for all of them. */
+    nc_call_retain(call);
+    atomic_store(&mux->tail, tail + 1);
     nc_conn_put(&mux->conn, call->command.bytes, call->command.used);
+    nc_call_drop(call);
     return 0;
 }
 

@@ -1,8 +1,8 @@
 /*
  * redis_link THREADS SECONDS [SEED]: threads share a link in every way that there is (waiting,
- * timing out, abandoning, leaving, batches, big values) while the link is torn down now and then.
- * Each reply must be the one that its request asked for, each call must end exactly once, and
- * nothing may be written after a call was abandoned. Meant for ThreadSanitizer.
+ * timing out, abandoning, leaving, batches, big values, big requests) while the link is torn down
+ * now and then. Each reply must be the one that its request asked for, each call must end exactly
+ * once, and nothing may be written after a call was abandoned. Meant for ThreadSanitizer.
  */
 #include "base/clock.h"
 #include "base/hash.h"
@@ -82,6 +82,18 @@ static void on_left(void *arg, int status)
     free(arg);
 }
 
+/* The value goes there and comes back: long ones are sent from where they are. */
+static void ask_back(struct nc_command *command, struct request *r, unsigned key)
+{
+    char value[64 * 1024];
+    for (size_t i = 0; i < value_bytes(key); i++)
+        value[i] = (char)value_byte(key, i);
+    r->keys[0] = key;
+    nc_command_begin(command, 2);
+    nc_command_arg(command, "ECHO", 4);
+    nc_command_arg(command, value, value_bytes(key));
+}
+
 static struct nc_call *make(struct thread *t, struct request **out, bool left)
 {
     struct request *r = calloc(1, sizeof *r);
@@ -92,15 +104,19 @@ static struct nc_call *make(struct thread *t, struct request **out, bool left)
     r->sink.part = on_part;
     r->count = nc_hash_step(&t->random) % 4 == 0 ? BATCH : 1;
     struct nc_command *command = nc_call_command(call);
+    nc_call_expect(call, &r->sink, left ? on_left : on_done, r);
+    atomic_fetch_add(&begun, 1);
+    *out = r;
+    if (r->count == 1 && nc_hash_step(&t->random) % 4 == 0) {
+        ask_back(command, r, (unsigned)(nc_hash_step(&t->random) % KEYS));
+        return call;
+    }
     nc_command_begin(command, 1 + r->count);
     nc_command_arg(command, r->count > 1 ? "MGET" : "GET", r->count > 1 ? 4 : 3);
     for (unsigned i = 0; i < r->count; i++) {
         r->keys[i] = (unsigned)(nc_hash_step(&t->random) % KEYS);
         nc_command_arg(command, name, (size_t)snprintf(name, sizeof name, "k%u", r->keys[i]));
     }
-    nc_call_expect(call, &r->sink, left ? on_left : on_done, r);
-    atomic_fetch_add(&begun, 1);
-    *out = r;
     return call;
 }
 
