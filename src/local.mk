@@ -96,6 +96,7 @@ endif
 libnearcache_core_la_SOURCES += \
 	src/sync/audit.c src/sync/audit.h \
 	src/sync/chain.c src/sync/chain.h \
+	src/sync/chunk.c src/sync/chunk.h \
 	src/sync/clear.c src/sync/clear.h \
 	src/sync/commit.c src/sync/commit.h \
 	src/sync/fetch.c src/sync/fetch.h \

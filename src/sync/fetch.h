@@ -2,18 +2,12 @@
  * sync/fetch: reading through. What is not here becomes at most one request per key, however many
  * threads wait for it (R3); what Redis cannot tell follows the tier's off-link policy (R10).
  *
- * A request is a chunk of keys: value, remaining TTL and version are read as one atomic unit. It
- * lives on the heap until its reply has been drained, so a caller may leave at its deadline and
- * the reply still fills the cache. Thread-safe; runs on the caller. `any`: any sync of the cache,
- * the key's own is found here.
+ * Thread-safe; runs on the caller. `any`: any sync of the cache, the key's own is found here.
  */
 #ifndef NC_SYNC_FETCH_H
 #define NC_SYNC_FETCH_H
 
 #include "sync/sync.h"
-
-/* The most keys of one request. */
-#define NC_FETCH_KEYS 64
 
 /* One key of a read that found no fresh copy. */
 struct nc_want {
