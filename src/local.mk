@@ -100,6 +100,7 @@ libnearcache_core_la_SOURCES += \
 	src/sync/clear.c src/sync/clear.h \
 	src/sync/commit.c src/sync/commit.h \
 	src/sync/fetch.c src/sync/fetch.h \
+	src/sync/fetch_loop.c src/sync/fetch_loop.h \
 	src/sync/flight.c src/sync/flight.h \
 	src/sync/invalidate.c src/sync/invalidate.h \
 	src/sync/journal.c src/sync/journal.h \
@@ -175,6 +176,9 @@ queue_lua = \
 libnearcache_core_la_SOURCES += \
 	src/api/async.c src/api/async.h \
 	src/api/async_calls.c \
+	src/api/async_op.c src/api/async_op.h \
+	src/api/async_reads.c src/api/async_reads.h \
+	src/api/async_threads.c src/api/async_threads.h \
 	src/api/batch.c \
 	src/api/call.c src/api/call.h \
 	src/api/config.c src/api/config.h \

@@ -120,6 +120,7 @@ tests_fault_test_queue_alloc_LDFLAGS = $(AM_LDFLAGS) $(wrap_alloc)
 
 # Plain programs with main(threads, seconds), made for ThreadSanitizer.
 stress_tests = \
+	tests/stress/async_loop \
 	tests/stress/cluster_redirects \
 	tests/stress/coherence_writers \
 	tests/stress/queue_kill \

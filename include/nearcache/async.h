@@ -9,9 +9,15 @@
  * nearcache_dispatch, on the thread that calls it. Deadlines are kept by the one descriptor:
  * there is no timer to arm. Synchronous callers may use the same cache at the same time.
  *
- * What has to wait for Redis is carried by a few threads of the cache, which the first such call
- * starts; they read what waits together in one batch. Calls of one key run in the order in which
- * they were made. nearcache_close drops what has not been dispatched: those callbacks never run.
+ * A nearcache_get_async that has to ask Redis is carried by the loop itself: what is asked for
+ * alone leaves at once, what is asked for while others are under way leaves with others in one
+ * request, and nearcache_dispatch reads the replies. Batches and writes are carried by a few
+ * threads of the cache, which the first such call starts (as are reads for the moment that it takes
+ * to make the loop's connection). Calls of one key run in the order in which they were made; a
+ * write of a key that has been read may have to wait for the dispatch that ends the read.
+ *
+ * Calls may be made on any thread; callbacks run in the dispatch. nearcache_close drops what has
+ * not been dispatched: those callbacks never run.
  */
 #ifndef NEARCACHE_ASYNC_H
 #define NEARCACHE_ASYNC_H

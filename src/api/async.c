@@ -1,7 +1,8 @@
 #include "api/async.h"
 
+#include "api/async_reads.h"
+#include "api/async_threads.h"
 #include "base/clock.h"
-#include "base/hash.h"
 
 #include <errno.h>
 #include <stdlib.h>
@@ -10,225 +11,6 @@
 #include <sys/eventfd.h>
 #include <sys/timerfd.h>
 #include <unistd.h>
-
-/* Gets that one thread takes at once. */
-#define GROUP_MOST 32
-
-/* ---- operations ---- */
-
-static size_t names_bytes(const struct nearcache_name *names, size_t count)
-{
-    size_t bytes = 0;
-    for (size_t i = 0; i < count; i++)
-        bytes += names[i].bytes;
-    return bytes;
-}
-
-static bool make_room_for_results(struct nc_async_op *op, size_t row_bytes)
-{
-    op->results = calloc(op->count, sizeof *op->results);
-    op->statuses = calloc(op->count, sizeof *op->statuses);
-    if (!op->results || !op->statuses)
-        return false;
-    if (op->kind != NC_ASYNC_GET_VECTORS)
-        return true;
-    op->sources = calloc(op->count, sizeof *op->sources);
-    op->matrix = aligned_alloc(64, (op->count * row_bytes + 63) / 64 * 64);
-    return op->sources && op->matrix;
-}
-
-struct nc_async_op *nc_async_op_create(enum nc_async_kind kind, struct nearcache_tier *tier,
-                                       const struct nearcache_name *names, size_t count,
-                                       size_t value_bytes)
-{
-    if (count > SIZE_MAX / 256 || value_bytes > SIZE_MAX / 4)
-        return NULL;
-    size_t text_bytes = names_bytes(names, count);
-    struct nc_async_op *op =
-        calloc(1, sizeof *op + count * sizeof *op->names + text_bytes + value_bytes);
-    if (!op)
-        return NULL;
-    op->kind = kind;
-    op->tier = tier;
-    op->count = count;
-    op->names = (struct nearcache_name *)(op + 1);
-    char *text = (char *)(op->names + count);
-    for (size_t i = 0; i < count; i++) {
-        if (names[i].bytes)
-            memcpy(text, names[i].data, names[i].bytes);
-        op->names[i] = (struct nearcache_name){text, names[i].bytes};
-        text += names[i].bytes;
-    }
-    op->value = text;
-    op->value_bytes = value_bytes;
-    op->read.size = sizeof op->read;
-    op->write.size = sizeof op->write;
-    if (kind <= NC_ASYNC_GET_VECTORS &&
-        !make_room_for_results(op, nearcache_tier_row_bytes(tier))) {
-        nc_async_op_destroy(op);
-        return NULL;
-    }
-    return op;
-}
-
-void nc_async_op_destroy(struct nc_async_op *op)
-{
-    if (!op)
-        return;
-    if (op->results)
-        nearcache_release_many(op->results, op->count);
-    free(op->results);
-    free(op->statuses);
-    free(op->sources);
-    free(op->matrix);
-    free(op);
-}
-
-/* ---- queues ---- */
-
-static void queue_init(struct nc_async_queue *queue)
-{
-    queue->first = NULL;
-    queue->last = &queue->first;
-}
-
-static void queue_put(struct nc_async_queue *queue, struct nc_async_op *op)
-{
-    op->next = NULL;
-    *queue->last = op;
-    queue->last = &op->next;
-}
-
-/* Takes out what *at points to. */
-static struct nc_async_op *queue_cut(struct nc_async_queue *queue, struct nc_async_op **at)
-{
-    struct nc_async_op *op = *at;
-    *at = op->next;
-    if (!*at)
-        queue->last = at;
-    return op;
-}
-
-/* ---- running ---- */
-
-static uint64_t time_left_us(const struct nc_async_op *op)
-{
-    uint64_t now_ns = nc_clock_io_ns();
-    uint64_t left_us = op->deadline_ns > now_ns ? (op->deadline_ns - now_ns) / 1000 : 0;
-    return left_us ? left_us : 1;
-}
-
-static void run_one(struct nc_async_op *op)
-{
-    op->read.timeout_us = op->write.timeout_us = time_left_us(op);
-    const struct nearcache_name *name = op->names;
-    switch (op->kind) {
-    case NC_ASYNC_GET:
-        op->outcome = nearcache_get(op->tier, name->data, name->bytes, &op->read, op->results);
-        break;
-    case NC_ASYNC_GET_MANY:
-        op->outcome = nearcache_get_many(op->tier, op->names, op->count, &op->read, op->results,
-                                         op->statuses);
-        break;
-    case NC_ASYNC_GET_VECTORS:
-        op->outcome = nearcache_get_vectors(op->tier, op->names, op->count, &op->read, op->matrix,
-                                            0, NULL, NULL, op->statuses, op->sources);
-        break;
-    case NC_ASYNC_SET:
-        op->outcome = nearcache_set(op->tier, name->data, name->bytes, op->value, op->value_bytes,
-                                    &op->write);
-        break;
-    case NC_ASYNC_DELETE:
-        op->outcome = nearcache_delete(op->tier, name->data, name->bytes, &op->write);
-        break;
-    }
-}
-
-/* Gets of one tier, asked for in the same way, as one batch. */
-static void run_group(struct nc_async_op *const *ops, size_t count)
-{
-    struct nearcache_name names[GROUP_MOST];
-    struct nearcache_result results[GROUP_MOST];
-    int statuses[GROUP_MOST];
-    struct nearcache_read how = ops[0]->read;
-    for (size_t i = 0; i < count; i++)
-        names[i] = ops[i]->names[0];
-    how.timeout_us = time_left_us(ops[0]);
-    nearcache_get_many(ops[0]->tier, names, count, &how, results, statuses);
-    for (size_t i = 0; i < count; i++) {
-        ops[i]->outcome = statuses[i];
-        ops[i]->results[0] = results[i];
-        /* The deadline was that of the first; one with more time goes on alone. */
-        if (i > 0 && statuses[i] == NEARCACHE_ETIMEOUT && time_left_us(ops[i]) > 1000)
-            run_one(ops[i]);
-    }
-}
-
-static bool may_share(const struct nc_async_op *a, const struct nc_async_op *b)
-{
-    return b->kind == NC_ASYNC_GET && a->tier == b->tier &&
-           a->read.soft_timeout_us == b->read.soft_timeout_us &&
-           a->read.max_stale_ms == b->read.max_stale_ms && a->read.refresh == b->read.refresh;
-}
-
-static size_t take_locked(struct nc_async_worker *worker, struct nc_async_op **ops)
-{
-    struct nc_async_queue *queue = &worker->queue;
-    size_t count = 0;
-    ops[count++] = queue_cut(queue, &queue->first);
-    /* Only neighbours: what comes behind a write of the same key must see it. */
-    while (ops[0]->kind == NC_ASYNC_GET && count < GROUP_MOST && queue->first &&
-           may_share(ops[0], queue->first))
-        ops[count++] = queue_cut(queue, &queue->first);
-    for (size_t i = 0; i < count; i++)
-        ops[i]->state = NC_ASYNC_RUNNING;
-    return count;
-}
-
-static void signal_loop(const struct nc_async *async)
-{
-    uint64_t one = 1;
-    /* Cannot fail but for EINTR: the counter is nowhere near its end, and EAGAIN means readable. */
-    while (write(async->event_fd, &one, sizeof one) < 0 && errno == EINTR)
-        ;
-}
-
-static void end_locked(struct nc_async *async, struct nc_async_op *op)
-{
-    if (op->state == NC_ASYNC_CANCELLED) {
-        nc_async_op_destroy(op);
-        return;
-    }
-    op->state = NC_ASYNC_ENDED;
-    if (!async->ended.first)
-        signal_loop(async);
-    queue_put(&async->ended, op);
-}
-
-static void *work(void *arg)
-{
-    struct nc_async_worker *worker = arg;
-    struct nc_async *async = worker->async;
-    struct nc_async_op *ops[GROUP_MOST];
-    pthread_mutex_lock(&async->lock);
-    for (;;) {
-        while (!worker->queue.first && !async->stopping)
-            pthread_cond_wait(&worker->wake, &async->lock);
-        if (async->stopping)
-            break;
-        size_t count = take_locked(worker, ops);
-        pthread_mutex_unlock(&async->lock);
-        if (count > 1)
-            run_group(ops, count);
-        else
-            run_one(ops[0]);
-        pthread_mutex_lock(&async->lock);
-        for (size_t i = 0; i < count; i++)
-            end_locked(async, ops[i]);
-    }
-    pthread_mutex_unlock(&async->lock);
-    return NULL;
-}
 
 /* ---- open and close ---- */
 
@@ -253,11 +35,12 @@ static void close_descriptors(struct nc_async *async)
             close(fds[i]);
 }
 
-int nc_async_create(struct nc_async **out)
+int nc_async_create(struct nc_async **out, struct nc_sync *sync)
 {
     struct nc_async *async = calloc(1, sizeof *async);
     if (!async)
         return NEARCACHE_ENOMEM;
+    async->sync = sync;
     async->event_fd = async->timer_fd = async->epoll_fd = -1;
     int outcome = open_descriptors(async);
     if (outcome != 0) {
@@ -266,47 +49,49 @@ int nc_async_create(struct nc_async **out)
         return outcome;
     }
     pthread_mutex_init(&async->lock, NULL);
-    queue_init(&async->ended);
-    for (size_t i = 0; i < NC_ASYNC_WORKERS; i++) {
-        async->workers[i].async = async;
-        queue_init(&async->workers[i].queue);
-        pthread_cond_init(&async->workers[i].wake, NULL);
-    }
+    nc_async_queue_init(&async->gathered);
+    nc_async_queue_init(&async->ended);
+    nc_async_threads_init(async);
     *out = async;
     return 0;
 }
 
-static void drop_all(struct nc_async *async)
+/* Reads that are being told still are freed by who tells them. */
+static void drop_all_locked(struct nc_async *async)
 {
     struct nc_async_op *op, *next;
     HASH_ITER(hh, async->by_ticket, op, next)
     {
         HASH_DEL(async->by_ticket, op);
+        if (op->state == NC_ASYNC_FLYING && !nc_async_reads_cancel_locked(async, op))
+            continue;
         nc_async_op_destroy(op);
     }
+}
+
+void nc_async_stop(struct nc_async *async)
+{
+    if (!async)
+        return;
+    pthread_mutex_lock(&async->lock);
+    async->stopping = true;
+    pthread_mutex_unlock(&async->lock);
+    nc_async_threads_stop(async);
+    pthread_mutex_lock(&async->lock);
+    drop_all_locked(async);
+    pthread_mutex_unlock(&async->lock);
 }
 
 void nc_async_destroy(struct nc_async *async)
 {
     if (!async)
         return;
-    pthread_mutex_lock(&async->lock);
-    async->stopping = true;
-    for (size_t i = 0; i < NC_ASYNC_WORKERS; i++)
-        pthread_cond_signal(&async->workers[i].wake);
-    pthread_mutex_unlock(&async->lock);
-    for (size_t i = 0; i < NC_ASYNC_WORKERS; i++) {
-        if (async->workers[i].started)
-            pthread_join(async->workers[i].thread, NULL);
-        pthread_cond_destroy(&async->workers[i].wake);
-    }
-    drop_all(async);
     close_descriptors(async);
     pthread_mutex_destroy(&async->lock);
     free(async);
 }
 
-/* ---- submitting, ending ---- */
+/* ---- the descriptor ---- */
 
 static void set_timer_locked(struct nc_async *async, uint64_t at_ns)
 {
@@ -316,52 +101,138 @@ static void set_timer_locked(struct nc_async *async, uint64_t at_ns)
         async->timer_ns = at_ns;
 }
 
-static int start_locked(struct nc_async_worker *worker)
+static void signal_locked(struct nc_async *async)
 {
-    if (worker->started)
-        return 0;
-    int rc = pthread_create(&worker->thread, NULL, work, worker);
-    worker->started = rc == 0;
-    return rc == 0 ? 0 : rc == ENOMEM ? NEARCACHE_ENOMEM : NEARCACHE_EIO;
+    uint64_t one = 1;
+    if (async->signalled)
+        return;
+    async->signalled = true;
+    /* Cannot fail but for EINTR: the counter is nowhere near its end. */
+    while (write(async->event_fd, &one, sizeof one) < 0 && errno == EINTR)
+        ;
+}
+
+static void unsignal_locked(struct nc_async *async)
+{
+    uint64_t count;
+    if (!async->signalled)
+        return;
+    async->signalled = false;
+    while (read(async->event_fd, &count, sizeof count) < 0 && errno == EINTR)
+        ;
+}
+
+/* ---- tickets ---- */
+
+static unsigned hash_of_ticket(nearcache_ticket ticket)
+{
+    return (unsigned)((ticket * UINT64_C(0x9E3779B97F4A7C15)) >> 32);
 }
 
 static int enter_locked(struct nc_async *async, struct nc_async_op *op)
 {
+    op->async = async;
     op->ticket = ++async->tickets;
-    uint64_t hash = op->ticket * UINT64_C(0x9E3779B97F4A7C15);
-    HASH_ADD_BYHASHVALUE(hh, async->by_ticket, ticket, sizeof op->ticket, (unsigned)(hash >> 32),
-                         op);
+    HASH_ADD_BYHASHVALUE(hh, async->by_ticket, ticket, sizeof op->ticket,
+                         hash_of_ticket(op->ticket), op);
     return op->hh.tbl ? 0 : NEARCACHE_ENOMEM;
 }
 
 static struct nc_async_op *find_locked(struct nc_async *async, nearcache_ticket ticket)
 {
     struct nc_async_op *op;
-    uint64_t hash = ticket * UINT64_C(0x9E3779B97F4A7C15);
-    HASH_FIND_BYHASHVALUE(hh, async->by_ticket, &ticket, sizeof ticket, (unsigned)(hash >> 32), op);
+    HASH_FIND_BYHASHVALUE(hh, async->by_ticket, &ticket, sizeof ticket, hash_of_ticket(ticket), op);
     return op;
+}
+
+/* ---- begin and end of an operation ---- */
+
+void nc_async_uncount_locked(struct nc_async *async, struct nc_async_op *op)
+{
+    struct nc_async_order *order = &async->orders[op->order];
+    if (op->by_loop) {
+        async->flying--;
+        if (--order->reads == 0 && order->writes > 0)
+            nc_async_threads_wake_locked(async, op->order);
+    }
+    order->writes -= nc_async_op_writes(op);
+}
+
+void nc_async_end_locked(struct nc_async *async, struct nc_async_op *op)
+{
+    nc_async_uncount_locked(async, op);
+    if (op->state == NC_ASYNC_CANCELLED) {
+        nc_async_op_destroy(op);
+        return;
+    }
+    op->state = NC_ASYNC_ENDED;
+    nc_async_queue_put(&async->ended, op);
+    /* The dispatch looks by itself. */
+    if (!nc_async_dispatches(async))
+        signal_locked(async);
+}
+
+/* One that a thread would have to run behind others is not read by the loop. */
+static bool may_fly_locked(const struct nc_async *async, const struct nc_async_op *op)
+{
+    return op->kind == NC_ASYNC_GET && async->orders[op->order].writes == 0;
 }
 
 int nc_async_submit(struct nc_async *async, struct nc_async_op *op, uint64_t hash,
                     nearcache_ticket *ticket)
 {
-    struct nc_async_worker *worker = &async->workers[hash % NC_ASYNC_WORKERS];
+    bool depart = false;
+    bool taken = op->kind == NC_ASYNC_GET &&
+                 nc_fetch_loop_takes(async->sync, &op->loop.want.key, async->epoll_fd);
+    op->order = (uint32_t)(hash % NC_ASYNC_ORDERS);
     pthread_mutex_lock(&async->lock);
-    int outcome = start_locked(worker);
-    if (outcome == 0)
-        outcome = enter_locked(async, op);
-    if (outcome == 0) {
-        if (ticket)
-            *ticket = op->ticket;
-        queue_put(&worker->queue, op);
-        pthread_cond_signal(&worker->wake);
-        if (op->kind <= NC_ASYNC_GET_VECTORS &&
-            (async->timer_ns == 0 || op->deadline_ns < async->timer_ns))
-            set_timer_locked(async, op->deadline_ns);
+    int outcome = enter_locked(async, op);
+    if (outcome == 0 && taken && may_fly_locked(async, op)) {
+        depart = nc_async_reads_put_locked(async, op);
+    } else if (outcome == 0) {
+        outcome = nc_async_threads_put_locked(async, op);
+        if (outcome != 0)
+            HASH_DEL(async->by_ticket, op);
     }
+    if (outcome == 0 && ticket)
+        *ticket = op->ticket;
+    if (outcome == 0 && !nc_async_op_writes(op) &&
+        (async->timer_ns == 0 || op->wake_ns < async->timer_ns))
+        set_timer_locked(async, op->wake_ns);
     pthread_mutex_unlock(&async->lock);
+    if (depart)
+        nc_async_reads_depart(async);
     return outcome;
 }
+
+int nc_async_cancel(struct nc_async *async, nearcache_ticket ticket)
+{
+    bool free_it = true;
+    pthread_mutex_lock(&async->lock);
+    struct nc_async_op *op = find_locked(async, ticket);
+    if (op) {
+        HASH_DEL(async->by_ticket, op);
+        if (op->state == NC_ASYNC_RUNNING) {
+            op->state = NC_ASYNC_CANCELLED;
+            free_it = false;
+        } else if (op->state == NC_ASYNC_QUEUED) {
+            nc_async_threads_remove_locked(async, op);
+            nc_async_uncount_locked(async, op);
+        } else if (op->state == NC_ASYNC_ENDED) {
+            nc_async_queue_remove(&async->ended, op);
+        } else {
+            free_it = nc_async_reads_cancel_locked(async, op);
+        }
+    }
+    pthread_mutex_unlock(&async->lock);
+    if (!op)
+        return NEARCACHE_MISS;
+    if (free_it)
+        nc_async_op_destroy(op);
+    return 0;
+}
+
+/* ---- dispatch ---- */
 
 /* Reads whose deadline passed in a queue are cut out of it; the next deadline is noted. */
 static struct nc_async_op *cut_late_locked(struct nc_async *async, uint64_t now_ns,
@@ -370,10 +241,10 @@ static struct nc_async_op *cut_late_locked(struct nc_async *async, uint64_t now_
     for (size_t i = 0; i < NC_ASYNC_WORKERS; i++) {
         struct nc_async_queue *queue = &async->workers[i].queue;
         for (struct nc_async_op **at = &queue->first; *at; at = &(*at)->next) {
-            if ((*at)->kind > NC_ASYNC_GET_VECTORS)
+            if (nc_async_op_writes(*at))
                 continue;
             if ((*at)->deadline_ns <= now_ns)
-                return queue_cut(queue, at);
+                return nc_async_queue_cut(queue, at);
             if (*next_ns == 0 || (*at)->deadline_ns < *next_ns)
                 *next_ns = (*at)->deadline_ns;
         }
@@ -384,69 +255,62 @@ static struct nc_async_op *cut_late_locked(struct nc_async *async, uint64_t now_
 static void answer_late_locked(struct nc_async *async)
 {
     uint64_t now_ns = nc_clock_io_ns();
+    struct nc_async_op *op;
     if (async->timer_ns == 0 || async->timer_ns > now_ns)
         return;
-    async->timer_ns = 0;
-    for (;;) {
-        uint64_t next_ns = 0;
-        struct nc_async_op *op = cut_late_locked(async, now_ns, &next_ns);
-        if (!op) {
-            if (next_ns)
-                set_timer_locked(async, next_ns);
-            return;
-        }
+    uint64_t next_ns = 0, count;
+    while ((op = cut_late_locked(async, now_ns, &next_ns))) {
         op->state = NC_ASYNC_RUNNING;
         pthread_mutex_unlock(&async->lock);
-        run_one(op); /* its time is over: answers from what is here */
+        nc_async_op_run(op); /* its time is over: answers from what is here */
         pthread_mutex_lock(&async->lock);
-        end_locked(async, op);
+        nc_async_end_locked(async, op);
+        next_ns = 0;
     }
+    nc_async_reads_end_late_locked(async, now_ns, &next_ns);
+    async->timer_ns = 0;
+    if (next_ns)
+        set_timer_locked(async, next_ns);
+    else
+        while (read(async->timer_fd, &count, sizeof count) < 0 && errno == EINTR)
+            ;
+}
+
+void nc_async_begin_dispatch(struct nc_async *async)
+{
+    atomic_store_explicit(&async->dispatcher, (uintptr_t)pthread_self(), memory_order_relaxed);
+    if (async->sync) {
+        NC_EACH_LANE(async->sync, sync)
+        nc_link_loop_serve(sync->link);
+    }
+    pthread_mutex_lock(&async->lock);
+    answer_late_locked(async);
+    pthread_mutex_unlock(&async->lock);
 }
 
 struct nc_async_op *nc_async_take_ended(struct nc_async *async)
 {
-    uint64_t count;
     pthread_mutex_lock(&async->lock);
-    if (read(async->timer_fd, &count, sizeof count) > 0 || async->timer_ns)
-        answer_late_locked(async);
     struct nc_async_op *op = async->ended.first;
     if (op) {
-        queue_cut(&async->ended, &async->ended.first);
+        nc_async_queue_cut(&async->ended, &async->ended.first);
         HASH_DEL(async->by_ticket, op);
     }
-    if (!async->ended.first)
-        while (read(async->event_fd, &count, sizeof count) < 0 && errno == EINTR)
-            ;
     pthread_mutex_unlock(&async->lock);
+    if (op && op->by_loop)
+        nc_async_reads_arrive(async, op);
     return op;
 }
 
-int nc_async_cancel(struct nc_async *async, nearcache_ticket ticket)
+void nc_async_end_dispatch(struct nc_async *async)
 {
+    if (async->sync)
+        nc_async_reads_depart(async);
     pthread_mutex_lock(&async->lock);
-    struct nc_async_op *op = find_locked(async, ticket);
-    if (op) {
-        HASH_DEL(async->by_ticket, op);
-        if (op->state == NC_ASYNC_RUNNING) {
-            op->state = NC_ASYNC_CANCELLED; /* the thread that runs it frees it */
-        } else {
-            struct nc_async_queue *queue = &async->ended;
-            for (size_t i = 0; op->state == NC_ASYNC_QUEUED && i < NC_ASYNC_WORKERS; i++) {
-                queue = &async->workers[i].queue;
-                struct nc_async_op *at = queue->first;
-                while (at && at != op)
-                    at = at->next;
-                if (at)
-                    break;
-            }
-            for (struct nc_async_op **at = &queue->first; *at; at = &(*at)->next)
-                if (*at == op) {
-                    queue_cut(queue, at);
-                    break;
-                }
-            nc_async_op_destroy(op);
-        }
-    }
+    atomic_store_explicit(&async->dispatcher, 0, memory_order_relaxed);
+    if (async->ended.first)
+        signal_locked(async);
+    else
+        unsignal_locked(async);
     pthread_mutex_unlock(&async->lock);
-    return op ? 0 : NEARCACHE_MISS;
 }

@@ -2,78 +2,24 @@
  * api/async: calls that wait for Redis on behalf of an event loop.
  *
  * What the cache can answer at once is answered on the caller's thread (async_calls). The rest
- * becomes an operation: a few threads of the cache take operations and run them as synchronous
- * calls, gets of one tier that wait together as one batch; nearcache_dispatch takes what has ended.
- * The operations of a key go to the same thread, so the writes of a key keep their order. A read
- * whose deadline passes while it stands in a queue is answered by the dispatch, from what is here:
- * the timer behind nearcache_fd sees to that.
+ * becomes an operation (async_op). Reads of one key are carried by the loop itself (async_reads):
+ * they leave together, their replies are read by the dispatch. Batches and writes, and reads while
+ * that is not possible, are carried by a few threads of the cache (async_threads), which run them
+ * as synchronous calls. nearcache_dispatch takes what has ended. The timer behind nearcache_fd sees
+ * to deadlines.
  *
- * Made by the first call that needs it. Thread-safe; nc_async_destroy when nobody calls any more.
+ * The operations of a key keep their order: those of the threads go to the same one; a read by the
+ * loop is not begun behind a write that a thread still has, and a write waits for the reads by the
+ * loop that were there before it.
+ *
+ * Made by the first call that needs it. Thread-safe, but for the dispatch: one thread at a time.
  */
 #ifndef NC_API_ASYNC_H
 #define NC_API_ASYNC_H
 
-#include "base/table.h"
-#include "nearcache/async.h"
+#include "api/async_op.h"
 
 #include <pthread.h>
-#include <stdbool.h>
-
-enum nc_async_kind {
-    NC_ASYNC_GET,
-    NC_ASYNC_GET_MANY,
-    NC_ASYNC_GET_VECTORS,
-    NC_ASYNC_SET,
-    NC_ASYNC_DELETE
-};
-
-enum nc_async_state { NC_ASYNC_QUEUED, NC_ASYNC_RUNNING, NC_ASYNC_ENDED, NC_ASYNC_CANCELLED };
-
-/* Where the caller wants what a batch finds; written by the dispatch only. */
-struct nc_async_out {
-    struct nearcache_result *results;
-    void *matrix;
-    size_t row_stride_bytes;
-    int *statuses;
-    enum nearcache_source *sources;
-};
-
-/* Guarded by the lock of its nc_async, but for what the thread that runs it needs: that is the
- * thread's while the state is RUNNING. */
-struct nc_async_op {
-    struct nc_async_op *next;
-    UT_hash_handle hh;
-    nearcache_ticket ticket;
-    enum nc_async_kind kind;
-    enum nc_async_state state;
-    struct nearcache_tier *tier;
-    uint64_t deadline_ns;
-    struct nearcache_read read;
-    struct nearcache_write write;
-    size_t count;
-    struct nearcache_name *names; /* with their bytes, behind this struct */
-    void *value;
-    size_t value_bytes;
-    /* What was found: the operation's own until the dispatch hands it over. */
-    struct nearcache_result *results;
-    int *statuses;
-    enum nearcache_source *sources;
-    void *matrix;
-    struct nc_async_out out;
-    union {
-        nearcache_get_fn get;
-        nearcache_many_fn many;
-        nearcache_set_fn set;
-    } done;
-    void *arg;
-    int outcome;
-};
-
-struct nc_async_queue {
-    struct nc_async_op *first, **last;
-};
-
-struct nc_async;
 
 struct nc_async_worker {
     struct nc_async *async;
@@ -84,36 +30,63 @@ struct nc_async_worker {
 };
 
 #define NC_ASYNC_WORKERS 8
+#define NC_ASYNC_ORDERS 64
 
+/* Operations of the keys that share it. */
+struct nc_async_order {
+    uint32_t reads;  /* by the loop, not ended */
+    uint32_t writes; /* by the threads, not ended */
+};
+
+/* Guarded by the lock unless it says otherwise. */
 struct nc_async {
     pthread_mutex_t lock;
+    struct nc_sync *sync; /* constant */
     struct nc_async_worker workers[NC_ASYNC_WORKERS];
-    struct nc_async_op *by_ticket; /* queued, running and ended ones */
+    struct nc_async_order orders[NC_ASYNC_ORDERS];
+    struct nc_async_queue gathered;
+    uint32_t gathered_count, flying;
+    struct nc_async_op *by_ticket; /* all but cancelled ones */
     struct nc_async_queue ended;
     nearcache_ticket tickets;
     uint64_t timer_ns; /* what the timer is set to; 0: not set */
     bool stopping;
-    int epoll_fd, event_fd, timer_fd;
+    bool signalled;                   /* the event is set */
+    _Atomic uintptr_t dispatcher;     /* the thread that dispatches; 0: none. No lock. */
+    int epoll_fd, event_fd, timer_fd; /* constant */
 };
 
 /* 0, NEARCACHE_ENOMEM or NEARCACHE_EIO. */
-int nc_async_create(struct nc_async **async);
-/* Ends the threads. Operations that have not been dispatched end without a callback. NULL is fine.
- */
+int nc_async_create(struct nc_async **async, struct nc_sync *sync);
+/* Ends the threads. Operations that have not been dispatched end without a callback. NULL is fine,
+ * here and below. */
+void nc_async_stop(struct nc_async *async);
+/* After the links have been closed: nothing is told any more. */
 void nc_async_destroy(struct nc_async *async);
 
-/* An operation with copies of the names. NULL: out of memory. */
-struct nc_async_op *nc_async_op_create(enum nc_async_kind kind, struct nearcache_tier *tier,
-                                       const struct nearcache_name *names, size_t count,
-                                       size_t value_bytes);
-void nc_async_op_destroy(struct nc_async_op *op);
-
-/* Hands it to the threads; `hash` chooses which. 0, or an error and the operation is as before. */
+/* Takes an operation over; `hash` is its key's. 0, or an error and the operation is as before. */
 int nc_async_submit(struct nc_async *async, struct nc_async_op *op, uint64_t hash,
                     nearcache_ticket *ticket);
-/* The oldest operation that has ended, taken out; NULL: none. Reads that have waited too long in a
- * queue are run here first. */
-struct nc_async_op *nc_async_take_ended(struct nc_async *async);
 int nc_async_cancel(struct nc_async *async, nearcache_ticket ticket);
+
+/* Brackets of a dispatch; between them: the oldest operation that has ended, taken out; NULL: none.
+ */
+void nc_async_begin_dispatch(struct nc_async *async);
+struct nc_async_op *nc_async_take_ended(struct nc_async *async);
+void nc_async_end_dispatch(struct nc_async *async);
+
+/* ---- for the files of this part ---- */
+
+/* Whether the caller is inside of nearcache_dispatch. */
+static inline bool nc_async_dispatches(struct nc_async *async)
+{
+    /* Relaxed: only one's own store matters. */
+    return atomic_load_explicit(&async->dispatcher, memory_order_relaxed) ==
+           (uintptr_t)pthread_self();
+}
+/* To the ended ones; its counts fall. A cancelled one is freed instead. */
+void nc_async_end_locked(struct nc_async *async, struct nc_async_op *op);
+/* Its counts fall. */
+void nc_async_uncount_locked(struct nc_async *async, struct nc_async_op *op);
 
 #endif

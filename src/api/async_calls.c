@@ -14,7 +14,7 @@ static int async_of(struct nearcache *cache, struct nc_async **async)
         return 0;
     pthread_mutex_lock(&cache->async_lock);
     *async = atomic_load_explicit(&cache->async, memory_order_relaxed); /* only set with the lock */
-    if (!*async && (outcome = nc_async_create(async)) == 0)
+    if (!*async && (outcome = nc_async_create(async, cache->sync)) == 0)
         atomic_store_explicit(&cache->async, *async, memory_order_release);
     pthread_mutex_unlock(&cache->async_lock);
     return outcome;
@@ -66,7 +66,14 @@ static int make_read(struct nc_call_context *call, enum nc_async_kind kind,
     *op = nc_async_op_create(kind, tier, names, count, 0);
     if (!*op)
         return NEARCACHE_ENOMEM;
-    (*op)->deadline_ns = options.deadline_ns;
+    (*op)->deadline_ns = (*op)->wake_ns = options.deadline_ns;
+    (*op)->options = nc_call_fetch_options(&options);
+    if (kind == NC_ASYNC_GET) {
+        const struct nearcache_name *name = (*op)->names;
+        if (options.soft_deadline_ns < options.deadline_ns)
+            (*op)->wake_ns = options.soft_deadline_ns;
+        nc_cache_key(tier, name->data, name->bytes, &(*op)->loop.want.key); /* checked above */
+    }
     if (how)
         nc_config_copy(&(*op)->read, sizeof(*op)->read, how);
     (*op)->read.size = sizeof(*op)->read;
@@ -301,10 +308,12 @@ int nearcache_dispatch(struct nearcache *cache, unsigned most)
     int outcome = begin(cache, &async);
     if (outcome != 0)
         return outcome;
+    nc_async_begin_dispatch(async);
     while ((most == 0 || (unsigned)ran < most) && (op = nc_async_take_ended(async)) != NULL) {
         call_back(op);
         nc_async_op_destroy(op);
         ran++;
     }
+    nc_async_end_dispatch(async);
     return ran;
 }

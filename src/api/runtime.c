@@ -160,11 +160,12 @@ int nc_runtime_close(struct nearcache *cache, uint64_t timeout_us)
         if (cache->sync && nc_proof_state(cache->sync) == NEARCACHE_LINK_LIVE)
             nc_proof_wait_live(cache->sync, deadline_ns);
         atomic_store(cache->cache.life.word, NC_LIFE_CLOSING);
-        nc_async_destroy(atomic_load(&cache->async));
-        atomic_store(&cache->async, NULL);
+        nc_async_stop(atomic_load(&cache->async));
         stop_maintenance(cache);
         if (cache->sync)
             nc_lanes_close(cache, deadline_ns);
+        nc_async_destroy(atomic_load(&cache->async));
+        atomic_store(&cache->async, NULL);
         nc_publish_close(cache->publish);
         cache->publish = NULL;
         nc_flights_deinit(&cache->local_loads);

@@ -16,6 +16,7 @@
 #include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/epoll.h>
 #include <sys/eventfd.h>
 #include <unistd.h>
 
@@ -34,6 +35,9 @@
  */
 #define SENTINEL_EVERY_NS (1 * NC_NS_PER_S)
 #define SENTINEL_NS (50 * NC_NS_PER_MS)
+/* So is opening the connection of an event loop. */
+#define LOOP_EVERY_NS (1 * NC_NS_PER_S)
+#define LOOP_NS (100 * NC_NS_PER_MS)
 
 struct nc_link {
     struct nc_link_config config;
@@ -47,8 +51,14 @@ struct nc_link {
     struct nc_link_stats unused;   /* of talking to Sentinels */
     uint64_t listen_at_ns;
     unsigned sentinels_tried;
-    unsigned singles; /* muxes[0 .. singles), then the one for batches */
+    unsigned singles; /* muxes[0 .. singles), then the one for batches, then the event loop's */
+    unsigned loop;    /* its index */
     struct nc_mux *muxes;
+    pthread_mutex_t loop_lock;
+    int loop_epoll_fd;    /* guarded by loop_lock; -1: there is no loop */
+    _Atomic bool loop_up; /* written by the link's thread */
+    _Atomic bool loop_wanted;
+    uint64_t loop_due_ns;     /* when to try to open it; link's thread */
     _Atomic uint32_t callers; /* waiting for single requests */
     pthread_t thread;
     bool started;
@@ -154,7 +164,9 @@ int nc_link_open(struct nc_link **out, const struct nc_link_config *config)
     }
     link->config.settings = link->settings;
     link->singles = link->settings->connections;
-    link->muxes = aligned_alloc(64, (link->singles + 1) * sizeof *link->muxes);
+    link->loop = link->singles + 1;
+    atomic_init(&link->loop_epoll_fd, -1);
+    link->muxes = aligned_alloc(64, (link->loop + 1) * sizeof *link->muxes);
     link->stop_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
     link->wake_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
     if (!link->muxes || link->stop_fd < 0 || link->wake_fd < 0) {
@@ -168,8 +180,9 @@ int nc_link_open(struct nc_link **out, const struct nc_link_config *config)
         free(link);
         return outcome;
     }
-    for (unsigned i = 0; i <= link->singles; i++) {
+    for (unsigned i = 0; i <= link->loop; i++) {
         nc_mux_init(&link->muxes[i], &link->stats, i == link->singles ? BATCH_BYTES : 0);
+        link->muxes[i].looped = i == link->loop;
         link->muxes[i].on_orphans = on_orphans;
         link->muxes[i].on_reply = on_reply;
         link->muxes[i].on_error = on_error;
@@ -276,7 +289,8 @@ static void close_all(struct nc_link *link)
 {
     if (link->config.cluster)
         nc_cluster_set_up(link->config.cluster, link->config.lane, false);
-    for (unsigned i = 0; i <= link->singles; i++)
+    atomic_store(&link->loop_up, false);
+    for (unsigned i = 0; i <= link->loop; i++)
         nc_mux_down(&link->muxes[i]);
     nc_conn_close(&link->subscriber.conn);
     nc_conn_close(&link->sentinel.conn);
@@ -298,7 +312,7 @@ static int open_all(struct nc_link *link)
 {
     uint64_t deadline_ns = nc_clock_io_ns() + CONNECT_NS;
     link->why = NULL;
-    link->listen_at_ns = 0;
+    link->listen_at_ns = link->loop_due_ns = 0;
     int outcome = locate(link, deadline_ns);
     if (outcome == 0 && link->config.subscriber)
         outcome = open_conn(link, &link->subscriber.conn, true, deadline_ns);
@@ -317,6 +331,27 @@ static int open_all(struct nc_link *link)
         nc_cluster_set_up(link->config.cluster, link->config.lane, true);
     atomic_store(&link->moving, false);
     return 0;
+}
+
+/* The event loop's, once the rest is up. When to come again. */
+static uint64_t open_loop(struct nc_link *link, uint64_t now_ns)
+{
+    struct nc_mux *mux = &link->muxes[link->loop];
+    struct epoll_event readable = {.events = EPOLLIN};
+    int epoll_fd = atomic_load_explicit(&link->loop_epoll_fd, memory_order_acquire);
+    if (epoll_fd < 0 || atomic_load(&link->loop_up))
+        return UINT64_MAX;
+    if (now_ns < link->loop_due_ns)
+        return link->loop_due_ns;
+    link->loop_due_ns = now_ns + LOOP_EVERY_NS;
+    if (open_conn(link, &mux->conn, false, now_ns + LOOP_NS) != 0 ||
+        epoll_ctl(epoll_fd, EPOLL_CTL_ADD, mux->conn.fd, &readable) != 0) {
+        nc_conn_close(&mux->conn);
+        return link->loop_due_ns;
+    }
+    nc_mux_up(mux);
+    atomic_store(&link->loop_up, true);
+    return UINT64_MAX;
 }
 
 static bool stopped(struct nc_link *link)
@@ -380,7 +415,7 @@ static uint64_t listen_to_sentinel(struct nc_link *link, uint64_t now_ns)
 /* Serves everything until the link fails. Returns why, or NULL when stopped. */
 static const char *serve(struct nc_link *link)
 {
-    unsigned last = link->singles + 4;
+    unsigned last = link->loop + 4;
     struct pollfd *fds = calloc(last + 1, sizeof *fds);
     const char *why = fds ? NULL : "out of memory";
     while (fds && !(why = atomic_load(&link->failure))) {
@@ -389,14 +424,16 @@ static const char *serve(struct nc_link *link)
             due_ns = link->config.on_tick(link->config.arg, nc_clock_io_ns());
         uint64_t listen_ns = listen_to_sentinel(link, nc_clock_io_ns());
         due_ns = listen_ns < due_ns ? listen_ns : due_ns;
+        uint64_t loop_ns = open_loop(link, nc_clock_io_ns());
+        due_ns = loop_ns < due_ns ? loop_ns : due_ns;
         fds[0] = (struct pollfd){link->stop_fd, POLLIN, 0};
         fds[1] = (struct pollfd){link->wake_fd, POLLIN, 0};
         fds[2] = (struct pollfd){link->subscriber.conn.fd, POLLIN, 0};
-        for (unsigned i = 0; i <= link->singles; i++)
+        for (unsigned i = 0; i <= link->loop; i++)
             fds[3 + i] = (struct pollfd){link->muxes[i].conn.fd, nc_mux_watch(&link->muxes[i]), 0};
         fds[last] = (struct pollfd){link->sentinel.conn.fd, POLLIN, 0};
         poll(fds, last + 1, timeout_ms(due_ns));
-        for (unsigned i = 0; i <= link->singles; i++)
+        for (unsigned i = 0; i <= link->loop; i++)
             nc_mux_unwatch(&link->muxes[i]);
         if (fds[0].revents)
             break;
@@ -408,10 +445,10 @@ static const char *serve(struct nc_link *link)
             nc_link_fail(link, "the slot of the subscription is elsewhere");
         if (fds[last].revents && nc_conn_read(&link->sentinel.conn) != 0)
             nc_conn_close(&link->sentinel.conn);
-        for (unsigned i = 0; i <= link->singles; i++) {
+        for (unsigned i = 0; i <= link->loop; i++) {
             if (fds[3 + i].revents)
                 nc_mux_serve(&link->muxes[i]);
-            if (nc_mux_is_broken(&link->muxes[i]))
+            if (nc_mux_is_broken(&link->muxes[i]) && (i != link->loop || link->loop_up))
                 nc_link_fail(link, "a connection was lost");
         }
     }
@@ -425,7 +462,7 @@ static void end_calls(struct nc_link *link)
     uint64_t until_ns = nc_clock_io_ns() + LEAVE_NS;
     for (bool any = true; any && nc_clock_io_ns() < until_ns && !stopped(link);) {
         any = false;
-        for (unsigned i = 0; i <= link->singles; i++) {
+        for (unsigned i = 0; i <= link->loop; i++) {
             nc_mux_serve(&link->muxes[i]);
             any = any || (!nc_mux_is_broken(&link->muxes[i]) && nc_mux_flying(&link->muxes[i]) > 0);
         }
@@ -505,7 +542,7 @@ void nc_link_close(struct nc_link *link, uint64_t deadline_ns)
     signal_fd(link->stop_fd);
     if (link->started)
         pthread_join(link->thread, NULL);
-    for (unsigned i = 0; i <= link->singles; i++)
+    for (unsigned i = 0; i <= link->loop; i++)
         nc_mux_deinit(&link->muxes[i]);
     close(link->stop_fd);
     close(link->wake_fd);
@@ -522,8 +559,8 @@ void nc_link_close(struct nc_link *link, uint64_t deadline_ns)
  */
 static struct nc_mux *choose(struct nc_link *link, enum nc_call_kind kind)
 {
-    if (kind == NC_CALL_BATCH)
-        return &link->muxes[link->singles];
+    if (kind != NC_CALL_SINGLE)
+        return &link->muxes[kind == NC_CALL_BATCH ? link->singles : link->loop];
     if (atomic_load_explicit(&link->callers, memory_order_relaxed) < link->singles) {
         uint64_t self = (uint64_t)pthread_self();
         unsigned first = (unsigned)(nc_hash_step(&self) % link->singles);
@@ -555,7 +592,7 @@ void nc_link_submit(struct nc_link *link, struct nc_call *call, enum nc_call_kin
         nc_redirect_hold(nc_cluster_redirects(link->config.cluster), link->config.lane, call,
                          choose(link, kind));
     else
-        nc_mux_submit(choose(link, kind), call, true);
+        nc_mux_submit(choose(link, kind), call, kind != NC_CALL_LOOP);
 }
 
 static void count_timeout(struct nc_link *link)
@@ -600,6 +637,39 @@ int nc_link_call(struct nc_link *link, struct nc_call *call, enum nc_call_kind k
         nc_call_abandon(call);
     return outcome;
 }
+
+/* ---- event loop ---- */
+
+void nc_link_loop_attach(struct nc_link *link, int epoll_fd)
+{
+    int nobodys = -1;
+    /* Release pairs with the acquire of the link's thread. */
+    if (atomic_compare_exchange_strong_explicit(&link->loop_epoll_fd, &nobodys, epoll_fd,
+                                                memory_order_release, memory_order_relaxed))
+        nc_link_wake(link);
+}
+
+bool nc_link_loop_is_up(const struct nc_link *link)
+{
+    /* Relaxed: a request that comes too late or too early for it is refused or goes another way. */
+    return atomic_load_explicit(&link->loop_up, memory_order_relaxed);
+}
+
+void nc_link_loop_flush(struct nc_link *link) { nc_mux_flush(&link->muxes[link->loop]); }
+
+void nc_link_loop_serve(struct nc_link *link)
+{
+    struct nc_mux *mux = &link->muxes[link->loop];
+    if (nc_mux_flying(mux) != 0 && !nc_mux_is_broken(mux))
+        nc_mux_serve(mux);
+}
+
+void nc_link_loop_await(struct nc_link *link, bool begin)
+{
+    nc_mux_read_along(&link->muxes[link->loop], begin);
+}
+
+void nc_link_expired(struct nc_link *link) { count_timeout(link); }
 
 /* ---- state ---- */
 

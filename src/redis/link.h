@@ -3,10 +3,11 @@
  * up, down and messages. A client that knows no cache.
  *
  * A link is a set of connections to one server: shared ones for single requests, one for batches,
- * one that subscribes. It has one thread (connecting, subscription, ticks); requests are sent and
- * their replies read by the calling threads themselves, one of whom leads at a time (redis/mux). If
- * any connection breaks, the link goes down as a whole and is made anew with backoff; each new one
- * has a new generation. Everything here is thread-safe unless it says "link thread".
+ * one that subscribes, and one for an event loop once there is one. It has one thread (connecting,
+ * subscription, ticks); requests are sent and their replies read by the calling threads themselves,
+ * one of whom leads at a time (redis/mux). If any connection breaks, the link goes down as a whole
+ * and is made anew with backoff; each new one has a new generation. Everything here is thread-safe
+ * unless it says "link thread".
  */
 #ifndef NC_REDIS_LINK_H
 #define NC_REDIS_LINK_H
@@ -22,7 +23,8 @@ struct nc_cluster;
 
 enum nc_call_kind {
     NC_CALL_SINGLE, /* shared connections */
-    NC_CALL_BATCH   /* large replies, a connection of their own */
+    NC_CALL_BATCH,  /* large replies, a connection of their own */
+    NC_CALL_LOOP    /* what an event loop reads, see below; the caller sees to the sending */
 };
 
 /* Relaxed counters; read at leisure. */
@@ -75,6 +77,8 @@ void nc_call_in_slot(struct nc_call *call, uint32_t slot);
 bool nc_call_was_moved(const struct nc_call *call);
 void nc_call_retain(struct nc_call *call);
 void nc_call_release(struct nc_call *call);
+/* The same where somebody reads for the call in any case: nobody is asked to. */
+void nc_call_drop(struct nc_call *call);
 /* After a failure: whether any byte of it has left. */
 bool nc_call_was_sent(const struct nc_call *call);
 
@@ -95,6 +99,27 @@ void nc_call_abandon(struct nc_call *call);
 /* Submit, wait, and abandon at the deadline. */
 int nc_link_call(struct nc_link *link, struct nc_call *call, enum nc_call_kind kind,
                  uint64_t deadline_ns);
+
+/* ---- event loop ---- */
+
+/*
+ * The replies of requests of the kind LOOP are read by the thread that calls nc_link_loop_serve;
+ * the descriptor that it must poll for that is put into its epoll set. The connection is opened
+ * when the link's thread comes to it: until nc_link_loop_is_up such requests end at once with
+ * NEARCACHE_EOFFLINK. Attaching again changes nothing; the epoll set stays open until the link is
+ * closed.
+ */
+void nc_link_loop_attach(struct nc_link *link, int epoll_fd);
+bool nc_link_loop_is_up(const struct nc_link *link);
+/* Sends what was submitted. */
+void nc_link_loop_flush(struct nc_link *link);
+/* Reads and sends what is possible without waiting. */
+void nc_link_loop_serve(struct nc_link *link);
+/* Between begin and end the caller waits for what such a request brings: the link's thread reads
+ * too, whatever the event loop does meanwhile. */
+void nc_link_loop_await(struct nc_link *link, bool begin);
+/* A request that nobody sits waiting for was not answered in time: the breaker counts it. */
+void nc_link_expired(struct nc_link *link);
 
 /* ---- state ---- */
 

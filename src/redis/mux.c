@@ -113,6 +113,7 @@ void nc_mux_init(struct nc_mux *mux, struct nc_link_stats *stats, uint32_t batch
     memset(mux, 0, sizeof *mux);
     nc_conn_init(&mux->conn, stats);
     atomic_init(&mux->stack, CLOSED);
+    atomic_init(&mux->broken, 1);
     atomic_init(&mux->usual_reply_bytes, GUESS_REPLY_BYTES);
     mux->batch_bytes = batch_bytes;
     mux->eager = batch_bytes ? UINT32_MAX : EAGER;
@@ -271,8 +272,9 @@ static void pump(struct nc_mux *mux, bool leads)
         bool unsent = atomic_load(&mux->unsent);
         atomic_store(&mux->sending, 0);
         end_list(refused);
-        /* The socket is full and who leads does not know: the link's thread sends the rest. */
-        if (unsent && !leads)
+        /* The socket is full and who leads does not know, or does not stay: the link's thread sends
+         * the rest. */
+        if (unsent && (!leads || mux->looped))
             mux->on_orphans(mux->arg);
         if (unsent)
             return;
@@ -564,11 +566,20 @@ short nc_mux_watch(struct nc_mux *mux)
     short events = POLLRDHUP;
     if (atomic_load(&mux->unsent))
         events |= POLLOUT;
-    if (atomic_load(&mux->leading) == 0 && (nc_mux_flying(mux) != 0 || has_waiting(mux))) {
+    if (atomic_load(&mux->leading) == 0 && (nc_mux_flying(mux) != 0 || has_waiting(mux)) &&
+        (!mux->looped || atomic_load(&mux->left) != 0)) {
         events |= POLLIN;
         atomic_store(&mux->watched, 1);
     }
     return events;
+}
+
+void nc_mux_read_along(struct nc_mux *mux, bool begin)
+{
+    if (!begin)
+        atomic_fetch_sub(&mux->left, 1);
+    else if (atomic_fetch_add(&mux->left, 1) == 0 && atomic_load(&mux->watched) == 0)
+        mux->on_orphans(mux->arg);
 }
 
 void nc_mux_unwatch(struct nc_mux *mux)

@@ -81,7 +81,7 @@ struct nc_call {
 
 #define NC_MUX_RING 1024u /* calls under way on one connection, at most */
 
-/* Thread-safe, but for up, down, serve, watch: the link's thread. */
+/* Thread-safe, but for up, down, watch: the link's thread. */
 struct nc_mux {
     struct nc_call *_Atomic stack;
     _Atomic uint32_t sending;
@@ -89,9 +89,10 @@ struct nc_mux {
     _Atomic uint32_t held;     /* calls in the backlog; written by the sender */
     _Atomic uint32_t leading;  /* futex of nc_mux_down only: 2 says that it waits */
     _Atomic uint32_t sleepers; /* threads in nc_mux_wait that do not lead */
-    _Atomic uint32_t left;     /* calls whose owner has left */
+    _Atomic uint32_t left;     /* calls whose owner has left, and see nc_mux_read_along */
     _Atomic uint32_t watched;  /* the link's thread polls it for them */
     _Atomic uint32_t broken;   /* the stream is lost; reset by the link's thread */
+    bool looped;               /* an event loop reads it: others only what it may not */
     uint32_t batch_bytes;      /* replies under way are kept below this; 0: no limit */
     uint32_t eager;
     /* The sender's. */
@@ -135,10 +136,14 @@ int nc_mux_wait(struct nc_call *call, uint64_t deadline_ns);
 /* Nobody waits for the call (any more): somebody has to read for it. */
 void nc_mux_leave(struct nc_call *call);
 
+/* Somebody waits for what only an event loop reads by itself: until he says that he is done, the
+ * link's thread reads as well. */
+void nc_mux_read_along(struct nc_mux *mux, bool begin);
+
 /* What the link's thread must poll for: 0 when others do all that is to do. */
 short nc_mux_watch(struct nc_mux *mux);
 void nc_mux_unwatch(struct nc_mux *mux);
-/* Sends and reads what is possible without waiting, unless somebody leads. */
+/* Sends and reads what is possible without waiting, unless somebody leads. Any thread may. */
 void nc_mux_serve(struct nc_mux *mux);
 
 /* Calls under way. */
@@ -155,8 +160,6 @@ static inline bool nc_mux_is_free(struct nc_mux *mux)
 }
 static inline bool nc_mux_is_broken(struct nc_mux *mux) { return atomic_load(&mux->broken) != 0; }
 
-/* Lets a reference go that was not the owner's. */
-void nc_call_drop(struct nc_call *call);
 /* Its replies said that it is to go elsewhere: it ends there. Leader. */
 void nc_call_go_elsewhere(struct nc_call *call);
 /* Ends a call; the reference of the connection goes with it. */

@@ -69,24 +69,26 @@ bool nc_fetch_is_pending(struct nc_sync *any, const struct nc_key *key)
     return intent != NULL;
 }
 
+enum journal_says { NOTHING_PENDING, SETTLED, ANSWERED };
+
 /* A key with a pending write: Redis first learns of that, else the write itself is the answer. */
-static bool answered_by_journal(struct nc_sync *sync, struct nc_cache_thread *self,
-                                struct nc_want *want, uint64_t deadline_ns)
+static enum journal_says ask_journal(struct nc_sync *sync, struct nc_cache_thread *self,
+                                     struct nc_want *want, uint64_t deadline_ns)
 {
     enum nc_replay replay = NC_REPLAY_LATER;
     struct nc_intent *intent = nc_journal_find(&sync->journal, &want->key);
     if (!intent)
-        return false;
+        return NOTHING_PENDING;
     if (nc_sync_state(sync) == NEARCACHE_LINK_LIVE)
         replay = nc_replay_intent(sync, self, intent, deadline_ns, true);
     nc_journal_release(&sync->journal, intent);
     if (replay == NC_REPLAY_DONE)
-        return false;
+        return SETTLED;
     int outcome = nc_fetch_stale(sync, self, &want->key, 0, true, NC_OUTCOME_AGAIN, want->result);
     if (outcome == NC_OUTCOME_AGAIN)
-        return false; /* it was settled just now */
+        return SETTLED; /* just now */
     want->outcome = outcome;
-    return true;
+    return ANSWERED;
 }
 
 /* A request under way. */
@@ -128,9 +130,15 @@ static void depart(struct nc_sync *sync, struct nc_cache_thread *self, struct nc
             continue;
         want->flight = NULL;
         want->soft = false;
-        if (answered_by_journal(sync, self, want, deadline_ns))
+        struct nc_ticket ticket;
+        enum journal_says says;
+        /* The ticket first: a write that comes to wait after this look makes it void. */
+        do {
+            ticket = nc_cache_ticket(&want->key);
+            says = ask_journal(sync, self, want, deadline_ns);
+        } while (says == SETTLED);
+        if (says == ANSWERED)
             continue;
-        struct nc_ticket ticket = nc_cache_ticket(&want->key);
         want->flight = nc_flight_join(&sync->reads, &want->key, &ticket, &leads);
         if (!want->flight)
             want->outcome = NEARCACHE_ENOMEM;
@@ -162,7 +170,7 @@ static bool mark_soft(struct nc_cache_thread *self, struct nc_want *wants, size_
     return any;
 }
 
-static void leave_flight(struct nc_cache_thread *self, struct nc_want *want, bool landed)
+void nc_fetch_leave(struct nc_cache_thread *self, struct nc_want *want, bool landed)
 {
     if (landed)
         take_outcome(self, want);
@@ -172,10 +180,24 @@ static void leave_flight(struct nc_cache_thread *self, struct nc_want *want, boo
     want->flight = NULL;
 }
 
+/* What an event loop asked for it reads when it comes to that; who waits here has less time. */
+static bool wait_flight(struct nc_sync *any, const struct nc_want *want, uint64_t deadline_ns)
+{
+    struct nc_link *link = nc_sync_for(any, &want->key)->link;
+    struct nc_flight *flight = want->flight;
+    bool along = flight->in_loop && !nc_flight_has_landed(flight);
+    if (along)
+        nc_link_loop_await(link, true);
+    bool landed = nc_flight_wait(flight, deadline_ns);
+    if (along)
+        nc_link_loop_await(link, false);
+    return landed;
+}
+
 /* Drives our own requests, then waits for those of others. What is given up at the soft deadline
  * goes on and refreshes the cache. */
-static void arrive(struct nc_cache_thread *self, struct nc_want *wants, size_t count,
-                   const struct nc_fetch_options *options, const struct sent *sent,
+static void arrive(struct nc_sync *any, struct nc_cache_thread *self, struct nc_want *wants,
+                   size_t count, const struct nc_fetch_options *options, const struct sent *sent,
                    size_t sent_count)
 {
     bool waiting = true;
@@ -186,7 +208,7 @@ static void arrive(struct nc_cache_thread *self, struct nc_want *wants, size_t c
         for (size_t i = 0; i < count; i++) {
             struct nc_want *want = &wants[i];
             if (want->flight && want->soft)
-                leave_flight(self, want, nc_flight_wait(want->flight, options->soft_deadline_ns));
+                nc_fetch_leave(self, want, wait_flight(any, want, options->soft_deadline_ns));
             waiting = waiting || want->flight;
         }
     }
@@ -197,7 +219,7 @@ static void arrive(struct nc_cache_thread *self, struct nc_want *wants, size_t c
     }
     for (size_t i = 0; i < count; i++)
         if (wants[i].flight)
-            leave_flight(self, &wants[i], nc_flight_wait(wants[i].flight, options->deadline_ns));
+            nc_fetch_leave(self, &wants[i], wait_flight(any, &wants[i], options->deadline_ns));
 }
 
 static bool redis_cannot_be_asked(int outcome)
@@ -234,7 +256,7 @@ void nc_fetch(struct nc_sync *any, struct nc_cache_thread *self, struct nc_want 
             NC_EACH_LANE(any, sync)
             depart(sync, self, wants + at, n, options->deadline_ns, sent, &sent_count);
         }
-        arrive(self, wants + at, n, options, sent, sent_count);
+        arrive(any, self, wants + at, n, options, sent, sent_count);
         for (size_t i = at; i < at + n; i++)
             if (redis_cannot_be_asked(wants[i].outcome))
                 wants[i].outcome =

@@ -30,6 +30,10 @@ struct nc_fetch_options {
 void nc_fetch(struct nc_sync *any, struct nc_cache_thread *self, struct nc_want *wants,
               size_t count, const struct nc_fetch_options *options);
 
+/* The end of waiting for want->flight: its outcome is taken if it has landed, else it is
+ * NEARCACHE_ETIMEOUT; the flight is let go. For the files of this folder. */
+void nc_fetch_leave(struct nc_cache_thread *self, struct nc_want *want, bool landed);
+
 /* Starts a read whose value only refreshes the cache; nobody waits. */
 void nc_fetch_refresh(struct nc_sync *any, const struct nc_key *key);
 

@@ -76,8 +76,9 @@ static void unlist_locked(struct nc_flight **at, struct nc_flight *flight)
     flight->listed = false;
 }
 
-struct nc_flight *nc_flight_join(struct nc_flights *flights, const struct nc_key *key,
-                                 const struct nc_ticket *ticket, bool *leads)
+static struct nc_flight *join(struct nc_flights *flights, const struct nc_key *key,
+                              const struct nc_ticket *ticket, struct nc_flight_watch *watch,
+                              bool *leads)
 {
     struct nc_flight_stripe *stripe = stripe_of(flights, key);
     struct nc_flight **bucket = bucket_of(stripe, key);
@@ -95,11 +96,45 @@ struct nc_flight *nc_flight_join(struct nc_flights *flights, const struct nc_key
     } else if ((flight = create(flights, key))) {
         if (ticket)
             flight->ticket = *ticket;
+        flight->in_loop = watch != NULL;
         list_locked(bucket, flight);
         *leads = true;
     }
+    /* What is listed has not landed: it will tell. */
+    if (flight && watch) {
+        watch->next = flight->watches;
+        flight->watches = watch;
+    }
     pthread_mutex_unlock(&stripe->lock);
     return flight;
+}
+
+struct nc_flight *nc_flight_join(struct nc_flights *flights, const struct nc_key *key,
+                                 const struct nc_ticket *ticket, bool *leads)
+{
+    return join(flights, key, ticket, NULL, leads);
+}
+
+struct nc_flight *nc_flight_join_watched(struct nc_flights *flights, const struct nc_key *key,
+                                         const struct nc_ticket *ticket,
+                                         struct nc_flight_watch *watch, bool *leads)
+{
+    return join(flights, key, ticket, watch, leads);
+}
+
+bool nc_flight_unwatch(struct nc_flight *flight, struct nc_flight_watch *watch)
+{
+    struct nc_flight_stripe *stripe = stripe_of(flight->flights, &flight->key);
+
+    pthread_mutex_lock(&stripe->lock);
+    struct nc_flight_watch **at = &flight->watches;
+    while (*at && *at != watch)
+        at = &(*at)->next;
+    bool found = *at != NULL;
+    if (found)
+        *at = watch->next;
+    pthread_mutex_unlock(&stripe->lock);
+    return found;
 }
 
 void nc_flight_land(struct nc_flight *flight, int outcome)
@@ -109,12 +144,19 @@ void nc_flight_land(struct nc_flight *flight, int outcome)
     flight->outcome = outcome;
     pthread_mutex_lock(&stripe->lock);
     unlist_locked(bucket_of(stripe, &flight->key), flight);
+    struct nc_flight_watch *watch = flight->watches;
+    flight->watches = NULL;
     pthread_mutex_unlock(&stripe->lock);
     /* Release pairs with the acquire in nc_flight_has_landed. Most flights land before anybody
      * sleeps for them, and a system call for each key of a batch is dear. */
     if (atomic_exchange_explicit(&flight->state, NC_FLIGHT_LANDED, memory_order_release) ==
         NC_FLIGHT_AWAITED)
         nc_futex_wake(&flight->state, INT_MAX);
+    while (watch) {
+        struct nc_flight_watch *next = watch->next; /* gone once it was told */
+        watch->landed(watch);
+        watch = next;
+    }
     nc_flight_release(flight);
 }
 

@@ -16,10 +16,19 @@
 
 enum { NC_FLIGHT_FLYING, NC_FLIGHT_AWAITED /* flying, and somebody sleeps */, NC_FLIGHT_LANDED };
 
+/* Somebody who does not wait. `landed` runs once, on the thread that lands the flight, under no
+ * lock; the flight is there for as long as he has a reference. */
+struct nc_flight_watch {
+    struct nc_flight_watch *next; /* guarded by the stripe's lock */
+    void (*landed)(struct nc_flight_watch *watch);
+};
+
 struct nc_flight {
     struct nc_flight *next; /* in the bucket; guarded by the stripe's lock */
     struct nc_flights *flights;
-    bool listed; /* in the bucket; guarded by the same lock */
+    bool listed;  /* in the bucket; guarded by the same lock */
+    bool in_loop; /* an event loop began it, and reads for it when it comes to that; constant */
+    struct nc_flight_watch *watches; /* guarded by the same lock */
     _Atomic uint32_t references;
     _Atomic uint32_t state; /* futex; NC_FLIGHT_LANDED: what follows is final */
 
@@ -62,7 +71,15 @@ void nc_flights_deinit(struct nc_flights *flights);
 struct nc_flight *nc_flight_join(struct nc_flights *flights, const struct nc_key *key,
                                  const struct nc_ticket *ticket, bool *leads);
 
-/* The outcome is final: takes the flight out of the table, wakes everybody, drops a reference. */
+/* The same by an event loop: the watch is told when it lands. */
+struct nc_flight *nc_flight_join_watched(struct nc_flights *flights, const struct nc_key *key,
+                                         const struct nc_ticket *ticket,
+                                         struct nc_flight_watch *watch, bool *leads);
+/* True: it will not be told any more. False: it has been or is being told. */
+bool nc_flight_unwatch(struct nc_flight *flight, struct nc_flight_watch *watch);
+
+/* The outcome is final: takes the flight out of the table, wakes and tells everybody, drops a
+ * reference. */
 void nc_flight_land(struct nc_flight *flight, int outcome);
 
 /* Waits for the landing; false: the deadline passed first. */

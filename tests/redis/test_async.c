@@ -44,11 +44,23 @@ static struct nearcache_tier *open_tier(struct nearcache *in)
     return opened;
 }
 
+static long connections(void)
+{
+    char *text = redis_server_ask(&server, "INFO clients");
+    const char *at = text ? strstr(text, "connected_clients:") : NULL;
+    long count = at ? strtol(at + strlen("connected_clients:"), NULL, 10) : -1;
+    free(text);
+    return count;
+}
+
+static void wait_for_loop(void);
+
 static void set_up(void)
 {
     cr_assert(redis_server_start(&server, NULL));
     cache = open_cache(PATIENT_US);
     tier = open_tier(cache);
+    wait_for_loop();
 }
 
 static void tear_down(void)
@@ -107,6 +119,17 @@ static int get(const char *name, struct got *got, nearcache_ticket *ticket)
     return outcome;
 }
 
+/* The loop reads by itself once the cache has made a connection for it. */
+static void wait_for_loop(void)
+{
+    struct got got = {0};
+    long before = connections();
+    cr_assert_eq(get("first", &got, NULL), NEARCACHE_PENDING);
+    loop_until(&got.calls, 1);
+    cr_assert_eq(got.status, NEARCACHE_MISS);
+    cr_assert(WAIT_UNTIL(connections() == before + 1, PATIENT_MS));
+}
+
 Test(async, a_miss_is_read_and_then_a_hit_calls_nobody)
 {
     struct got got = {0};
@@ -151,6 +174,157 @@ Test(async, writes_of_a_key_keep_their_order)
     now = redis_server_ask(&server, "EXISTS t:k");
     cr_assert_str_eq(now, "0");
     free(now);
+}
+
+Test(async, a_read_sees_the_writes_before_it_and_none_after_it)
+{
+    struct got got[3] = {{0}};
+    char before[16], after[16];
+    for (unsigned i = 0; i < 300; i++) {
+        struct nearcache_read how = NEARCACHE_READ_INIT;
+        struct nearcache_result result;
+        memset(got, 0, sizeof got);
+        snprintf(before, sizeof before, "%u", 2 * i);
+        snprintf(after, sizeof after, "%u", 2 * i + 1);
+        how.refresh = true;
+        cr_assert_eq(
+            nearcache_set_async(tier, "o", 1, before, strlen(before), NULL, on_end, &got[0], NULL),
+            NEARCACHE_PENDING);
+        /* Every other time the read is the loop's own: no write is there when it is asked for. */
+        if (i % 2)
+            loop_until(&got[0].calls, 1);
+        cr_assert_eq(nearcache_get_async(tier, "o", 1, &how, on_get, &got[1], &result, NULL),
+                     NEARCACHE_PENDING);
+        cr_assert_eq(
+            nearcache_set_async(tier, "o", 1, after, strlen(after), NULL, on_end, &got[2], NULL),
+            NEARCACHE_PENDING);
+        loop_until(&got[1].calls, 1);
+        loop_until(&got[2].calls, 1);
+        cr_assert_eq(got[1].status, 0);
+        cr_assert_str_eq(got[1].text, before);
+    }
+}
+
+static long requests(const char *command)
+{
+    char field[32];
+    char *text = redis_server_ask(&server, "INFO commandstats");
+    snprintf(field, sizeof field, "cmdstat_%s:calls=", command);
+    const char *at = text ? strstr(text, field) : NULL;
+    long count = at ? strtol(at + strlen(field), NULL, 10) : 0;
+    free(text);
+    return count;
+}
+
+Test(async, what_is_asked_for_together_is_one_request)
+{
+    struct got got = {0};
+    char name[16];
+    long before = requests("exec");
+    for (unsigned i = 0; i < 64; i++) {
+        snprintf(name, sizeof name, "g%u", i);
+        cr_assert_eq(get(name, &got, NULL), NEARCACHE_PENDING);
+    }
+    loop_until(&got.calls, 64);
+    long used = requests("exec") - before;
+    cr_assert(used > 0 && used < 10, "%ld requests for 64 keys", used);
+}
+
+struct chain {
+    struct got got;
+    unsigned left;
+};
+
+static void on_link(void *arg, int status, struct nearcache_result *result)
+{
+    struct chain *chain = arg;
+    struct nearcache_result again;
+    char name[16];
+    on_get(&chain->got, status, result);
+    snprintf(name, sizeof name, "chain%u", --chain->left);
+    if (chain->left > 0)
+        cr_assert_eq(
+            nearcache_get_async(tier, name, strlen(name), NULL, on_link, chain, &again, NULL),
+            NEARCACHE_PENDING);
+}
+
+Test(async, a_callback_may_ask_for_more)
+{
+    struct chain chain = {.left = 1000};
+    struct nearcache_result result;
+    cr_assert_eq(nearcache_get_async(tier, "chain", 5, NULL, on_link, &chain, &result, NULL),
+                 NEARCACHE_PENDING);
+    loop_until(&chain.got.calls, 1000);
+}
+
+Test(async, a_synchronous_caller_does_not_wait_for_a_loop_that_stands)
+{
+    struct nearcache_result result;
+    struct got got = {0};
+    char name[16];
+    free(redis_server_ask(&server, "MSET t:s0 0 t:s1 1 t:s2 2 t:s3 3"));
+    for (unsigned i = 0; i < 4; i++) {
+        struct nearcache_read how = NEARCACHE_READ_INIT;
+        snprintf(name, sizeof name, "s%u", i);
+        how.timeout_us = PATIENT_US / 4;
+        cr_assert_eq(get(name, &got, NULL), NEARCACHE_PENDING);
+        cr_assert_eq(nearcache_get(tier, name, strlen(name), &how, &result), 0);
+        cr_assert_arr_eq(result.data, name + 1, 1);
+        nearcache_release(&result);
+    }
+    cr_assert_eq(got.calls, 0, "only inside of the dispatch");
+    loop_until(&got.calls, 4);
+    cr_assert_eq(got.status, 0);
+}
+
+Test(async, with_an_old_copy_at_hand_a_read_waits_no_longer_than_its_soft_timeout)
+{
+    struct nearcache_tier *soft;
+    struct nearcache_tier_config config = NEARCACHE_TIER_INIT;
+    struct nearcache_read how = NEARCACHE_READ_INIT;
+    struct nearcache_result result;
+    struct got got = {0};
+    config.name = "soft";
+    config.prefix = "soft:";
+    config.coherence = NEARCACHE_COHERENCE_NONE;
+    config.local_ttl_ms = 60000;
+    config.max_stale_ms = 60000;
+    cr_assert_eq(nearcache_tier_open(cache, &config, &soft), 0);
+    cr_assert_eq(nearcache_set(soft, "k", 1, "old", 3, NULL), 0);
+    cr_assert_eq(nearcache_get(soft, "k", 1, NULL, &result), 0);
+    nearcache_release(&result);
+    cr_assert_eq(nearcache_expire(soft, "k", 1), 0);
+    redis_server_pause(&server);
+    how.soft_timeout_us = 5000;
+    how.timeout_us = PATIENT_US;
+    cr_assert_eq(nearcache_get_async(soft, "k", 1, &how, on_get, &got, &result, NULL),
+                 NEARCACHE_PENDING);
+    loop_until(&got.calls, 1);
+    redis_server_resume(&server);
+    cr_assert_eq(got.status, 0);
+    cr_assert_eq(got.source, NEARCACHE_SOURCE_STALE);
+    cr_assert_str_eq(got.text, "old");
+}
+
+Test(async, a_connection_that_breaks_costs_its_calls_an_error_and_comes_back)
+{
+    struct got got = {0};
+    unsigned pending = 0;
+    char name[16];
+    for (unsigned round = 0; round < 5; round++) {
+        for (unsigned i = 0; i < 50; i++) {
+            snprintf(name, sizeof name, "b%u-%u", round, i);
+            pending += get(name, &got, NULL) == NEARCACHE_PENDING;
+        }
+        free(redis_server_ask(&server, "CLIENT KILL TYPE normal SKIPME yes"));
+        loop_until(&got.calls, pending);
+    }
+    const uint64_t end_ns = wait_now_ns() + UINT64_C(1000000) * PATIENT_MS;
+    do {
+        pending += get("after", &got, NULL) == NEARCACHE_PENDING;
+        loop_until(&got.calls, pending);
+    } while (got.status != NEARCACHE_MISS && wait_now_ns() < end_ns);
+    cr_assert_eq(got.status, NEARCACHE_MISS);
 }
 
 Test(async, a_batch_fills_the_arrays_of_the_caller)

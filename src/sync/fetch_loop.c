@@ -1,0 +1,118 @@
+#include "sync/fetch_loop.h"
+
+#include "sync/chunk.h"
+
+bool nc_fetch_loop_takes(struct nc_sync *any, const struct nc_key *key, int epoll_fd)
+{
+    struct nc_sync *sync = nc_sync_for(any, key);
+    if (nc_link_loop_is_up(sync->link))
+        return !nc_fetch_is_pending(sync, key);
+    nc_link_loop_attach(sync->link, epoll_fd);
+    return false;
+}
+
+/* Flights of one lane that are to be sent together. */
+struct begun {
+    struct nc_flight *flights[NC_CHUNK_KEYS];
+    uint32_t count;
+};
+
+static void send_begun(struct nc_sync *sync, struct begun *begun, uint64_t deadline_ns)
+{
+    if (begun->count == 0)
+        return;
+    struct nc_call *call =
+        nc_chunk_send(sync, begun->flights, begun->count, NC_CALL_LOOP, deadline_ns);
+    begun->count = 0;
+    /* The loop reads for it: it need not be known as one that somebody has left. */
+    if (call)
+        nc_call_drop(call);
+}
+
+static void join(struct nc_sync *sync, struct nc_cache_thread *self, struct nc_loop_read *read,
+                 struct begun *begun)
+{
+    const struct nc_key *key = &read->want.key;
+    struct nc_ticket ticket = nc_cache_ticket(key);
+    /* After the ticket was taken: a write that comes to wait from here on makes it void. */
+    if (nc_fetch_is_pending(sync, key))
+        return;
+    struct nc_flight *flight =
+        nc_flight_join_watched(&sync->reads, key, &ticket, &read->watch, &read->leads);
+    if (!flight)
+        return;
+    read->want.flight = flight;
+    if (read->leads)
+        begun->flights[begun->count++] = flight;
+    else
+        nc_cache_count(self, key->tier, NC_COUNT_flight_waits, 1);
+}
+
+/* Those of this lane. */
+static void depart(struct nc_sync *sync, struct nc_cache_thread *self,
+                   struct nc_loop_read *const *reads, size_t count, uint64_t deadline_ns)
+{
+    struct begun begun = {.count = 0};
+    for (size_t i = 0; i < count; i++) {
+        if (reads[i]->want.key.lane != sync->number)
+            continue;
+        join(sync, self, reads[i], &begun);
+        if (begun.count == nc_chunk_keys(sync, reads[i]->want.key.tier))
+            send_begun(sync, &begun, deadline_ns);
+    }
+    send_begun(sync, &begun, deadline_ns);
+    nc_link_loop_flush(sync->link);
+}
+
+void nc_fetch_loop_depart(struct nc_sync *any, struct nc_cache_thread *self,
+                          struct nc_loop_read *const *reads, size_t count, uint64_t deadline_ns)
+{
+    if (count == 1) {
+        depart(nc_sync_for(any, &reads[0]->want.key), self, reads, 1, deadline_ns);
+        return;
+    }
+    NC_EACH_LANE(any, sync)
+    depart(sync, self, reads, count, deadline_ns);
+}
+
+bool nc_fetch_loop_leave(struct nc_loop_read *read)
+{
+    return nc_flight_unwatch(read->want.flight, &read->watch);
+}
+
+bool nc_fetch_loop_has_old(struct nc_cache_thread *self, const struct nc_loop_read *read,
+                           const struct nc_fetch_options *options)
+{
+    struct nearcache_result probe = {0};
+    if (options->soft_deadline_ns >= options->deadline_ns)
+        return false;
+    bool old =
+        nc_cache_find(self, &read->want.key, true, options->max_stale_ns, &probe) == NC_FOUND_OLD;
+    nc_cache_release(&probe);
+    return old;
+}
+
+void nc_fetch_loop_arrive(struct nc_sync *any, struct nc_cache_thread *self,
+                          struct nc_loop_read *read, const struct nc_fetch_options *options,
+                          bool landed)
+{
+    struct nc_want *want = &read->want;
+    bool hard = nc_clock_io_ns() >= options->deadline_ns;
+    if (!landed && hard && read->leads)
+        nc_link_expired(nc_sync_for(any, &want->key)->link);
+    if (want->flight)
+        nc_fetch_leave(self, want, landed);
+    else
+        want->outcome = NEARCACHE_ETIMEOUT; /* it never left */
+    if (want->outcome != NEARCACHE_EOFFLINK && want->outcome != NEARCACHE_ETIMEOUT)
+        return;
+    want->soft = nc_fetch_loop_has_old(self, read, options);
+    want->outcome = nc_fetch_stale(any, self, &want->key, options->max_stale_ns, !want->soft,
+                                   want->outcome, want->result);
+}
+
+void nc_fetch_loop_drop(struct nc_loop_read *read)
+{
+    nc_flight_release(read->want.flight);
+    read->want.flight = NULL;
+}
