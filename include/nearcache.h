@@ -171,11 +171,15 @@ struct nearcache_redis {
      * most 64, each with connections of its own: the Redis key is PREFIX{NS:P}NAME, with P the XXH3
      * (64 bit, seed 0) of NAME modulo this number, which all programs must agree on. */
     uint32_t cluster_partitions;
+    /* How long who waits alone for a reply looks for it before he sleeps, while nobody else wants
+     * the processor: being woken may take longer than Redis does. Default 50, at most 1000; 1: as
+     * good as not at all, for who would rather save the power. */
+    uint32_t spin_us;
 };
 #define NEARCACHE_REDIS_INIT                                                                       \
     {                                                                                              \
         sizeof(struct nearcache_redis), 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0,   \
-            0, 0, 0, 0                                                                             \
+            0, 0, 0, 0, 0                                                                          \
     }
 
 /*

@@ -32,6 +32,7 @@ static const struct key keys[] = {
     {"password", REDIS, TEXT, IN_REDIS(password)},
     {"client_name", REDIS, TEXT, IN_REDIS(client_name)},
     {"connections", REDIS, NUMBER32, IN_REDIS(connections)},
+    {"spin_us", REDIS, NUMBER32, IN_REDIS(spin_us)},
     {"tls", REDIS, YES_NO, IN_REDIS(tls)},
     {"tls_ca_file", REDIS, TEXT, IN_REDIS(tls_ca_file)},
     {"tls_ca_dir", REDIS, TEXT, IN_REDIS(tls_ca_dir)},

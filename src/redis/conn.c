@@ -4,6 +4,7 @@
 #include "redis/resolve.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <poll.h>
@@ -19,6 +20,10 @@
 #define FIRST_OUT_BYTES (4 * 1024)
 /* A request that is worth a system call of its own rather than a copy. */
 #define DIRECT_BYTES (16 * 1024)
+/* Waits in recv: the kernel rounds up to its ticks, 10 ms at most. */
+#define WAIT_SLACK_MS 12u
+#define WAIT_LEAST_MS 16u
+#define WAIT_MOST_MS 1024u
 /* A buffer that a large request has grown is given back. */
 #define KEEP_OUT_BYTES (256 * 1024)
 
@@ -58,6 +63,7 @@ void nc_conn_close(struct nc_conn *conn)
     free(conn->out);
     conn->out = NULL;
     conn->out_used = conn->out_sent = conn->out_room = 0;
+    conn->wait_ms = 0;
 }
 
 /* ---- bytes ---- */
@@ -69,11 +75,11 @@ static ssize_t transmit(struct nc_conn *conn, const char *bytes, size_t bytes_co
     return send(conn->fd, bytes, bytes_count, MSG_NOSIGNAL | MSG_DONTWAIT);
 }
 
-static ssize_t receive(struct nc_conn *conn, char *buffer, size_t room)
+static ssize_t receive(struct nc_conn *conn, char *buffer, size_t room, int flags)
 {
     if (conn->tls)
         return nc_tls_recv(conn->tls, buffer, room);
-    return recv(conn->fd, buffer, room, MSG_DONTWAIT);
+    return recv(conn->fd, buffer, room, flags);
 }
 
 int nc_conn_reserve(struct nc_conn *conn, size_t bytes_count)
@@ -137,11 +143,11 @@ int nc_conn_flush(struct nc_conn *conn)
     return 0;
 }
 
-int nc_conn_read(struct nc_conn *conn)
+static int read_once(struct nc_conn *conn, int flags)
 {
     char buffer[READ_BYTES];
     for (;;) {
-        ssize_t n = receive(conn, buffer, sizeof buffer);
+        ssize_t n = receive(conn, buffer, sizeof buffer, flags);
         if (n < 0)
             return errno == EAGAIN || errno == EINTR ? 0 : NEARCACHE_EOFFLINK;
         if (n == 0)
@@ -153,6 +159,29 @@ int nc_conn_read(struct nc_conn *conn)
             return outcome;
     }
 }
+
+int nc_conn_read(struct nc_conn *conn) { return read_once(conn, MSG_DONTWAIT); }
+
+bool nc_conn_may_wait(struct nc_conn *conn, uint64_t left_ns)
+{
+    uint64_t most_ms = left_ns / NC_NS_PER_MS;
+    if (conn->tls || most_ms < WAIT_LEAST_MS + WAIT_SLACK_MS)
+        return false;
+    most_ms -= WAIT_SLACK_MS;
+    /* Callers with different deadlines come to share the shortest: changing it costs more. */
+    if (conn->wait_ms != 0 && conn->wait_ms <= most_ms)
+        return true;
+    uint32_t ms = WAIT_LEAST_MS;
+    while (ms < WAIT_MOST_MS && 2 * ms <= most_ms)
+        ms *= 2;
+    struct timeval timeout = {ms / 1000, (suseconds_t)(ms % 1000) * 1000};
+    if (setsockopt(conn->fd, SOL_SOCKET, SO_RCVTIMEO, &timeout, sizeof timeout) != 0)
+        return false;
+    conn->wait_ms = ms;
+    return true;
+}
+
+int nc_conn_read_waiting(struct nc_conn *conn) { return read_once(conn, 0); }
 
 /* ---- waiting ---- */
 
@@ -385,6 +414,9 @@ int nc_conn_open(struct nc_conn *conn, const struct nc_redis_settings *settings,
         outcome = NEARCACHE_ENOMEM;
     if (outcome == 0)
         outcome = greet(conn, settings, stop_fd, deadline_ns);
+    /* So that who has time may wait in recv; everything else says MSG_DONTWAIT. */
+    if (outcome == 0 && !conn->tls && fcntl(conn->fd, F_SETFL, 0) != 0)
+        outcome = NEARCACHE_EIO;
     if (outcome == 0)
         count(&conn->stats->connects, 1);
     if (outcome == NEARCACHE_EOFFLINK && !conn->why && conn->tls)

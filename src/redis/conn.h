@@ -20,6 +20,7 @@ struct nc_conn {
     struct nc_reader_events events; /* who gets the replies; changed between replies only */
     char *out;
     size_t out_used, out_sent, out_room;
+    uint32_t wait_ms; /* what the socket's timeout for receiving is; 0: none was set */
     struct nc_link_stats *stats;
 };
 
@@ -54,6 +55,14 @@ static inline size_t nc_conn_output_bytes(const struct nc_conn *conn)
 }
 /* Reads and parses once. 0 (also when nothing was there); a failure: the connection is lost. */
 int nc_conn_read(struct nc_conn *conn);
+/*
+ * The same in one system call with the waiting, where there is time for that: a socket's timeout is
+ * as coarse as the kernel's ticks, so the end of a deadline is waited for by polling.
+ * nc_conn_may_wait says whether, and then nc_conn_read_waiting returns before so many ns have
+ * passed.
+ */
+bool nc_conn_may_wait(struct nc_conn *conn, uint64_t left_ns);
+int nc_conn_read_waiting(struct nc_conn *conn);
 
 /*
  * One request and its reply, waiting; for handshakes. Replies of that request go to the sink.

@@ -58,8 +58,9 @@ struct nc_link {
     int loop_epoll_fd;    /* guarded by loop_lock; -1: there is no loop */
     _Atomic bool loop_up; /* written by the link's thread */
     _Atomic bool loop_wanted;
-    uint64_t loop_due_ns;     /* when to try to open it; link's thread */
-    _Atomic uint32_t callers; /* waiting for single requests */
+    uint64_t loop_due_ns;      /* when to try to open it; link's thread */
+    _Atomic uint64_t spinning; /* processors on which somebody spins, one bit each */
+    _Atomic uint32_t callers;  /* waiting for single requests */
     pthread_t thread;
     bool started;
     pthread_t self;       /* the thread as it knows itself: `thread` is written by its maker */
@@ -182,6 +183,8 @@ int nc_link_open(struct nc_link **out, const struct nc_link_config *config)
     }
     for (unsigned i = 0; i <= link->loop; i++) {
         nc_mux_init(&link->muxes[i], &link->stats, i == link->singles ? BATCH_BYTES : 0);
+        link->muxes[i].spinning = &link->spinning;
+        link->muxes[i].spin_ns = link->settings->spin_us * NC_NS_PER_US;
         link->muxes[i].looped = i == link->loop;
         link->muxes[i].on_orphans = on_orphans;
         link->muxes[i].on_reply = on_reply;

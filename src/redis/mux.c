@@ -3,9 +3,13 @@
 #include "base/clock.h"
 #include "base/futex.h"
 
+#ifndef _GNU_SOURCE
+#define _GNU_SOURCE
+#endif
 #include <errno.h>
 #include <poll.h>
 #include <sched.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
 
@@ -28,6 +32,10 @@
 #define PUMP_BYTES (256 * 1024)
 /* Calls under way above which a new one is left to the reader, see nc_mux_submit. */
 #define EAGER 1
+/* Spinning: a yield that took longer gave the processor to somebody else. */
+#define YIELDED_NS (2 * NC_NS_PER_US)
+/* Leads that sleep at once after spinning was in vain again and again. */
+#define SPINS_VAIN_MOST 63
 /* What a reply of the batch connection is taken to have before one has been seen. */
 #define GUESS_REPLY_BYTES (64 * 1024)
 
@@ -389,10 +397,10 @@ static void end_all(struct nc_mux *mux, int status)
     mux->on_orphans(mux->arg);
 }
 
-/* Reads what is there. False: the stream is lost and all calls have ended. */
-static bool read_once(struct nc_mux *mux)
+/* Reads what is there, or what comes. False: the stream is lost and all calls have ended. */
+static bool read_once(struct nc_mux *mux, bool waits)
 {
-    int outcome = nc_conn_read(&mux->conn);
+    int outcome = waits ? nc_conn_read_waiting(&mux->conn) : nc_conn_read(&mux->conn);
     if (outcome == 0 && mux->unasked)
         outcome = NEARCACHE_EPROTOCOL;
     end_receiving(mux);
@@ -417,8 +425,50 @@ static bool is_over(const struct nc_call *call)
     return state == NC_CALL_DONE || state == NC_CALL_ELSEWHERE;
 }
 
-/* Reads for all until the own call is done or its deadline passes. */
-static void lead(struct nc_mux *mux, struct nc_call *call, uint64_t deadline_ns)
+/*
+ * Looks for replies without sleeping for as long as nobody else wants the processor: one that would
+ * go idle takes longer to wake than Redis to answer. True: that paid; else the reply has not come,
+ * or came while somebody else ran, and sleeping would have been as good.
+ */
+static bool spin(struct nc_mux *mux, const struct nc_call *call, uint64_t deadline_ns)
+{
+    uint64_t now = nc_clock_io_ns(), until = now + mux->spin_ns, away_ns;
+    until = until < deadline_ns ? until : deadline_ns;
+    do {
+        uint64_t before = nc_clock_io_ns();
+        sched_yield();
+        now = nc_clock_io_ns();
+        away_ns = now - before;
+        if (!read_once(mux, false))
+            return true; /* the call is over, as all are */
+    } while (!is_over(call) && now < until && away_ns < YIELDED_NS);
+    return is_over(call) && away_ns < YIELDED_NS;
+}
+
+/* Looks, unless that was in vain lately, others sleep for what comes here, or somebody looks on
+ * this processor already. */
+static void try_spin(struct nc_mux *mux, const struct nc_call *call, uint64_t deadline_ns)
+{
+    if (mux->spin_ns == 0 || atomic_load_explicit(&mux->sleepers, memory_order_relaxed) != 0)
+        return;
+    if (mux->spins_skipped > 0) {
+        mux->spins_skipped--;
+        return;
+    }
+    uint64_t processor = UINT64_C(1) << ((unsigned)sched_getcpu() % 64);
+    /* Relaxed, here and below: a hint. */
+    if (atomic_fetch_or_explicit(mux->spinning, processor, memory_order_relaxed) & processor)
+        return;
+    if (spin(mux, call, deadline_ns))
+        mux->spins_vain = 0;
+    else if (mux->spins_vain < SPINS_VAIN_MOST)
+        mux->spins_vain = 2 * mux->spins_vain + 1;
+    mux->spins_skipped = mux->spins_vain;
+    atomic_fetch_and_explicit(mux->spinning, ~processor, memory_order_relaxed);
+}
+
+/* Reads for all, asleep in between, until the own call is done or its deadline passes. */
+static void sleep_and_read(struct nc_mux *mux, const struct nc_call *call, uint64_t deadline_ns)
 {
     while (!is_over(call)) {
         if (has_waiting(mux))
@@ -426,18 +476,18 @@ static void lead(struct nc_mux *mux, struct nc_call *call, uint64_t deadline_ns)
         if (is_over(call))
             return;
         struct pollfd fd = {mux->conn.fd, POLLIN, 0};
-        struct timespec timeout, *limit = NULL;
-        if (atomic_load(&mux->unsent))
+        uint64_t now = nc_clock_io_ns(), left = deadline_ns - now;
+        if (now >= deadline_ns)
+            return;
+        if (atomic_load(&mux->unsent)) {
             fd.events |= POLLOUT;
-        if (deadline_ns != UINT64_MAX) {
-            uint64_t now = nc_clock_io_ns();
-            if (now >= deadline_ns)
+        } else if (nc_conn_may_wait(&mux->conn, left)) {
+            if (!read_once(mux, true))
                 return;
-            timeout.tv_sec = (time_t)((deadline_ns - now) / NC_NS_PER_S);
-            timeout.tv_nsec = (long)((deadline_ns - now) % NC_NS_PER_S);
-            limit = &timeout;
+            continue;
         }
-        int n = ppoll(&fd, 1, limit, NULL);
+        struct timespec timeout = {(time_t)(left / NC_NS_PER_S), (long)(left % NC_NS_PER_S)};
+        int n = ppoll(&fd, 1, &timeout, NULL);
         if (n < 0 && errno != EINTR) {
             end_all(mux, NEARCACHE_EOFFLINK);
             return;
@@ -446,9 +496,18 @@ static void lead(struct nc_mux *mux, struct nc_call *call, uint64_t deadline_ns)
             continue;
         if (fd.revents & POLLOUT)
             pump(mux, true);
-        if (fd.revents & ~POLLOUT && !read_once(mux))
+        if (fd.revents & ~POLLOUT && !read_once(mux, false))
             return;
     }
+}
+
+static void lead(struct nc_mux *mux, const struct nc_call *call, uint64_t deadline_ns)
+{
+    if (has_waiting(mux))
+        pump(mux, true);
+    if (!is_over(call))
+        try_spin(mux, call, deadline_ns);
+    sleep_and_read(mux, call, deadline_ns);
 }
 
 /* The first call under way that somebody waits for, with a reference. With the lead. */
@@ -595,7 +654,7 @@ void nc_mux_serve(struct nc_mux *mux)
     if (!try_lead(mux))
         return;
     if (!nc_mux_is_broken(mux))
-        read_once(mux);
+        read_once(mux, false);
     stop_leading(mux);
 }
 

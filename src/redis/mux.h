@@ -95,6 +95,8 @@ struct nc_mux {
     bool looped;               /* an event loop reads it: others only what it may not */
     uint32_t batch_bytes;      /* replies under way are kept below this; 0: no limit */
     uint32_t eager;
+    uint64_t spin_ns;           /* who leads looks so long before he sleeps; 0: not at all */
+    _Atomic uint64_t *spinning; /* processors on which somebody does, one bit each */
     /* The sender's. */
     struct nc_call *backlog, **backlog_end;
     _Atomic uint64_t tail __attribute__((aligned(64)));
@@ -105,7 +107,9 @@ struct nc_mux {
     bool unasked;              /* a reply came to no call */
     struct nc_call *finished, **finished_end;
     uint64_t read_ns;
-    uint64_t reply_bytes; /* of the call at the head, so far */
+    uint32_t spins_vain;    /* leads that sleep at once after the next vain spin */
+    uint32_t spins_skipped; /* that are left of them */
+    uint64_t reply_bytes;   /* of the call at the head, so far */
     _Atomic uint64_t usual_reply_bytes;
     struct nc_conn conn;
     void (*on_orphans)(void *arg); /* calls are under way that nobody reads for */

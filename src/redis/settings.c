@@ -6,6 +6,8 @@
 
 #define DEFAULT_CONNECTIONS 4
 #define MOST_CONNECTIONS 64
+#define DEFAULT_SPIN_US 50
+#define MOST_SPIN_US 1000
 #define REDIS_PORT 6379
 #define SENTINEL_PORT 26379
 
@@ -257,6 +259,7 @@ static void put_fields(struct parse *p, const struct nearcache_redis *given)
     if (given->database)
         s->database = given->database;
     s->connections = given->connections ? given->connections : DEFAULT_CONNECTIONS;
+    s->spin_us = given->spin_us ? given->spin_us : DEFAULT_SPIN_US;
     if (!s->port)
         s->port = REDIS_PORT;
     if (!s->host && !s->unix_path && s->sentinel_count == 0)
@@ -265,6 +268,8 @@ static void put_fields(struct parse *p, const struct nearcache_redis *given)
         p->why = "the port is above 65535";
     if (s->connections > MOST_CONNECTIONS)
         p->why = "more than 64 connections";
+    if (s->spin_us > MOST_SPIN_US)
+        p->why = "spin_us is above 1000";
     if (s->unix_path && strlen(s->unix_path) > 107)
         p->why = "the path of the unix socket is longer than 107 bytes";
     if (s->client_name && strpbrk(s->client_name, " \n\r\t"))
@@ -329,6 +334,7 @@ int nc_redis_settings_copy(struct nc_redis_settings **out, const struct nc_redis
     p.settings->port = other->port;
     p.settings->database = other->database;
     p.settings->connections = other->connections;
+    p.settings->spin_us = other->spin_us;
     p.settings->sentinel_count = other->sentinel_count;
     for (unsigned i = 0; i < other->sentinel_count; i++) {
         put(&p, &p.settings->sentinels[i].host, other->sentinels[i].host);

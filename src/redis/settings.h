@@ -24,7 +24,7 @@ struct nc_redis_settings {
     char *username, *password; /* NULL: none */
     char *client_name;
     struct nc_tls_context *tls; /* NULL: plain */
-    uint32_t port, database, connections;
+    uint32_t port, database, connections, spin_us;
     uint32_t sentinel_count; /* 0: no Sentinels */
     struct nc_host sentinels[NC_SENTINELS_MOST];
     char *sentinel_primary, *sentinel_password;

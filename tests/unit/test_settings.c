@@ -46,6 +46,7 @@ Test(settings, nothing_given_is_the_default_server)
     cr_expect_eq(settings->port, 6379);
     cr_expect_eq(settings->database, 0);
     cr_expect_eq(settings->connections, 4);
+    cr_expect_eq(settings->spin_us, 50);
     cr_expect_str_eq(settings->client_name, "nearcache");
     cr_expect_null(settings->password);
     cr_expect_null(settings->unix_path);
@@ -116,6 +117,10 @@ Test(settings, fields_out_of_range_are_refused)
     given.connections = 65;
     cr_expect_eq(make(&given), NEARCACHE_ECONFIG);
     given.connections = 64;
+    cr_expect_eq(make(&given), 0);
+    given.spin_us = 1001;
+    cr_expect_eq(make(&given), NEARCACHE_ECONFIG);
+    given.spin_us = 1000;
     cr_expect_eq(make(&given), 0);
     given.client_name = "two words";
     cr_expect_eq(make(&given), NEARCACHE_ECONFIG);
