@@ -462,9 +462,14 @@ bool nc_cache_fill(struct nc_cache_thread *self, const struct nc_key *key,
     struct nc_shard *shard = nc_store_shard(store, key->hash);
     struct nc_removed removed = {NULL, NULL};
     bool raced = false, kept = false;
-    entry->tier_epoch = nc_entry_tier_epoch(tier->id, ticket->epoch);
     nc_shard_lock(shard);
-    if (!may_keep_locked(key, ticket, nc_entry_version(entry))) {
+    uint32_t epoch = ticket ? ticket->epoch
+                            : atomic_load_explicit(&tier->epochs[key->lane], memory_order_acquire);
+    entry->tier_epoch = nc_entry_tier_epoch(tier->id, epoch);
+    /* Release pairs with the acquire in nc_cache_ticket. */
+    if (!ticket)
+        atomic_fetch_add_explicit(&bucket_of(tier->cache, key)->changes, 1, memory_order_release);
+    if (ticket && !may_keep_locked(key, ticket, nc_entry_version(entry))) {
         raced = true;
     } else {
         nc_tick now = 0;

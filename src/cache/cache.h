@@ -228,6 +228,8 @@ struct nc_entry *nc_cache_held_entry(const struct nearcache_result *result);
  * Inserts a private entry if its ticket still holds and, when it has a version, nothing newer is
  * known. Either way the entry now belongs to the cache, and `pin` (taken before) keeps it readable
  * for the caller. True: it is cached. False: it is not (a race discard when `raced`, counted).
+ * Without a ticket it is a write where there is no Redis: nothing can be newer, and the same step
+ * voids the tickets of the bucket, so that a loader that began before cannot undo it.
  */
 bool nc_cache_fill(struct nc_cache_thread *self, const struct nc_key *key,
                    const struct nc_ticket *ticket, struct nc_entry *entry);

@@ -60,12 +60,13 @@ void nc_load_absence(struct nc_sync *sync, struct nc_cache_thread *self, const s
 /* The value goes to Redis, or by the tier's outage policy into the journal; the caller gets it in
  * any case. NEARCACHE_MISS: something newer stands in Redis. */
 static int write_through(struct loading *l, const struct nearcache_loaded *loaded,
-                         struct nearcache_result *held)
+                         const struct nc_ticket *before, struct nearcache_result *held)
 {
     struct nearcache_tier *tier = l->key->tier;
-    struct nc_ticket ticket = nc_cache_ticket(l->key);
+    /* No version tells what was written or deleted while the loader ran: its ticket does. */
     if (!l->sync)
-        return hold_value(l, loaded, 0, true, &ticket, held);
+        return hold_value(l, loaded, 0, true, before, held);
+    struct nc_ticket ticket = nc_cache_ticket(l->key);
     uint64_t version = 0;
     if (tier->coherence == NEARCACHE_COHERENCE_PUBSUB && l->read_s != 0) {
         struct nc_loaded made = {l->key,    loaded->data, loaded->bytes,
@@ -130,8 +131,8 @@ static int run(struct loading *l, nearcache_load_fn load, void *arg, struct near
         outcome = NEARCACHE_ETYPE;
     if (outcome == 0) {
         l->ttl_ms = loaded.ttl_ms ? loaded.ttl_ms : tier->redis_ttl_ms;
-        outcome =
-            nc_tier_takes_ttl(tier, l->ttl_ms) ? write_through(l, &loaded, held) : NEARCACHE_EINVAL;
+        outcome = nc_tier_takes_ttl(tier, l->ttl_ms) ? write_through(l, &loaded, &ticket, held)
+                                                     : NEARCACHE_EINVAL;
         if (outcome == NEARCACHE_MISS)
             outcome = NC_OUTCOME_AGAIN;
     } else if (outcome == NEARCACHE_MISS) {

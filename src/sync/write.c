@@ -46,7 +46,7 @@ static struct nc_entry *make_entry(struct nc_cache_thread *self, const struct nc
 /* Puts what was written into the cache; not being able to only costs a later read. Takes `made`,
  * or makes it. */
 static int keep(struct nc_cache_thread *self, const struct nc_write_item *item,
-                struct nc_entry *made, uint64_t now_ns)
+                const struct nc_ticket *ticket, struct nc_entry *made, uint64_t now_ns)
 {
     struct nearcache_tier *tier = item->key.tier;
     if (!made && !leaves_a_copy(item))
@@ -57,7 +57,7 @@ static int keep(struct nc_cache_thread *self, const struct nc_write_item *item,
     nc_entry_set_version(entry, item->version);
     nc_cache_entry_times(self, &item->key, entry, now_ns,
                          item->op == NC_WRITE_DELETE ? tier->negative_ttl_ns : ttl_ns_of(item));
-    return nc_cache_fill(self, &item->key, &item->ticket, entry) ? 0 : NEARCACHE_ETOOBIG;
+    return nc_cache_fill(self, &item->key, ticket, entry) ? 0 : NEARCACHE_ETOOBIG;
 }
 
 void nc_write_local(struct nc_cache_thread *self, struct nc_write_item *item)
@@ -72,13 +72,7 @@ void nc_write_local(struct nc_cache_thread *self, struct nc_write_item *item)
         item->outcome = 0;
         return;
     }
-    item->ticket = nc_cache_ticket(&item->key);
-    item->outcome = keep(self, item, NULL, nc_clock_now_ns(&tier->cache->clock));
-    /* Dropped between ticket and insertion: as if it had been written first. */
-    struct nc_ticket ticket = nc_cache_ticket(&item->key);
-    if (item->outcome == NEARCACHE_ETOOBIG &&
-        (ticket.changes != item->ticket.changes || ticket.epoch != item->ticket.epoch))
-        item->outcome = 0;
+    item->outcome = keep(self, item, NULL, NULL, nc_clock_now_ns(&tier->cache->clock));
 }
 
 /* ---- one write per key ---- */
@@ -223,7 +217,7 @@ static void applied(struct call *call, struct nc_write_item *item, struct nc_ent
         return;
     }
     item->ticket.generation = 0; /* an own write holds on any link, epoch and version decide */
-    keep(call->self, item, made, nc_clock_now_ns(&sync->cache->clock));
+    keep(call->self, item, &item->ticket, made, nc_clock_now_ns(&sync->cache->clock));
 }
 
 /* Nothing was done and will be: journal, refuse or report, the same for all items. */
@@ -413,7 +407,7 @@ static void write_loaded_in_lane(struct nc_sync *sync, struct nc_cache_thread *s
         nc_cache_observe(self, &items[i].key, loaded[i].version, NEARCACHE_CAUSE_REPLACED);
         items[i].ticket.generation = 0; /* an own write holds on any link */
         if (fits_locally(&items[i]) && !loaded[i].moved)
-            keep(self, &items[i], NULL, nc_clock_now_ns(&sync->cache->clock));
+            keep(self, &items[i], &items[i].ticket, NULL, nc_clock_now_ns(&sync->cache->clock));
     }
 }
 

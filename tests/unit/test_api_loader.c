@@ -227,6 +227,42 @@ Test(api_loader, who_waits_for_a_slow_loader_gives_up_at_its_deadline)
     cr_expect_eq(api_get_is("k", "made"), 0);
 }
 
+/* Runs a loader that is still at work while `change` happens. */
+static void load_around(void (*change)(void))
+{
+    _Atomic bool hold = true;
+    struct loader l = {.value = "made", .hold = &hold};
+    pthread_t leader;
+    void *outcome;
+    cr_assert_eq(pthread_create(&leader, NULL, ask_held, &l), 0);
+    cr_assert(WAIT_UNTIL(l.calls == 1, 10000));
+    change();
+    hold = false;
+    pthread_join(leader, &outcome);
+    cr_expect_eq((intptr_t)outcome, NEARCACHE_OK, "who asked gets what was made");
+    cr_expect_eq(api_metrics().race_discards, 1);
+}
+
+static void set_newer(void) { cr_assert_eq(api_set("k", "newer"), 0); }
+
+static void set_and_delete(void)
+{
+    cr_assert_eq(api_set("k", "newer"), 0);
+    cr_assert_eq(nearcache_delete(api_tier, "k", 1, NULL), 0);
+}
+
+Test(api_loader, a_value_set_while_the_loader_ran_stays)
+{
+    load_around(set_newer);
+    cr_expect_eq(api_get_is("k", "newer"), 0);
+}
+
+Test(api_loader, a_key_deleted_while_the_loader_ran_stays_away)
+{
+    load_around(set_and_delete);
+    cr_expect_eq(api_get_is("k", ""), NEARCACHE_MISS);
+}
+
 Test(api_loader, a_vector_of_another_length_is_a_loader_that_failed)
 {
     struct loader l = {.value = "short"};
