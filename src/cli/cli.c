@@ -28,10 +28,15 @@ void cli_log(void *arg, enum nearcache_log_level level, const char *line)
             line);
 }
 
+static void (*volatile at_second)(void);
+
 static void note_signal(int number)
 {
-    if (interrupted)
+    if (interrupted) {
+        if (at_second)
+            at_second();
         _exit(CLI_INTERRUPTED);
+    }
     interrupted = number;
 }
 
@@ -45,6 +50,8 @@ void cli_catch_interrupts(void)
     action.sa_handler = SIG_IGN;
     sigaction(SIGPIPE, &action, NULL);
 }
+
+void cli_at_second_interrupt(void (*act)(void)) { at_second = act; }
 
 bool cli_interrupted(void) { return interrupted != 0; }
 

@@ -42,6 +42,8 @@ void cli_log(void *arg, enum nearcache_log_level level, const char *line);
  */
 void cli_catch_interrupts(void);
 bool cli_interrupted(void);
+/* What the second one does before the program ends; in a signal handler. */
+void cli_at_second_interrupt(void (*act)(void));
 
 /* CLOCK_MONOTONIC. */
 uint64_t cli_now_ns(void);

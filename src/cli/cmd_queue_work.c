@@ -204,6 +204,10 @@ static int run_work(const struct cli_command *self, int argc, char **argv)
     work.queues = calloc(work.count, sizeof *work.queues);
     work.workers = calloc(work.count, sizeof *work.workers);
     status = work.queues && work.workers ? open_queues(&work, self, names) : CLI_WRONG;
+    if (status == CLI_GO_ON && !cli_job_process_prepare(work.count * work.concurrency)) {
+        cli_error(self, "out of memory");
+        status = CLI_WRONG;
+    }
     if (status == CLI_GO_ON)
         status = start(&work);
     bool started = status == CLI_GO_ON;
@@ -239,6 +243,7 @@ const struct cli_command cli_queue_work = {
                "NEARCACHE_QUEUE in its environment. When it exits with 0, what it wrote is the\n"
                "result (JSON; nothing is null). Else the job fails with the last line of its\n"
                "standard error. An interrupt or a termination signal lets the running jobs finish\n"
-               "(exit status 0, or 130 with --until-drained); a second one ends at once.\n",
+               "(exit status 0, or 130 with --until-drained); a second one kills them and\n"
+               "ends at once: they become stalled and are run again by another worker.\n",
     .run = run_work,
 };

@@ -1,10 +1,13 @@
 #include "cli/job_process.h"
 
+#include "cli/cli.h"
+
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
 #include <signal.h>
 #include <spawn.h>
+#include <stdatomic.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -40,6 +43,42 @@ static void close_end(int *fd)
     if (*fd >= 0)
         close(*fd);
     *fd = -1;
+}
+
+/* ---- what runs, for who has to end it at once ------------------------------------------------ */
+
+/* Process groups, 0: free. Read by the signal handler; made before and never freed. */
+static _Atomic pid_t *groups;
+static size_t group_count;
+
+static void kill_all(void)
+{
+    for (size_t i = 0; i < group_count; i++) {
+        pid_t group = atomic_load(&groups[i]);
+        if (group > 0)
+            kill(-group, SIGKILL);
+    }
+}
+
+bool cli_job_process_prepare(size_t most)
+{
+    /* Ignored by inheritance, it would make exit statuses vanish. */
+    signal(SIGCHLD, SIG_DFL);
+    groups = calloc(most, sizeof *groups);
+    if (!groups)
+        return false;
+    group_count = most;
+    cli_at_second_interrupt(kill_all);
+    return true;
+}
+
+static void replace_group(pid_t is, pid_t becomes)
+{
+    for (size_t i = 0; i < group_count; i++) {
+        pid_t expected = is;
+        if (atomic_compare_exchange_strong(&groups[i], &expected, becomes))
+            return;
+    }
 }
 
 /* ---- starting -------------------------------------------------------------------------------- */
@@ -144,6 +183,7 @@ static int start(struct process *process, const char *shell_command)
     process->err = ends[4];
     if (failed)
         return -1;
+    replace_group(0, process->pid);
     fcntl(process->in, F_SETFL, O_NONBLOCK);
     return 0;
 }
@@ -205,10 +245,17 @@ static void take_errors(struct process *process)
     process->error_bytes = keep + fresh;
 }
 
-static void look_for_end(struct process *process)
+static void look_for_end(struct process *process, int flags)
 {
-    if (!process->ended && waitpid(process->pid, &process->status, WNOHANG) == process->pid)
-        process->ended = true;
+    if (process->ended)
+        return;
+    pid_t got = waitpid(process->pid, &process->status, flags);
+    if (got < 0 && errno == ECHILD)
+        process->status = 255 << 8; /* taken by somebody else: how it ended is lost */
+    else if (got != process->pid)
+        return;
+    process->ended = true;
+    replace_group(process->pid, 0);
 }
 
 /* Until the command's outputs are closed, or it has ended and what it left there is read: what it
@@ -222,7 +269,7 @@ static void drive(struct process *process)
 
         if (process->ended && (got == 0 || ++rounds > ROUNDS_AFTER_END))
             return;
-        look_for_end(process);
+        look_for_end(process, WNOHANG);
 
         if (got > 0 && polled[0].revents)
             feed(process);
@@ -297,8 +344,8 @@ int cli_job_process_run(const char *shell_command, struct nearcache_job *job)
 
     if (start(&process, shell_command) == 0) {
         drive(&process);
-        while (!process.ended && waitpid(process.pid, &process.status, 0) < 0 && errno == EINTR)
-            continue;
+        while (!process.ended)
+            look_for_end(&process, 0);
         outcome = finish(&process, process.status);
     } else {
         outcome = nearcache_job_fail(job, "the command could not be started", 0);

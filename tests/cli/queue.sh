@@ -164,6 +164,21 @@ for signal in INT TERM; do
 done
 finding "nothing is active" [ "$(redis llen bull:slow:active)" = 0 ]
 
+# A second one ends it and what it runs, which another worker finds stalled.
+queue add forced x
+"$nearcache" queue work forced --exec "sleep 1000 & echo \$\$ \$! >$work/pids.new; mv $work/pids.new $work/pids; wait" \
+    --redis "$redis_url" >"$work/out" 2>"$work/err" &
+worker=$!
+children+=("$worker")
+finding "the command runs" until_true 10 [ -e "$work/pids" ]
+kill -TERM "$worker"
+kill -INT "$worker"
+wait "$worker"
+finding "a second signal ends the worker" [ $? -eq 130 ]
+gone() { ! kill -0 $(cat "$work/pids") 2>/dev/null; }
+finding "and what it ran" until_true 10 gone
+finding "whose job is as the worker left it" [ "$(redis llen bull:forced:active)" = 1 ]
+
 q "promote" 0 promote mail "$(redis zrange bull:mail:delayed 0 0)"
 q "promote once more" 1 promote mail mine
 q "pause" 0 pause mail
