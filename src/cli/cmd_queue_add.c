@@ -196,6 +196,24 @@ static void batch_deinit(struct batch *batch)
     free(batch->numbers);
 }
 
+/* Lines in a row that failed for the same reason in one message. */
+static void tell_failures(const struct add *add, const struct batch *batch)
+{
+    for (size_t i = 0, next; i < batch->count; i = next) {
+        int status = batch->statuses[i];
+        for (next = i + 1; next < batch->count && batch->statuses[next] == status;)
+            next++;
+        if (status >= 0 || status == NEARCACHE_ECANCELED)
+            continue;
+        if (next - i == 1)
+            cli_error(add->at.command, "line %zu: %s", batch->numbers[i],
+                      nearcache_strerror(status));
+        else
+            cli_error(add->at.command, "lines %zu to %zu: %s", batch->numbers[i],
+                      batch->numbers[next - 1], nearcache_strerror(status));
+    }
+}
+
 /* Adds what is in the batch: 0, or the first failure. */
 static int batch_send(struct add *add, struct batch *batch, struct totals *totals)
 {
@@ -207,10 +225,8 @@ static int batch_send(struct add *add, struct batch *batch, struct totals *total
         totals->added += status == 0;
         totals->existing += status == NEARCACHE_MISS;
         totals->failed += status < 0;
-        if (status < 0 && status != NEARCACHE_ECANCELED)
-            cli_error(add->at.command, "line %zu: %s", batch->numbers[i],
-                      nearcache_strerror(status));
     }
+    tell_failures(add, batch);
     batch_clear(batch);
     return outcome;
 }

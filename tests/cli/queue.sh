@@ -241,4 +241,37 @@ finding "is warned about" complains "may evict"
 redis config set maxmemory-policy noeviction maxmemory 1 >/dev/null
 q "a Redis that is full" 1 add mail x
 finding "is told" complains "OOM"
+for i in $(seq 200); do echo '{"name":"j"}'; done >"$work/jobs.jsonl"
+q "it is told for many lines" 1 add full --bulk "$work/jobs.jsonl"
+finding "in one message" complains "lines 1 to 200: "
+redis config set maxmemory 0 >/dev/null
+finding "and nothing of it is there" [ -z "$(redis keys 'bull:full*')" ]
+
+# An outage of every kind in the middle of the work: each job is run once, and the worker goes on.
+stop_redis
+start_redis --appendonly yes --appendfsync always
+q "jobs for an outage" 0 add outage --bulk "$work/jobs.jsonl"
+"$nearcache" queue work outage --exec "echo >>$work/ran; redis-cli -s $work/redis.sock ping >/dev/null 2>&1; true" --concurrency 4 \
+    --until-drained --redis "$redis_url" >"$work/out" 2>"$work/err" &
+worker=$!
+children+=("$worker")
+ran() { [ -e "$work/ran" ] && [ "$(wc -l <"$work/ran")" -ge "$1" ]; }
+finding "they are begun" until_true 20 ran 20
+stop_redis
+start_redis --appendonly yes --appendfsync always
+finding "after a crash of Redis they go on" until_true 20 ran 60
+redis config set maxmemory 1 >/dev/null
+full() { grep -q "OOM" "$work/err"; }
+finding "a full Redis is told" until_true 20 full
+redis config set maxmemory 0 >/dev/null
+finding "with memory again they go on" until_true 20 ran 100
+kill -STOP "$redis_pid"
+late() { grep -q "deadline passed" "$work/err"; }
+finding "a Redis that hangs is told" until_true 20 late
+kill -CONT "$redis_pid"
+wait "$worker"
+finding "the worker ends well" [ $? -eq 0 ]
+finding "with all of them done" says '^200 completed, 0 failed, 0 tries'
+finding "each once" [ "$(wc -l <"$work/ran")" -eq 200 ]
+finding "and says few words" [ "$(wc -l <"$work/err")" -le 20 ]
 exit
