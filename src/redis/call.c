@@ -26,6 +26,7 @@ struct nc_call *nc_call_create(void)
     call->mux = NULL;
     call->next = NULL;
     call->replies_done = 0;
+    call->bed = 0;
     call->deadline_ns = UINT64_MAX;
     call->sent_ns = 0;
     call->slot = NC_NO_SLOT;
@@ -80,7 +81,7 @@ bool nc_call_was_sent(const struct nc_call *call)
            NC_CALL_SENT;
 }
 
-void nc_call_end(struct nc_call *call, int status)
+bool nc_call_end_quietly(struct nc_call *call, int status)
 {
     call->status = status;
     if (call->redirect)
@@ -91,10 +92,21 @@ void nc_call_end(struct nc_call *call, int status)
         call->done(call->arg, status);
     /* Sequentially consistent, as the waiter's count and its look at the state: either it sees
      * DONE or it is seen here. Also publishes the status and what the sink wrote. */
-    atomic_store(&call->state, NC_CALL_DONE);
-    if (atomic_load(&call->waiters) != 0)
+    uint32_t was = atomic_exchange(&call->state, NC_CALL_DONE);
+    bool awaited = atomic_load(&call->waiters) != 0;
+    /* Who knows that it went elsewhere sleeps on its state. */
+    if (awaited && was == NC_CALL_ELSEWHERE)
         nc_futex_wake(&call->state, INT_MAX);
     nc_call_drop(call);
+    return awaited && was != NC_CALL_ELSEWHERE;
+}
+
+void nc_call_end(struct nc_call *call, int status)
+{
+    struct nc_mux *mux = call->mux;
+    uint32_t bed = call->bed;
+    if (nc_call_end_quietly(call, status))
+        nc_mux_wake_bed(mux, bed);
 }
 
 void nc_call_go_elsewhere(struct nc_call *call)
@@ -108,7 +120,7 @@ void nc_call_go_elsewhere(struct nc_call *call)
     /* As in nc_call_end: who leads or sleeps for it here goes to sleep for it there. */
     atomic_store(&call->state, NC_CALL_ELSEWHERE);
     if (atomic_load(&call->waiters) != 0)
-        nc_futex_wake(&call->state, INT_MAX);
+        nc_mux_wake_bed(call->mux, call->bed);
     nc_redirect_go(redirect);
 }
 

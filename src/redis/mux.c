@@ -7,6 +7,7 @@
 #define _GNU_SOURCE
 #endif
 #include <errno.h>
+#include <limits.h>
 #include <poll.h>
 #include <sched.h>
 #include <stdlib.h>
@@ -23,6 +24,7 @@
  *   head moved, then stack against   push, then flying and leading    (a call left to the reader)
  *   sleepers, then leading against   leading let go, then sleepers    (no sleeper without a leader)
  *   left, then leading     against   leading let go, then left        (no orphan without a reader)
+ *   waiters, bed, state    against   state, then waiters, then bed    (no call ends unheard)
  *   leading or left, then watched  against  watched 0, then leading and left   (no lost wake-up)
  */
 
@@ -306,9 +308,28 @@ static bool push(struct nc_mux *mux, struct nc_call *call)
     return true;
 }
 
+void nc_mux_wake_bed(struct nc_mux *mux, uint32_t bed)
+{
+    _Atomic uint32_t *word = &mux->beds[bed % NC_MUX_BEDS];
+    /* Who is about to sleep has read the word before he looked at his call: it has moved. */
+    atomic_fetch_add(word, 1);
+    nc_futex_wake(word, INT_MAX);
+}
+
+/* Relaxed: any number serves, neighbours only sleep better. */
+static uint32_t next_bed(struct nc_mux *mux)
+{
+    uint32_t number = atomic_fetch_add_explicit(&mux->submitted, 1, memory_order_relaxed);
+    return number / NC_MUX_NEIGHBOURS % NC_MUX_BEDS | number % NC_MUX_NEIGHBOURS * NC_MUX_BEDS;
+}
+
+/* Of this one among its neighbours. */
+static uint32_t bit_of(uint32_t bed) { return UINT32_C(1) << (bed / NC_MUX_BEDS); }
+
 void nc_mux_submit(struct nc_mux *mux, struct nc_call *call, bool flush)
 {
     call->mux = mux;
+    call->bed = next_bed(mux);
     nc_call_retain(call);
     if (call->command.failed) {
         nc_call_end(call, NEARCACHE_ENOMEM);
@@ -351,14 +372,23 @@ static void end_finished(struct nc_mux *mux)
     mux->finished = NULL;
     mux->finished_end = &mux->finished;
     mux->on_reply(mux->arg);
+    uint32_t bed = call->bed % NC_MUX_BEDS;
+    bool somebody = false;
     while (call) {
         struct nc_call *next = call->next;
+        if (somebody && call->bed % NC_MUX_BEDS != bed) {
+            nc_mux_wake_bed(mux, bed);
+            somebody = false;
+        }
+        bed = call->bed % NC_MUX_BEDS;
         if (call->redirect)
             nc_call_go_elsewhere(call);
-        else
-            nc_call_end(call, 0);
+        else if (nc_call_end_quietly(call, 0))
+            somebody = true;
         call = next;
     }
+    if (somebody)
+        nc_mux_wake_bed(mux, bed);
 }
 
 /* The stream is lost: every call ends, the one being answered with `status`. Leader only. */
@@ -528,8 +558,11 @@ static struct nc_call *successor(struct nc_mux *mux)
 static void ask_to_lead(struct nc_call *call)
 {
     uint32_t waiting = NC_CALL_WAITING;
-    if (atomic_compare_exchange_strong(&call->state, &waiting, NC_CALL_LEAD))
-        nc_futex_wake(&call->state, 1);
+    if (atomic_compare_exchange_strong(&call->state, &waiting, NC_CALL_LEAD)) {
+        _Atomic uint32_t *word = &call->mux->beds[call->bed % NC_MUX_BEDS];
+        atomic_fetch_add(word, 1);
+        nc_futex_wake_some(word, bit_of(call->bed));
+    }
     nc_call_drop(call);
 }
 
@@ -578,11 +611,14 @@ static bool follow(struct nc_mux *mux, struct nc_call *call, uint64_t deadline_n
     bool leads = false;
     atomic_fetch_add(&mux->sleepers, 1);
     atomic_fetch_add(&call->waiters, 1);
-    while (!is_over(call) && !(leads = try_lead(mux))) {
-        uint32_t asked = NC_CALL_LEAD;
+    for (;;) {
+        uint32_t asked = NC_CALL_LEAD, now = atomic_load(&mux->beds[call->bed % NC_MUX_BEDS]);
+        if (is_over(call) || (leads = try_lead(mux)))
+            break;
         /* Asked, but somebody was faster: back to waiting, then look once more. */
         if (!atomic_compare_exchange_strong(&call->state, &asked, NC_CALL_WAITING) &&
-            !nc_futex_wait(&call->state, NC_CALL_WAITING, deadline_ns))
+            !nc_futex_wait_as(&mux->beds[call->bed % NC_MUX_BEDS], now, bit_of(call->bed),
+                              deadline_ns))
             break;
     }
     atomic_fetch_sub(&call->waiters, 1);

@@ -20,7 +20,7 @@
  * A call:
  *       phase     QUEUED --sender--> SENT            its bytes may have left: in doubt until ended
  *                        --abandon-> WITHDRAWN       never sent, and never will be
- *       state     WAITING <--> LEAD (asked to take over) --> DONE          (futex of its waiters)
+ *       state     WAITING <--> LEAD (asked to take over) --> DONE          (they sleep on its bed)
  *                        --> ELSEWHERE --> DONE       refused by a node of a cluster: it is no
  * longer with this connection (redis/redirect) delivery  IDLE <--leader--> BUSY --> (AWAITED) -->
  * ABANDONED       (futex of who abandons) owner     OWNED (it waits, or will) --> LEFT (it does
@@ -61,6 +61,7 @@ struct nc_call {
     _Atomic uint32_t references;
     _Atomic uint32_t state;   /* futex */
     _Atomic uint32_t waiters; /* threads that wait for it */
+    uint32_t bed;             /* where they sleep; set by the submission */
     _Atomic uint32_t phase;
     _Atomic uint32_t delivery; /* futex */
     _Atomic uint32_t owner;    /* what became of who submitted it */
@@ -79,6 +80,14 @@ struct nc_call {
     struct nc_command command;
 };
 
+/*
+ * Who waits sleeps on a word that the calls submitted next to his share: their replies come
+ * together, and one system call wakes all of them. A bed is a word and a bit of it, the latter for
+ * waking somebody to take over the lead.
+ */
+#define NC_MUX_BEDS 16u
+#define NC_MUX_NEIGHBOURS 4u
+
 #define NC_MUX_RING 1024u /* calls under way on one connection, at most */
 
 /* Thread-safe, but for up, down, watch: the link's thread. */
@@ -92,8 +101,10 @@ struct nc_mux {
     _Atomic uint32_t left;     /* calls whose owner has left, and see nc_mux_read_along */
     _Atomic uint32_t watched;  /* the link's thread polls it for them */
     _Atomic uint32_t broken;   /* the stream is lost; reset by the link's thread */
-    bool looped;               /* an event loop reads it: others only what it may not */
-    uint32_t batch_bytes;      /* replies under way are kept below this; 0: no limit */
+    _Atomic uint32_t submitted;
+    _Atomic uint32_t beds[NC_MUX_BEDS]; /* futexes; move when somebody on them is woken */
+    bool looped;                        /* an event loop reads it: others only what it may not */
+    uint32_t batch_bytes;               /* replies under way are kept below this; 0: no limit */
     uint32_t eager;
     uint64_t spin_ns;           /* who leads looks so long before he sleeps; 0: not at all */
     _Atomic uint64_t *spinning; /* processors on which somebody does, one bit each */
@@ -168,6 +179,11 @@ static inline bool nc_mux_is_broken(struct nc_mux *mux) { return atomic_load(&mu
 void nc_call_go_elsewhere(struct nc_call *call);
 /* Ends a call; the reference of the connection goes with it. */
 void nc_call_end(struct nc_call *call, int status);
+/* The same, but who waits is woken by the caller, with nc_mux_wake_bed, afterwards. True: somebody
+ * is to be. */
+bool nc_call_end_quietly(struct nc_call *call, int status);
+/* Wakes all who sleep there. */
+void nc_mux_wake_bed(struct nc_mux *mux, uint32_t bed);
 /* Brackets of handing parts to the sink. False: it was abandoned. */
 bool nc_call_begin_delivery(struct nc_call *call);
 void nc_call_end_delivery(struct nc_call *call);
