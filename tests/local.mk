@@ -157,6 +157,21 @@ script_tests = \
 	tests/examples/test_product_service.sh \
 	tests/fault/harness/check.sh
 
+# One source for the three adapters.
+adapter_tests = \
+	tests/redis/adapter_libev \
+	tests/redis/adapter_libevent \
+	tests/redis/adapter_libuv
+tests_redis_adapter_libev_SOURCES = tests/redis/adapter_loop.c
+tests_redis_adapter_libev_CPPFLAGS = $(AM_CPPFLAGS) -DUSE_LIBEV
+tests_redis_adapter_libev_LDADD = $(LDADD) $(LIBEV_LIBS)
+tests_redis_adapter_libevent_SOURCES = tests/redis/adapter_loop.c
+tests_redis_adapter_libevent_CPPFLAGS = $(AM_CPPFLAGS) -DUSE_LIBEVENT $(LIBEVENT_CFLAGS)
+tests_redis_adapter_libevent_LDADD = $(LDADD) $(LIBEVENT_LIBS)
+tests_redis_adapter_libuv_SOURCES = tests/redis/adapter_loop.c
+tests_redis_adapter_libuv_CPPFLAGS = $(AM_CPPFLAGS) -DUSE_LIBUV $(LIBUV_CFLAGS)
+tests_redis_adapter_libuv_LDADD = $(LDADD) $(LIBUV_LIBS)
+
 # Programs that scripts drive; linked with the installed library.
 test_helpers = \
 	tests/interop/queue_peer
@@ -201,7 +216,7 @@ endif
 # ---- which of them run ---------------------------------------------------------------------------
 
 # Criterion's runner does not start under ThreadSanitizer: there only plain programs run.
-plain_tests = $(stress_tests) $(fuzzers)
+plain_tests = $(stress_tests) $(fuzzers) $(adapter_tests)
 criterion_tests = $(unit_tests) $(model_tests) $(redis_tests) $(tls_tests) $(fault_tests)
 
 if SANITIZE_THREAD
@@ -221,7 +236,7 @@ check-local:
 endif
 endif
 if SANITIZE_THREAD
-EXTRA_PROGRAMS += $(criterion_tests) $(fuzzers) $(test_helpers)
+EXTRA_PROGRAMS += $(criterion_tests) $(fuzzers) $(adapter_tests) $(test_helpers)
 endif
 
 # ---- the fault harness (python3 and redis-server) ------------------------------------------------

@@ -181,10 +181,14 @@ static __attribute__((noinline)) int get_further(struct nearcache_tier *tier, co
         outcome = nc_config_read(tier, call.cache->config.deadline_us, how, &options);
     if (outcome != 0)
         return outcome;
-    if (call.cache->sync)
+    if (call.cache->sync) {
         outcome = read_remote(&call, &key, &options, result, &read_s);
-    else
+    } else if (options.refresh) {
         outcome = read_local_only(&call, &key, false, 0, result);
+    } else {
+        result->source = NEARCACHE_SOURCE_MISS; /* it has been looked for */
+        outcome = NEARCACHE_MISS;
+    }
     return nc_call_count_read(&call, tier, outcome, result);
 }
 

@@ -54,10 +54,8 @@ struct nc_link {
     unsigned singles; /* muxes[0 .. singles), then the one for batches, then the event loop's */
     unsigned loop;    /* its index */
     struct nc_mux *muxes;
-    pthread_mutex_t loop_lock;
-    int loop_epoll_fd;    /* guarded by loop_lock; -1: there is no loop */
-    _Atomic bool loop_up; /* written by the link's thread */
-    _Atomic bool loop_wanted;
+    _Atomic int loop_epoll_fd; /* -1: there is no loop; written once */
+    _Atomic bool loop_up;      /* written by the link's thread */
     uint64_t loop_due_ns;      /* when to try to open it; link's thread */
     _Atomic uint64_t spinning; /* processors on which somebody spins, one bit each */
     _Atomic uint32_t callers;  /* waiting for single requests */
