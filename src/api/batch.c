@@ -130,7 +130,7 @@ static int write_items(struct nc_call_context *call, struct nearcache_tier *tier
         nc_write(call->cache->sync, call->self, items, good, deadline_ns);
     else
         for (size_t i = 0; i < good; i++)
-            nc_write_local(call->self, &items[i]);
+            nc_write_local(call->self, &items[i], NULL);
     for (size_t i = 0; i < count; i++)
         statuses[items[i].index] = items[i].outcome;
     for (size_t i = 0; i < count; i++)

@@ -326,7 +326,7 @@ static int write_one(struct nearcache_tier *tier, const void *name, size_t name_
     if (call.cache->sync)
         nc_write(call.cache->sync, call.self, &item, 1, options.deadline_ns);
     else
-        nc_write_local(call.self, &item);
+        nc_write_local(call.self, &item, NULL);
     if (op != NC_WRITE_INVALIDATE)
         nc_call_count_write(&call, tier, item.outcome, op == NC_WRITE_DELETE);
     return item.outcome;

@@ -146,7 +146,7 @@ static void write_items(struct rows *rows, struct nc_write_item *items, size_t c
         return;
     if (!cache->sync)
         for (size_t i = 0; i < count; i++)
-            nc_write_local(rows->call->self, &items[i]);
+            nc_write_local(rows->call->self, &items[i], &items[i].ticket);
     else if (made_from_read)
         nc_write_loaded(cache->sync, rows->call->self, items, (unsigned)count,
                         nc_call_deadline(cache, 0));
@@ -181,6 +181,7 @@ static void write_rows(struct rows *rows, const struct missing *missing, const c
         item->value_bytes = row_bytes;
         item->ttl_ms = rows->tier->redis_ttl_ms;
         item->read_s = missing->read_s[i];
+        item->ticket = missing->tickets[i];
     }
     write_items(rows, known, known_count, true);
     write_items(rows, unknown, unknown_count, false);
@@ -195,8 +196,8 @@ static void load_chunk(struct rows *rows, struct missing *missing, char *block)
     size_t row_bytes = rows->tier->row_bytes;
     for (size_t i = 0; i < missing->count; i++) {
         names[i] = rows->names[missing->rows[i]];
-        nc_cache_key(rows->tier, names[i].data, names[i].bytes, &missing->keys[i]);
-        missing->tickets[i] = nc_cache_ticket(&missing->keys[i]);
+        if (cache->sync)
+            missing->tickets[i] = nc_cache_ticket(&missing->keys[i]);
         missing->statuses[i] = NEARCACHE_MISS;
     }
     nc_cache_count(self, rows->tier, NC_COUNT_loads, 1);
@@ -221,6 +222,31 @@ static void load_chunk(struct rows *rows, struct missing *missing, char *block)
         nc_call_count_read(rows->call, rows->tier, missing->statuses[i], &result);
     }
     write_rows(rows, missing, block);
+    if (!cache->sync)
+        for (size_t i = 0; i < missing->count; i++)
+            nc_cache_load_end(&missing->keys[i]);
+}
+
+/* The row goes to the loader, unless it was written here since it was looked for. */
+static void add_missing(struct rows *rows, struct missing *missing, size_t row, uint64_t read_s)
+{
+    struct nearcache_result result = {0};
+    const struct nearcache_name *name = &rows->names[row];
+    struct nc_key *key = &missing->keys[missing->count];
+    nc_cache_key(rows->tier, name->data, name->bytes, key);
+    if (!rows->call->cache->sync) {
+        missing->tickets[missing->count] = nc_cache_load_begin(key);
+        if (!rows->options->refresh &&
+            nc_cache_find(rows->call->self, key, false, 0, &result) == NC_FOUND_FRESH) {
+            nc_cache_load_end(key);
+            rows->statuses[row] = 0;
+            result.source = NEARCACHE_SOURCE_LOCAL;
+            take_row(rows, row, &result);
+            return;
+        }
+    }
+    missing->rows[missing->count] = row;
+    missing->read_s[missing->count++] = read_s;
 }
 
 static int load_missing(struct rows *rows, const size_t *left, const uint64_t *read_s, size_t count)
@@ -231,10 +257,8 @@ static int load_missing(struct rows *rows, const size_t *left, const uint64_t *r
     if (!block)
         return NEARCACHE_ENOMEM;
     for (size_t i = 0; i < count; i++) {
-        if (is_for_the_loader(rows, rows->statuses[left[i]])) {
-            missing.rows[missing.count] = left[i];
-            missing.read_s[missing.count++] = read_s[i];
-        }
+        if (is_for_the_loader(rows, rows->statuses[left[i]]))
+            add_missing(rows, &missing, left[i], read_s[i]);
         if (missing.count == NEARCACHE_DEFAULT_LOADER_CHUNK ||
             (missing.count > 0 && i + 1 == count)) {
             load_chunk(rows, &missing, block);

@@ -342,11 +342,30 @@ struct nc_ticket nc_cache_ticket(const struct nc_key *key)
     return ticket;
 }
 
+struct nc_ticket nc_cache_load_begin(const struct nc_key *key)
+{
+    struct nc_shard *shard = nc_store_shard(&key->tier->cache->store, key->hash);
+    nc_shard_lock(shard);
+    shard->loads++;
+    struct nc_ticket ticket = nc_cache_ticket(key);
+    nc_shard_unlock(shard);
+    return ticket;
+}
+
+void nc_cache_load_end(const struct nc_key *key)
+{
+    struct nc_shard *shard = nc_store_shard(&key->tier->cache->store, key->hash);
+    nc_shard_lock(shard);
+    shard->loads--;
+    nc_shard_unlock(shard);
+}
+
 /* The lines that filling will wait for come while the value is copied. */
 static void prefetch_place(struct nc_cache_thread *self, const struct nc_key *key)
 {
     struct nc_store *store = &key->tier->cache->store;
-    __builtin_prefetch(bucket_of(key->tier->cache, key), 1);
+    if (key->tier->linked)
+        __builtin_prefetch(bucket_of(key->tier->cache, key), 1);
     nc_epoch_enter(&store->epoch, &self->reader);
     nc_index_prefetch_bucket(nc_store_head(store, key->hash), key->hash);
     nc_epoch_leave(&self->reader);
@@ -466,8 +485,9 @@ bool nc_cache_fill(struct nc_cache_thread *self, const struct nc_key *key,
     uint32_t epoch = ticket ? ticket->epoch
                             : atomic_load_explicit(&tier->epochs[key->lane], memory_order_acquire);
     entry->tier_epoch = nc_entry_tier_epoch(tier->id, epoch);
-    /* Release pairs with the acquire in nc_cache_ticket. */
-    if (!ticket)
+    /* A line of memory that only loaders look at. Release pairs with the acquire in
+     * nc_cache_ticket. */
+    if (!ticket && shard->loads != 0)
         atomic_fetch_add_explicit(&bucket_of(tier->cache, key)->changes, 1, memory_order_release);
     if (ticket && !may_keep_locked(key, ticket, nc_entry_version(entry))) {
         raced = true;

@@ -204,6 +204,13 @@ int nc_cache_hold(struct nc_cache_thread *self, struct nearcache_tier *tier, str
 struct nc_ticket nc_cache_ticket(const struct nc_key *key);
 
 /*
+ * Around a loader where there is no Redis to order its value and writes. From the beginning on each
+ * write to the key voids the ticket; what was written before is found by looking after it.
+ */
+struct nc_ticket nc_cache_load_begin(const struct nc_key *key);
+void nc_cache_load_end(const struct nc_key *key);
+
+/*
  * A private entry for `key`, to be filled by the caller and handed to nc_cache_fill. NULL: out of
  * memory. `aligned` values start on a 64-byte line whatever their size.
  */
@@ -229,7 +236,7 @@ struct nc_entry *nc_cache_held_entry(const struct nearcache_result *result);
  * known. Either way the entry now belongs to the cache, and `pin` (taken before) keeps it readable
  * for the caller. True: it is cached. False: it is not (a race discard when `raced`, counted).
  * Without a ticket it is a write where there is no Redis: nothing can be newer, and the same step
- * voids the tickets of the bucket, so that a loader that began before cannot undo it.
+ * voids the tickets of loaders, so that one that began before cannot undo it.
  */
 bool nc_cache_fill(struct nc_cache_thread *self, const struct nc_key *key,
                    const struct nc_ticket *ticket, struct nc_entry *entry);

@@ -45,6 +45,7 @@ struct nc_shard {
     uint32_t entries_most;
     uint32_t sweep_at;
     uint32_t number;
+    uint32_t loads; /* under way of values that writes void, each of a key of this shard */
     struct nc_expiry expiry;
     size_t expiry_bytes; /* as they were accounted last */
     struct nc_store *store;

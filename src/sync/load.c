@@ -16,6 +16,7 @@ struct loading {
     const struct nc_fetch_options *options;
     uint64_t read_s;
     uint64_t ttl_ms;
+    struct nc_ticket begun; /* local-only: from before the last look for a value */
 };
 
 /* Puts the value into the cache and pins it, or only pins it. */
@@ -60,12 +61,12 @@ void nc_load_absence(struct nc_sync *sync, struct nc_cache_thread *self, const s
 /* The value goes to Redis, or by the tier's outage policy into the journal; the caller gets it in
  * any case. NEARCACHE_MISS: something newer stands in Redis. */
 static int write_through(struct loading *l, const struct nearcache_loaded *loaded,
-                         const struct nc_ticket *before, struct nearcache_result *held)
+                         struct nearcache_result *held)
 {
     struct nearcache_tier *tier = l->key->tier;
     /* No version tells what was written or deleted while the loader ran: its ticket does. */
     if (!l->sync)
-        return hold_value(l, loaded, 0, true, before, held);
+        return hold_value(l, loaded, 0, true, &l->begun, held);
     struct nc_ticket ticket = nc_cache_ticket(l->key);
     uint64_t version = 0;
     if (tier->coherence == NEARCACHE_COHERENCE_PUBSUB && l->read_s != 0) {
@@ -124,15 +125,15 @@ static int run(struct loading *l, nearcache_load_fn load, void *arg, struct near
     struct nearcache_tier *tier = l->key->tier;
     struct nearcache_loaded loaded = {0};
     nc_cache_count(l->self, tier, NC_COUNT_loads, 1);
-    struct nc_ticket ticket = nc_cache_ticket(l->key);
+    struct nc_ticket ticket = l->sync ? nc_cache_ticket(l->key) : l->begun;
     int outcome = load(arg, l->key->name, l->key->name_bytes, &loaded);
     if (outcome == 0 &&
         (tier->row_bytes ? loaded.bytes != tier->row_bytes : loaded.bytes > 0 && !loaded.data))
         outcome = NEARCACHE_ETYPE;
     if (outcome == 0) {
         l->ttl_ms = loaded.ttl_ms ? loaded.ttl_ms : tier->redis_ttl_ms;
-        outcome = nc_tier_takes_ttl(tier, l->ttl_ms) ? write_through(l, &loaded, &ticket, held)
-                                                     : NEARCACHE_EINVAL;
+        outcome =
+            nc_tier_takes_ttl(tier, l->ttl_ms) ? write_through(l, &loaded, held) : NEARCACHE_EINVAL;
         if (outcome == NEARCACHE_MISS)
             outcome = NC_OUTCOME_AGAIN;
     } else if (outcome == NEARCACHE_MISS) {
@@ -158,11 +159,15 @@ int nc_load(struct nc_sync *any, struct nc_flights *loads, struct nc_cache_threa
             const struct nc_fetch_options *options, struct nearcache_result *result)
 {
     struct nc_sync *sync = any ? nc_sync_for(any, key) : NULL;
-    struct loading loading = {sync, self, key, options, read_s, 0};
+    struct loading loading = {
+        .sync = sync, .self = self, .key = key, .options = options, .read_s = read_s};
     bool leads;
     struct nc_flight *flight = nc_flight_join(loads, key, NULL, &leads);
     if (!flight)
         return NEARCACHE_ENOMEM;
+    bool watches = leads && !sync;
+    if (watches)
+        loading.begun = nc_cache_load_begin(key);
     if (leads && !options->refresh && has_landed_meanwhile(self, key, &flight->held)) {
         nc_flight_land(flight, 0);
     } else if (leads) {
@@ -176,6 +181,8 @@ int nc_load(struct nc_sync *any, struct nc_flights *loads, struct nc_cache_threa
     } else {
         nc_cache_count(self, key->tier, NC_COUNT_flight_waits, 1);
     }
+    if (watches)
+        nc_cache_load_end(key);
     int outcome = NEARCACHE_ETIMEOUT;
     if (nc_flight_wait(flight, options->deadline_ns))
         outcome = flight->outcome;

@@ -60,7 +60,8 @@ static int keep(struct nc_cache_thread *self, const struct nc_write_item *item,
     return nc_cache_fill(self, &item->key, ticket, entry) ? 0 : NEARCACHE_ETOOBIG;
 }
 
-void nc_write_local(struct nc_cache_thread *self, struct nc_write_item *item)
+void nc_write_local(struct nc_cache_thread *self, struct nc_write_item *item,
+                    const struct nc_ticket *made_under)
 {
     struct nearcache_tier *tier = item->key.tier;
     if (item->op == NC_WRITE_SET && !fits_locally(item)) {
@@ -72,7 +73,10 @@ void nc_write_local(struct nc_cache_thread *self, struct nc_write_item *item)
         item->outcome = 0;
         return;
     }
-    item->outcome = keep(self, item, NULL, NULL, nc_clock_now_ns(&tier->cache->clock));
+    item->outcome = keep(self, item, made_under, NULL, nc_clock_now_ns(&tier->cache->clock));
+    /* As if it had been made first, and what voided the ticket came then. */
+    if (made_under && item->outcome == NEARCACHE_ETOOBIG)
+        item->outcome = 0;
 }
 
 /* ---- one write per key ---- */

@@ -50,8 +50,10 @@ void nc_write(struct nc_sync *any, struct nc_cache_thread *self, struct nc_write
 void nc_write_loaded(struct nc_sync *any, struct nc_cache_thread *self, struct nc_write_item *items,
                      unsigned count, uint64_t deadline_ns);
 
-/* The local half of a write that needs no Redis: a local-only cache. */
-void nc_write_local(struct nc_cache_thread *self, struct nc_write_item *item);
+/* The local half of a write that needs no Redis: a local-only cache. `made_under`: a loader made
+ * the value, it counts only if nothing was written since that ticket; NULL: a write. */
+void nc_write_local(struct nc_cache_thread *self, struct nc_write_item *item,
+                    const struct nc_ticket *made_under);
 
 /* As nearcache_touch, for a linked tier. */
 int nc_write_touch(struct nc_sync *any, struct nc_cache_thread *self, const struct nc_key *key,

@@ -263,6 +263,34 @@ Test(api_loader, a_key_deleted_while_the_loader_ran_stays_away)
     cr_expect_eq(api_get_is("k", ""), NEARCACHE_MISS);
 }
 
+static int make_row_while_it_is_set(void *arg, const struct nearcache_name *names, size_t count,
+                                    void *rows, size_t stride, int *statuses)
+{
+    const float newer[4] = {5, 6, 7, 8}, made[4] = {1, 2, 3, 4};
+    int status;
+    (void)arg;
+    (void)stride;
+    cr_assert_eq(count, 1);
+    cr_assert_eq(nearcache_set_vectors(api_vectors, names, 1, newer, 0, NULL, &status), 0);
+    memcpy(rows, made, sizeof made);
+    statuses[0] = 0;
+    return 0;
+}
+
+Test(api_loader, a_row_set_while_the_loader_ran_stays)
+{
+    struct nearcache_name name = {"k", 1};
+    float row[4];
+    int status;
+    cr_assert_eq(nearcache_get_vectors(api_vectors, &name, 1, NULL, row, 0,
+                                       make_row_while_it_is_set, NULL, &status, NULL),
+                 0);
+    cr_expect_eq(row[0], 1, "who asked gets what was made");
+    cr_assert_eq(
+        nearcache_get_vectors(api_vectors, &name, 1, NULL, row, 0, NULL, NULL, &status, NULL), 0);
+    cr_expect_eq(row[0], 5);
+}
+
 Test(api_loader, a_vector_of_another_length_is_a_loader_that_failed)
 {
     struct loader l = {.value = "short"};
