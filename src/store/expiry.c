@@ -3,7 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define HASHES 28
+#define HASHES 27 /* a chunk fills what malloc gives */
 /* A chunk takes keys whose ends differ by that part of their time. */
 #define SPAN_SHIFT 4
 
@@ -12,6 +12,7 @@ struct chunk {
     nc_tick first_end, due;
     uint32_t count;
     uint32_t hashes[HASHES];
+    uint16_t ends[HASHES];
 };
 
 struct nc_expiry_class {
@@ -104,7 +105,8 @@ void nc_expiry_file(struct nc_expiry *expiry, uint32_t hash, nc_tick ends, nc_ti
         chunk->due = ends;
     if (expiry->filed == 0 || nc_tick_after(expiry->earliest, chunk->due))
         expiry->earliest = chunk->due;
-    chunk->hashes[chunk->count++] = hash;
+    chunk->hashes[chunk->count] = hash;
+    chunk->ends[chunk->count++] = (uint16_t)ends;
     expiry->classes[class].filed++;
     expiry->filed++;
 }
@@ -126,7 +128,8 @@ static unsigned first_class(const struct nc_expiry *expiry)
 static struct nc_expired take_from(struct nc_expiry *expiry, unsigned class)
 {
     struct chunk *chunk = expiry->classes[class].first;
-    struct nc_expired taken = {chunk->hashes[--chunk->count], chunk->due};
+    chunk->count--;
+    struct nc_expired taken = {chunk->hashes[chunk->count], chunk->due, chunk->ends[chunk->count]};
     expiry->classes[class].filed--;
     expiry->filed--;
     if (chunk->count == 0)

@@ -10,8 +10,8 @@
  *
  * A chunk is due when the last of its keys is over, and takes no key that would make it wait for
  * more than a 16th of its time: memory comes back that much late at most, and as much again where
- * times in a class differ. A key is filed by its hash alone: what became of it in between is found
- * out when it is due. So nothing is done when an entry is removed or written again, and nobody
+ * times in a class differ. A key is filed by its hash: what became of it in between is found out
+ * when it is due. So nothing is done when an entry is removed or written again, and nobody
  * unlinks anything; stale hashes are weeded out when there are more than twice as many as entries.
  *
  * Guarded by the lock of the shard. Without memory a key is not filed: the sweep finds it.
@@ -40,7 +40,8 @@ struct nc_expiry {
 
 struct nc_expired {
     uint32_t hash;
-    nc_tick due; /* the entry that was filed is over by then; a later one has its own place */
+    nc_tick due;   /* the entry that was filed is over by then; a later one has its own place */
+    uint16_t ends; /* the lower half of when it is over: tells it from one written since */
 };
 
 void nc_expiry_init(struct nc_expiry *expiry);

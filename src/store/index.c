@@ -220,3 +220,22 @@ unsigned nc_index_with_hash(const struct nc_index *index, uint32_t hash,
     } while (at != first);
     return n;
 }
+
+void nc_index_announce(const struct nc_index *index, uint32_t hash)
+{
+    struct nc_index_table *table = table_of(index);
+    uint32_t at = nc_index_first(table->buckets, hash);
+    __builtin_prefetch(table->words[at]);
+    __builtin_prefetch(table->words[nc_index_other(table->buckets, at, nc_hash_tag(hash))]);
+}
+
+void nc_index_approach(const struct nc_index *index, uint32_t hash)
+{
+    struct nc_index_table *table = table_of(index);
+    uint16_t tag = nc_hash_tag(hash);
+    uint32_t at = nc_index_first(table->buckets, hash);
+    for (int i = 0; i < 2; i++, at = nc_index_other(table->buckets, at, tag))
+        for (unsigned match = nc_index_match(table->words[at], tag); match; match &= match - 1)
+            __builtin_prefetch(nc_index_entry(atomic_load_explicit(
+                &table->words[at][__builtin_ctz(match)], memory_order_relaxed)));
+}

@@ -77,6 +77,9 @@ unsigned nc_index_bucket(const struct nc_index *index, uint32_t at,
 /* The entries of which this is the lower half of the hash; returns how many. */
 unsigned nc_index_with_hash(const struct nc_index *index, uint32_t hash,
                             struct nc_entry *entries[2 * NC_BUCKET_WORDS]);
+/* Hints before it: of several hashes first the one for all, then the other. */
+void nc_index_announce(const struct nc_index *index, uint32_t hash);
+void nc_index_approach(const struct nc_index *index, uint32_t hash);
 uint32_t nc_index_buckets(const struct nc_index *index);
 
 /* ---- reading ---- */

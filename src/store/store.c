@@ -22,7 +22,7 @@
 /* Filed keys that are looked at: with each insertion, and in a shard with each sweep. */
 #define EXPIRED_A_TIME 2
 #define EXPIRED_A_SWEEP 256
-#define WEEDED_A_TIME 4
+#define WEEDED_A_TIME 16
 #define STALE_LEAST 64
 /* Calls of the sweep until it has seen all: one comes every 100 ms. */
 #define HURRIED_CALLS 50
@@ -290,21 +290,27 @@ static bool expire_one(struct nc_shard *shard, nc_tick now, const struct nc_entr
     return false;
 }
 
-/* A key that is filed and was removed or written again stays filed. Where most are such ones a few
- * are looked at with each that is filed, so that they are never more than the entries need. */
+/* A key that is filed and was removed or written again stays filed. Where most are such ones some
+ * are looked at, so that they are never many more than the entries need: together, because each
+ * alone would be waited for three times. */
 static void weed(struct nc_shard *shard, nc_tick now)
 {
     struct nc_entry *entries[2 * NC_BUCKET_WORDS];
-    struct nc_expired filed;
-    for (int i = 0; i < WEEDED_A_TIME && shard->expiry.filed > 2 * shard->entries + STALE_LEAST;
-         i++) {
-        if (!nc_expiry_weed(&shard->expiry, &filed))
-            return;
-        unsigned n = nc_index_with_hash(&shard->index, filed.hash, entries);
+    struct nc_expired filed[WEEDED_A_TIME];
+    int count = 0;
+    if (shard->expiry.filed <= 2 * shard->entries + STALE_LEAST)
+        return;
+    while (count < WEEDED_A_TIME && nc_expiry_weed(&shard->expiry, &filed[count]))
+        nc_index_announce(&shard->index, filed[count++].hash);
+    for (int i = 0; i < count; i++)
+        nc_index_approach(&shard->index, filed[i].hash);
+    for (int i = 0; i < count; i++) {
+        unsigned n = nc_index_with_hash(&shard->index, filed[i].hash, entries);
         for (unsigned e = 0; e < n; e++)
             if (nc_entry_is(entries[e], NC_ENTRY_EXPIRES) &&
-                !nc_tick_after(end_of(shard->store, entries[e]), filed.due))
-                nc_expiry_file(&shard->expiry, filed.hash, end_of(shard->store, entries[e]), now);
+                (uint16_t)end_of(shard->store, entries[e]) == filed[i].ends)
+                nc_expiry_file(&shard->expiry, filed[i].hash, end_of(shard->store, entries[e]),
+                               now);
     }
 }
 
