@@ -432,6 +432,21 @@ int nc_cache_copy(struct nc_cache_thread *self, const struct nc_key *key, const 
     return outcome;
 }
 
+void nc_cache_announce(const struct nc_key *key)
+{
+    struct nc_cache *cache = key->tier->cache;
+    __builtin_prefetch(bucket_of(cache, key), 1);
+    nc_index_prefetch_bucket(nc_store_head(&cache->store, key->hash), key->hash);
+}
+
+void nc_cache_approach(struct nc_cache_thread *self, const struct nc_key *key)
+{
+    struct nc_store *store = &key->tier->cache->store;
+    nc_epoch_enter(&store->epoch, &self->reader);
+    nc_index_guess(nc_store_head(store, key->hash), key->hash);
+    nc_epoch_leave(&self->reader);
+}
+
 /* R3, R4: whether what was read or written may still be kept. */
 static bool may_keep_locked(const struct nc_key *key, const struct nc_ticket *ticket,
                             uint64_t version)

@@ -210,6 +210,11 @@ struct nc_ticket nc_cache_ticket(const struct nc_key *key);
 struct nc_ticket nc_cache_load_begin(const struct nc_key *key);
 void nc_cache_load_end(const struct nc_key *key);
 
+/* Hints: a write to the key comes soon. First of all keys the one, then of all the other: what each
+ * write would wait for alone is then waited for together. */
+void nc_cache_announce(const struct nc_key *key);
+void nc_cache_approach(struct nc_cache_thread *self, const struct nc_key *key);
+
 /*
  * A private entry for `key`, to be filled by the caller and handed to nc_cache_fill. NULL: out of
  * memory. `aligned` values start on a 64-byte line whatever their size.

@@ -130,6 +130,7 @@ static const struct right {
     const char *command; /* words parted by blanks; $K $S $W $C are replaced */
     bool essential;
 } rights[] = {
+    {"mset", "MSET $K 1", false},
     {"set", "SET $K 1 PX 60000", true},
     {"get", "GET $K", true},
     {"mget", "MGET $K", true},
@@ -240,7 +241,7 @@ static void report_rights(struct cli_check *check, const char *missing, const ch
         cli_check_report(check, "rights", CLI_CHECK_FAIL, advice, "denied: %s", missing);
     else if (*optional)
         cli_check_report(check, "rights", CLI_CHECK_WARN, advice,
-                         "denied: %s (deleting by prefix, resuming, tracking want them)", optional);
+                         "denied: %s (batches, deleting by prefix, tracking want them)", optional);
     else
         cli_check_report(check, "rights", CLI_CHECK_OK, NULL, "all commands, keys and channels");
 }

@@ -151,6 +151,35 @@ Test(coherence_commit, a_batch_has_one_message_and_a_status_per_key)
     redisFree(messages);
 }
 
+/* Three keys without expiry in one call. */
+static void write_batch(const char *value)
+{
+    struct nearcache_item items[3] = {{{"a", 1}, value, 1, NEARCACHE_NONE},
+                                      {{"b", 1}, value, 1, NEARCACHE_NONE},
+                                      {{"c", 1}, value, 1, NEARCACHE_NONE}};
+    int statuses[3] = {-1, -1, -1};
+    redisContext *messages = subscribe();
+    cr_assert_eq(nearcache_set_many(tier, items, 3, NULL, statuses), 0);
+    cr_expect_eq(keys_of_message(messages), 3);
+    for (int i = 0; i < 3; i++)
+        cr_expect_eq(statuses[i], 0);
+    redisFree(messages);
+}
+
+Test(coherence_commit, a_batch_without_expiry_is_set_at_once_where_that_is_allowed)
+{
+    free(redis_server_ask(&server, "SET thing:a old PX 100000"));
+    write_batch("1");
+    cr_expect(coherence_asks(&server, "MGET thing:a thing:b thing:c", "1 1 1"));
+    cr_expect(coherence_asks(&server, "PTTL thing:a", "-1"));
+    cr_expect(coherence_asks(&server, "ZCARD nc:w", "4"), "the keys and the mark");
+    cr_assert(coherence_asks(&server, "ACL SETUSER default -mset", "OK"));
+    write_batch("2");
+    cr_expect(coherence_asks(&server, "ACL SETUSER default +mset", "OK"));
+    cr_expect(coherence_asks(&server, "MGET thing:a thing:b thing:c", "2 2 2"));
+    cr_expect(coherence_asks(&server, "ZCARD nc:w", "4"));
+}
+
 Test(coherence_commit, of_a_call_with_a_late_key_the_others_are_applied)
 {
     struct writer hasty = {.number = 7, .timeout_us = 100000};

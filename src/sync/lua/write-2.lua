@@ -52,11 +52,19 @@ end
 call('PUBLISH', ARGV[1], '1 ' .. kind .. ' ' .. (prev or '0') .. ' ' .. version .. rest)
 
 local keys, args, index, at = KEYS, ARGV, {}, 0
-local same = args[6 + n]
+local same, set = args[6 + n], false
+if n > 1 and same == '0' and not args[7 + n] and not late then
+    local pairs = {}
+    for i = 1, n do pairs[2 * i - 1], pairs[2 * i] = keys[i + 2], args[5 + i] end
+    -- A tenth less of the server's time than a SET each. Who may not MSET still writes.
+    set = not redis.pcall('MSET', unpack(pairs)).err
+end
 for i = 1, n do
     if not (late and late[i]) then
         local key, op = keys[i + 2], args[5 + n + i] or same
-        if op == '0' then
+        if set then
+            -- all of them are
+        elseif op == '0' then
             call('SET', key, args[5 + i])
         elseif op == 'd' then
             call('DEL', key)
