@@ -15,6 +15,7 @@
 #include <nearcache.h>
 
 #include "lib/histogram.h"
+#include "lib/keys.h"
 #include "lib/output.h"
 #include "lib/redis_server.h"
 #include "lib/threads.h"
@@ -426,6 +427,143 @@ static void run_cut(const struct bench_options *options, struct bench_redis *red
     redisFree(hiredis);
 }
 
+/* ---- back after a long outage ---- */
+
+#define REVALIDATED_AT_ONCE 256u
+#define REVALIDATED_PER_SECOND 100000u
+
+/* Reads every key again, at a pace: the way that nearcache does not go. */
+struct revalidation {
+    struct nearcache_tier *tier;
+    unsigned entries;
+    atomic_bool stop;
+};
+
+static void *revalidate(void *arg)
+{
+    struct revalidation *all = arg;
+    const uint64_t pause_ns = REVALIDATED_AT_ONCE * 1000000000ull / REVALIDATED_PER_SECOND;
+    uint64_t next_ns = bench_clock_ns();
+
+    bench_pin(0);
+    for (unsigned at = 0; at < all->entries && !atomic_load(&all->stop);) {
+        struct nearcache_name keys[REVALIDATED_AT_ONCE];
+        struct nearcache_result results[REVALIDATED_AT_ONCE];
+        char names[REVALIDATED_AT_ONCE][16];
+        int statuses[REVALIDATED_AT_ONCE];
+        unsigned n = 0;
+
+        for (; n < REVALIDATED_AT_ONCE && at < all->entries; n++, at++)
+            keys[n] = (struct nearcache_name){
+                names[n], (size_t)snprintf(names[n], sizeof names[n], "%u", at)};
+        if (nearcache_get_many(all->tier, keys, n, NULL, results, statuses) != 0)
+            bench_die("a batch failed");
+        nearcache_release_many(results, n);
+        for (next_ns += pause_ns; bench_clock_ns() < next_ns;)
+            sleep_ms(1);
+    }
+    return NULL;
+}
+
+/* What the reads after an outage, of which Redis knows no changes any more, cost. */
+struct returned {
+    struct bench_rounds read_ms, server_ms, misses, p999_us;
+};
+
+static void read_again(struct nearcache_tier *tier, const struct bench_sequence *sequence,
+                       struct returned *returned, struct bench_redis *redis)
+{
+    static struct bench_histogram histogram;
+    uint64_t begin_ns = bench_clock_ns(), ns = server_ns(redis), misses = 0;
+
+    bench_histogram_clear(&histogram);
+    for (uint64_t i = 0; i <= sequence->mask; i++) {
+        struct nearcache_result result;
+        char name[16];
+        int bytes = snprintf(name, sizeof name, "%u", sequence->ids[i]);
+        uint64_t begin = bench_ticks();
+
+        if (nearcache_get(tier, name, (size_t)bytes, NULL, &result) != 0)
+            bench_die("a key is gone");
+        bench_histogram_add(&histogram, bench_ticks() - begin);
+        misses += result.source != NEARCACHE_SOURCE_LOCAL;
+        nearcache_release(&result);
+    }
+    bench_rounds_add(&returned->read_ms, (double)(bench_clock_ns() - begin_ns) / 1e6);
+    bench_rounds_add(&returned->server_ms, (double)(server_ns(redis) - ns) / 1e6);
+    bench_rounds_add(&returned->misses, (double)misses);
+    bench_rounds_add(&returned->p999_us, bench_histogram_ns(&histogram, 0.999) / 1000.0);
+}
+
+/* As if more had been written in the meantime than Redis remembers. */
+static void forget_changes(redisContext *hiredis)
+{
+    freeReplyObject(
+        redisCommand(hiredis, "EVAL %s 0",
+                     "local s = string.format('%.0f', redis.call('HGET', 'nc:s', 's') + 1) "
+                     "redis.call('HSET', 'nc:s', 's', s, 'floor', s)"));
+    cut_once(hiredis);
+}
+
+/* Copies that cannot be proven any more are dropped on access; the other way would be to read them
+ * all again at a pace. The same reads beside both. */
+static void run_return(const struct bench_options *options, struct bench_redis *redis)
+{
+    static const char name[] = "back after a long outage";
+    unsigned entries = options->quick ? 20000 : 200000;
+    struct returned ways[2];
+    struct nearcache_tier *tier;
+    struct bench_zipf zipf;
+    struct bench_sequence sequence;
+    redisContext *hiredis;
+
+    memset(ways, 0, sizeof ways);
+    bench_redis_pin(redis, 1);
+    bench_pin(1);
+    struct nearcache *cache = open_named(redis, "cut", &tier);
+    bench_pin(0);
+    hiredis = connect_hiredis(redis, false);
+    bench_zipf_init(&zipf, entries, BENCH_ZIPF_EXPONENT);
+    bench_sequence_init(&sequence, &zipf, entries, 20, 1);
+    for (int round = 0; round < 3; round++)
+        for (int way = 0; way < 2; way++) {
+            struct revalidation all = {.tier = tier, .entries = entries};
+            pthread_t thread;
+
+            bench_progress("%s: round %d of 3, %s", name, round + 1,
+                           way ? "reading all again" : "dropping on access");
+            write_keys(tier, 0, entries);
+            forget_changes(hiredis);
+            for (uint64_t end_ns = bench_clock_ns() + 10000000000u;
+                 count_fresh(tier, entries) > entries / 100;) {
+                if (bench_clock_ns() > end_ns)
+                    bench_die("the copies stay proven");
+                sleep_ms(10);
+            }
+            if (nearcache_wait(cache, 10000000) != 0)
+                bench_die("the cache does not come back");
+            if (way == 1 && pthread_create(&thread, NULL, revalidate, &all) != 0)
+                bench_die("no thread");
+            read_again(tier, &sequence, &ways[way], redis);
+            atomic_store(&all.stop, true);
+            if (way == 1)
+                pthread_join(thread, NULL);
+        }
+    for (int way = 0; way < 2; way++) {
+        bench_table(way ? "a million reads, all copies read again meanwhile"
+                        : "a million reads, copies dropped on access",
+                    "");
+        bench_row(name, "reads from Redis by the reader", "", &ways[way].misses);
+        bench_row(name, "time of the reads", "ms", &ways[way].read_ms);
+        bench_row(name, "p99.9 of a read", "us", &ways[way].p999_us);
+        bench_row(name, "processor time of the server", "ms", &ways[way].server_ms);
+    }
+    nearcache_close(cache, 1000000);
+    bench_sequence_deinit(&sequence);
+    bench_zipf_deinit(&zipf);
+    redisFree(hiredis);
+}
+
 static const char *const goals[] = {"coherence_write_tcp_split",  "coherence_write_unix_split",
                                     "coherence_batch32_split",    "coherence_16_writers_pipelined",
                                     "coherence_16_writers_apart", "coherence_cut_1m"};
@@ -456,6 +594,8 @@ int main(int argc, char **argv)
         bench_unpin();
         if (bench_wants(&options, "a cut"))
             run_cut(&options, &redis);
+        if (bench_wants(&options, "a long outage"))
+            run_return(&options, &redis);
         bench_redis_stop(&redis);
     }
     bench_end();
