@@ -12,8 +12,27 @@ local ended = #ARGV > 8
 local ringing = false
 local kept = {}
 
-local function children_left(key)
-    return call('EXISTS', key .. ':dependencies') == 1
+-- What the jobs of a call have in common is asked for, and done, once for all of them: each command
+-- costs the server as much as the hash of a job does. Lists of arguments, applied by settle().
+local freed, unstalled, sets = {}, {}, {}
+
+-- The locks of the jobs that have ended, and whether any of those has children left.
+local function look_at_ended()
+    local keys, dependencies = {}, {}
+    for at = 9, #ARGV, 10 do
+        keys[#keys + 1] = P .. ARGV[at] .. ':lock'
+        dependencies[#dependencies + 1] = P .. ARGV[at] .. ':dependencies'
+    end
+    if #keys == 0 then return {}, false end
+    return call('MGET', unpack(keys)), call('EXISTS', unpack(dependencies)) > 0
+end
+
+local function settle()
+    if #freed > 0 then
+        call('DEL', unpack(freed))
+        call('SREM', P .. 'stalled', unpack(unstalled))
+    end
+    for set, members in pairs(sets) do call('ZADD', P .. set, unpack(members)) end
 end
 
 -- Remembers the rule; it is applied once, after all jobs have ended.
@@ -50,7 +69,9 @@ local function finish(id, key, set, at, attempts_made, duplicate)
         call('HSET', key, field, text, 'finishedOn', ARGV[1], 'atm', attempts_made)
         if stack ~= '' then call('HSET', key, 'stacktrace', stack) end
         if set == 'failed' then call('HDEL', key, 'defa') end
-        call('ZADD', P .. set, ARGV[1], id)
+        local members = sets[set] or {}
+        members[#members + 1], members[#members + 2] = ARGV[1], id
+        sets[set] = members
     else
         drop(id)
     end
@@ -77,16 +98,17 @@ local function again(id, key, at, how, attempts_made, priority)
     end
 end
 
-local function leave(at)
+local function leave(at, lock, children)
     local id, how = ARGV[at], ARGV[at + 2]
     local key = P .. id
     local job = call('HMGET', key, 'name', 'atm', 'priority', 'deid')
     if not job[1] then return -1 end
-    if how == 'completed' and children_left(key) then return -4 end
-    local lock = call('GET', key .. ':lock')
+    if how == 'completed' and children and call('EXISTS', key .. ':dependencies') == 1 then
+        return -4
+    end
     if lock ~= ARGV[at + 1] then return lock and -6 or -2 end
-    call('DEL', key .. ':lock')
-    call('SREM', P .. 'stalled', id)
+    freed[#freed + 1] = key .. ':lock'
+    unstalled[#unstalled + 1] = id
     if call('LREM', ACTIVE, -1, id) == 0 then return -3 end
     local attempts_made = (tonumber(job[2]) or 0) + 1
     if how == 'completed' or how == 'failed' then
@@ -128,16 +150,20 @@ local function allowance(want, most)
     return want, 0
 end
 
-local function next_id()
-    local id = call('RPOPLPUSH', WAIT, ACTIVE)
-    if id then return id end
-    id = call('ZPOPMIN', PRIORITIZED)[1]
-    if id then
-        call('LPUSH', ACTIVE, id)
-    else
-        call('DEL', P .. 'pc')
+-- At most so many ids, which are active now. A full Redis refuses to move the first one, while it
+-- would let go of as many as are asked for.
+local function next_ids(most)
+    local first = call('RPOPLPUSH', WAIT, ACTIVE)
+    local ids = first and most > 1 and call('RPOP', WAIT, most - 1) or {}
+    local left = most - #ids - (first and 1 or 0)
+    if left > 0 then
+        local pairs = call('ZPOPMIN', PRIORITIZED, left)
+        for at = 1, #pairs, 2 do ids[#ids + 1] = pairs[at] end
+        if #pairs < 2 * left then call('DEL', P .. 'pc') end
     end
-    return id
+    if #ids > 0 then call('LPUSH', ACTIVE, unpack(ids)) end
+    if first then table.insert(ids, 1, first) end
+    return ids
 end
 
 -- The job begins; false when the id is a leftover of an old version or its job was deleted.
@@ -163,7 +189,9 @@ local function begin(id)
 end
 
 local codes, jobs = {}, {}
-for at = 9, #ARGV, 10 do codes[#codes + 1] = leave(at) end
+local locks, children = look_at_ended()
+for at = 9, #ARGV, 10 do codes[#codes + 1] = leave(at, locks[#codes + 1], children) end
+settle()
 for _, rule in pairs(kept) do retain(rule) end
 
 local wanted = tonumber(ARGV[4])
@@ -176,10 +204,12 @@ if wanted > 0 then
     local allowed
     allowed, wait_ms = allowance(wanted, most)
     while #jobs < allowed do
-        local id = next_id()
-        if not id then break end
-        local job = begin(id)
-        if job then jobs[#jobs + 1] = job end
+        local ids = next_ids(math.min(allowed - #jobs, 1000))
+        for _, id in ipairs(ids) do
+            local job = begin(id)
+            if job then jobs[#jobs + 1] = job end
+        end
+        if #ids == 0 then break end
     end
     if most and #jobs > 0 and call('INCRBY', P .. 'limiter', #jobs) == #jobs then
         call('PEXPIRE', P .. 'limiter', int(duration))
