@@ -53,6 +53,7 @@ libnearcache_core_la_SOURCES += \
 	src/store/ghost.c src/store/ghost.h \
 	src/store/index.c src/store/index.h \
 	src/store/lru.c src/store/lru.h \
+	src/store/move.c src/store/move.h \
 	src/store/partition.c src/store/partition.h \
 	src/store/queue.h \
 	src/store/segment.c src/store/segment.h \

@@ -20,6 +20,29 @@ struct nc_entry *nc_entry_create(struct nc_arena *arena, uint32_t heap, uint64_t
     return entry;
 }
 
+struct nc_entry *nc_entry_copy(struct nc_arena *arena, const struct nc_entry *entry)
+{
+    struct nc_entry *from = (struct nc_entry *)entry;
+    size_t bytes = (size_t)((char *)nc_entry_value(entry) - (char *)entry) + entry->value_bytes;
+    struct nc_entry *copy = nc_arena_alloc(arena, nc_arena_heap_of(arena, entry), bytes);
+    if (!copy)
+        return NULL;
+    memset(copy, 0, sizeof *copy);
+    /* Relaxed: the lock's holder writes all but the mark, which is a hint. */
+    atomic_init(&copy->version_flags,
+                atomic_load_explicit(&from->version_flags, memory_order_relaxed));
+    atomic_init(&copy->expiry_tick, atomic_load_explicit(&from->expiry_tick, memory_order_relaxed));
+    atomic_init(&copy->mark, atomic_load_explicit(&from->mark, memory_order_relaxed));
+    copy->hash = entry->hash;
+    copy->tier_epoch = entry->tier_epoch;
+    copy->birth_tick = entry->birth_tick;
+    copy->value_bytes = entry->value_bytes;
+    copy->name_bytes = entry->name_bytes;
+    copy->queue = entry->queue;
+    memcpy(copy->name, entry->name, bytes - offsetof(struct nc_entry, name));
+    return copy;
+}
+
 void nc_entry_destroy(struct nc_arena *arena, struct nc_entry *entry)
 {
     if (entry)

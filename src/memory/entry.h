@@ -52,6 +52,9 @@ static_assert(offsetof(struct nc_entry, name) == 40, "the header leaves 24 bytes
 struct nc_entry *nc_entry_create(struct nc_arena *arena, uint32_t heap, uint64_t hash,
                                  uint32_t tier, const void *name, size_t name_bytes,
                                  size_t value_bytes, uint8_t flags);
+/* The same in another block, not linked. The original is linked and its shard's lock held. NULL:
+ * out of memory. */
+struct nc_entry *nc_entry_copy(struct nc_arena *arena, const struct nc_entry *entry);
 /* One that nobody else has seen. */
 void nc_entry_destroy(struct nc_arena *arena, struct nc_entry *entry);
 

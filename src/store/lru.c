@@ -68,6 +68,13 @@ void nc_lru_remove(struct nc_lru *lru, struct nc_entry *entry)
     lru->entries--;
 }
 
+void nc_lru_replace(struct nc_lru *lru, const struct nc_entry *old, struct nc_entry *entry)
+{
+    struct nc_queue inner = {NULL, NULL}; /* in the middle no queue need be known */
+    bool is_end = !nc_entry_newer(old) || !nc_entry_older(old);
+    nc_queue_replace(is_end ? queue_with_end(lru, old) : &inner, old, entry);
+}
+
 /* Of an entry of the oldest queue. A stamp older than that queue counts as none. */
 static bool was_hit_since(const struct nc_lru *lru, const struct nc_entry *entry, uint8_t mark)
 {

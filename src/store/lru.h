@@ -38,6 +38,8 @@ static inline void nc_lru_hit(const _Atomic uint8_t *generation, struct nc_entry
 void nc_lru_init(struct nc_lru *lru, _Atomic uint8_t *generation);
 void nc_lru_insert(struct nc_lru *lru, struct nc_entry *entry);
 void nc_lru_remove(struct nc_lru *lru, struct nc_entry *entry);
+/* A copy, which has the same queue and mark, takes the place of an entry. */
+void nc_lru_replace(struct nc_lru *lru, const struct nc_entry *old, struct nc_entry *entry);
 /* Who goes next; still linked. There is at least one entry. */
 struct nc_entry *nc_lru_victim(struct nc_lru *lru);
 

@@ -52,6 +52,23 @@ static inline void nc_queue_pull(struct nc_queue *queue, struct nc_entry *entry)
         queue->tail = newer;
 }
 
+/* `entry`, not linked, takes the place of `old`. */
+static inline void nc_queue_replace(struct nc_queue *queue, const struct nc_entry *old,
+                                    struct nc_entry *entry)
+{
+    struct nc_entry *newer = nc_entry_newer(old), *older = nc_entry_older(old);
+    nc_entry_set_newer(entry, newer);
+    nc_entry_set_older(entry, older);
+    if (newer)
+        nc_entry_set_older(newer, entry);
+    else
+        queue->head = entry;
+    if (older)
+        nc_entry_set_newer(older, entry);
+    else
+        queue->tail = entry;
+}
+
 /* What stands in `from` becomes the oldest of `to`. */
 static inline void nc_queue_prepend(struct nc_queue *to, struct nc_queue *from)
 {

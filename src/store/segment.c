@@ -78,6 +78,15 @@ void nc_segment_remove(struct nc_segment *segment, struct nc_entry *entry,
     nc_as3_remove(&segment->as3, entry);
 }
 
+void nc_segment_replace(struct nc_segment *segment, const struct nc_entry *old,
+                        struct nc_entry *entry)
+{
+    if (is_as3(segment))
+        nc_queue_replace(&segment->as3.queues[old->queue], old, entry);
+    else
+        nc_lru_replace(&segment->lru, old, entry);
+}
+
 struct nc_entry *nc_segment_victim(struct nc_segment *segment)
 {
     return is_as3(segment) ? nc_as3_victim(&segment->as3) : nc_lru_victim(&segment->lru);

@@ -46,6 +46,9 @@ void nc_segment_insert(struct nc_segment *segment, struct nc_entry *entry,
 /* Of those that are evicted or expire the policy remembers what it needs. */
 void nc_segment_remove(struct nc_segment *segment, struct nc_entry *entry,
                        enum nearcache_cause cause);
+/* A copy takes the place of an entry. */
+void nc_segment_replace(struct nc_segment *segment, const struct nc_entry *old,
+                        struct nc_entry *entry);
 /* Who goes next; still linked. There is at least one entry. */
 struct nc_entry *nc_segment_victim(struct nc_segment *segment);
 /* Who probably goes next; a hint, nothing is decided. NULL: nobody. */

@@ -1,5 +1,7 @@
 #include "store/store.h"
 
+#include "store/move.h"
+
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -486,9 +488,10 @@ static bool is_over(const struct nc_store *store, const struct nc_entry *entry, 
 }
 
 static uint32_t sweep_shard(struct nc_shard *shard, uint32_t part, nc_tick now,
-                            struct nc_removed *removed)
+                            struct nc_removed *removed, struct nc_removed *moved)
 {
     uint32_t buckets = nc_index_buckets(&shard->index), found = 0;
+    bool moves = shard->store->moving != 0;
     for (uint32_t i = 0; i < part && i < buckets; i++) {
         struct nc_entry *entries[NC_BUCKET_WORDS];
         unsigned n = nc_index_bucket(&shard->index, shard->sweep_at++ % buckets, entries);
@@ -496,6 +499,8 @@ static uint32_t sweep_shard(struct nc_shard *shard, uint32_t part, nc_tick now,
             if (is_over(shard->store, entries[e], now)) {
                 nc_shard_remove_locked(shard, entries[e], NEARCACHE_CAUSE_EXPIRED, removed);
                 found++;
+            } else if (moves && nc_move_wants_locked(shard, entries[e])) {
+                nc_move_entry_locked(shard, entries[e], moved);
             }
     }
     return found;
@@ -506,22 +511,23 @@ static uint32_t sweep_shard(struct nc_shard *shard, uint32_t part, nc_tick now,
  * what could not be filed. */
 static uint32_t part_of(struct nc_store *store, uint32_t buckets)
 {
-    return store->hurry ? buckets / HURRIED_CALLS + 64 : buckets / SLOW_CALLS + 1;
+    return store->hurry || store->moving ? buckets / HURRIED_CALLS + 64 : buckets / SLOW_CALLS + 1;
 }
 
 static bool sweep_one(struct nc_shard *shard, nc_tick now)
 {
-    struct nc_removed removed = {NULL, NULL};
+    struct nc_removed removed = {NULL, NULL}, moved = {NULL, NULL};
     bool freed;
     nc_shard_lock(shard);
     uint32_t found = expire_due(shard, now, EXPIRED_A_SWEEP, NULL, &freed, &removed);
     bool more = found == EXPIRED_A_SWEEP;
-    found +=
-        sweep_shard(shard, part_of(shard->store, nc_index_buckets(&shard->index)), now, &removed);
+    found += sweep_shard(shard, part_of(shard->store, nc_index_buckets(&shard->index)), now,
+                         &removed, &moved);
     account_grown(shard, nc_partitions_fit(&shard->store->partitions, shard->number));
     account_expiry(shard);
     nc_shard_unlock(shard);
     nc_store_settle(shard->store, &removed);
+    nc_move_settle(shard->store, &moved);
     return more || found > EXPIRED_A_SWEEP;
 }
 
@@ -532,9 +538,14 @@ bool nc_store_sweep(struct nc_store *store, nc_tick now, uint64_t epochs)
         store->epochs_swept = epochs;
         store->hurry = HURRIED_CALLS + 1;
     }
+    if (nc_move_begin(store))
+        store->moving = HURRIED_CALLS + 1;
     for (size_t i = 0; i < (size_t)1 << store->shard_bits; i++)
         more |= sweep_one(&store->shards[i], now);
     store->hurry -= store->hurry > 0;
+    /* At once: while memory stands empty more is evicted than need be. */
+    store->moving -= store->moving > 0;
+    more |= store->moving > 0;
     more |= nc_epoch_reclaim(&store->epoch);
     free_old_tables(store);
     more |= nc_arena_trim(&store->arena);

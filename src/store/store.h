@@ -63,7 +63,8 @@ struct nc_store {
     struct nc_index_head *heads; /* of the shards' indexes: what readers read */
     struct nc_partitions partitions;
     uint64_t epochs_swept; /* maintenance only, as the next */
-    uint32_t hurry;
+    uint32_t hurry;        /* calls of the sweep until all dead entries are gone */
+    uint32_t moving;       /* the same until entries have been brought together */
     _Atomic uint64_t other_bytes[NC_BYTES_KINDS];
     _Atomic uint64_t index_bytes;
     pthread_mutex_t tables_lock;

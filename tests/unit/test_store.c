@@ -1,5 +1,7 @@
 #include "lib/local_cache.h"
 
+#include "cache/key.h"
+
 #include <criterion/criterion.h>
 
 static struct local_cache cache;
@@ -295,4 +297,59 @@ Test(store, writing_a_key_again_and_again_hoards_nothing)
     cr_assert_lt(used_bytes(), before + 16384, "%lu before, %lu after", (unsigned long)before,
                  (unsigned long)used_bytes());
     local_cache_close(&cache);
+}
+
+/* ---- moving ---- */
+
+static uint64_t last_evicted;
+static bool in_order;
+
+static void watch_order(void *arg, uint32_t tier, uint64_t id, enum nearcache_cause cause)
+{
+    (void)arg;
+    (void)tier;
+    if (cause != NEARCACHE_CAUSE_EVICTED)
+        return;
+    in_order = in_order && id >= last_evicted;
+    last_evicted = id;
+}
+
+Test(store, memory_between_few_entries_comes_back_and_nobody_loses_his_place)
+{
+    enum { KEPT = 16 };
+    for (unsigned p = 0; p < 2; p++) {
+        struct nearcache_result held = {0};
+        uint64_t count = 0;
+        local_cache_open(&cache, &(struct local_cache_config){.budget_bytes = 16 << 20,
+                                                              .policies = {policies[p]},
+                                                              .on_removal = watch_order});
+        last_evicted = 0;
+        in_order = true;
+        while (local_cache_removed(&cache, NEARCACHE_CAUSE_EVICTED) == 0)
+            cr_assert(local_cache_set(&cache, 0, count++, 64, 0));
+        struct nc_key key;
+        uint64_t pinned = count / 2 / KEPT * KEPT;
+        uint64_t evicted = local_cache_removed(&cache, NEARCACHE_CAUSE_EVICTED);
+        cr_assert_eq(nc_cache_key(cache.tiers[0], &pinned, sizeof pinned, &key), 0);
+        cr_assert_eq(nc_cache_find(nc_cache_self(&cache.cache), &key, false, 0, &held),
+                     NC_FOUND_FRESH);
+        uint64_t before = nc_arena_resident(&cache.cache.store.arena);
+        for (uint64_t id = 1; id < count; id++)
+            if (id % KEPT != 0)
+                local_cache_drop(&cache, 0, id);
+        local_cache_sweep(&cache);
+        uint64_t after = nc_arena_resident(&cache.cache.store.arena);
+        cr_expect_lt(after, before / 2, "%lu of %lu", (unsigned long)after, (unsigned long)before);
+        cr_expect_eq(*(const unsigned char *)held.data, (unsigned char)(pinned * 31));
+        nc_cache_release(&held);
+        cr_expect_eq(local_cache_removed(&cache, NEARCACHE_CAUSE_EVICTED), evicted);
+        if (policies[p] == NEARCACHE_POLICY_AS3)
+            for (uint64_t id = pinned; id < count; id += KEPT)
+                cr_assert_eq(local_cache_get(&cache, 0, id), 64);
+        for (uint64_t id = count; id < 3 * count; id++)
+            cr_assert(local_cache_set(&cache, 0, id, 64, 0));
+        if (policies[p] == NEARCACHE_POLICY_LRU)
+            cr_expect(in_order, "the oldest go first, wherever they stand");
+        local_cache_close(&cache);
+    }
 }
