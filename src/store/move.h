@@ -17,6 +17,10 @@
  * new ones, and all entries are to be looked at. One thread. */
 bool nc_move_begin(struct nc_store *store);
 
+/* Whether the next sweep should come at once: while memory stands empty more is evicted than need
+ * be. Else moving takes its time, so that a store that is always full does not keep a processor. */
+bool nc_move_is_urgent(const struct nc_store *store);
+
 /* Whether the entry, which is linked, is to be moved. */
 static inline bool nc_move_wants_locked(const struct nc_shard *shard, const struct nc_entry *entry)
 {

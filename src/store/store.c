@@ -543,9 +543,8 @@ bool nc_store_sweep(struct nc_store *store, nc_tick now, uint64_t epochs)
     for (size_t i = 0; i < (size_t)1 << store->shard_bits; i++)
         more |= sweep_one(&store->shards[i], now);
     store->hurry -= store->hurry > 0;
-    /* At once: while memory stands empty more is evicted than need be. */
     store->moving -= store->moving > 0;
-    more |= store->moving > 0;
+    more |= store->moving > 0 && nc_move_is_urgent(store);
     more |= nc_epoch_reclaim(&store->epoch);
     free_old_tables(store);
     more |= nc_arena_trim(&store->arena);
