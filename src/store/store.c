@@ -234,15 +234,20 @@ static uint64_t excess_bytes(const struct nc_shard *shard)
     return excess < budget / 2 ? excess : budget / 2;
 }
 
-static uint64_t bytes_most(const struct nc_shard *shard)
+/* The shard's part of what is left of the budget beside `other` bytes. */
+static uint64_t part_beside(const struct nc_shard *shard, uint64_t other)
 {
     struct nc_store *store = shard->store;
-    uint64_t other = atomic_load_explicit(&store->index_bytes, memory_order_relaxed);
+    uint64_t budget = store->config.budget_bytes;
+    other += atomic_load_explicit(&store->index_bytes, memory_order_relaxed);
     for (int i = 0; i < NC_BYTES_KINDS; i++)
         other += atomic_load_explicit(&store->other_bytes[i], memory_order_relaxed);
-    uint64_t budget = store->config.budget_bytes;
-    other += excess_bytes(shard);
     return (budget > other ? budget - other : 0) >> store->shard_bits;
+}
+
+static uint64_t bytes_most(const struct nc_shard *shard)
+{
+    return part_beside(shard, excess_bytes(shard));
 }
 
 /* ---- expiry ---- */
@@ -357,14 +362,16 @@ static void account_expiry(struct nc_shard *shard)
     shard->expiry_bytes = shard->expiry.bytes;
 }
 
+/* `entry`: who comes, or NULL. */
 static void evict_one(struct nc_shard *shard, const struct nc_entry *entry, uint64_t most,
                       struct nc_removed *removed)
 {
-    bool absent = nc_entry_is(entry, NC_ENTRY_NEGATIVE);
     bool by_entries = shard->store->partitions.by_entries;
+    bool pays = entry && !nc_entry_is(entry, NC_ENTRY_NEGATIVE);
+    uint64_t incoming = !pays ? 0 : by_entries ? 1 : nc_entry_charge(entry);
     struct nc_segment *payer = nc_partitions_payer(
-        &shard->store->partitions, shard->number, absent ? NULL : segment_of(shard, entry),
-        by_entries ? 1 : nc_entry_charge(entry), by_entries ? shard->entries_most : most);
+        &shard->store->partitions, shard->number, pays ? segment_of(shard, entry) : NULL, incoming,
+        by_entries ? shard->entries_most : most);
     nc_shard_remove_locked(shard,
                            payer ? nc_segment_victim(payer) : nc_queue_oldest(&shard->absences),
                            NEARCACHE_CAUSE_EVICTED, removed);
@@ -385,6 +392,14 @@ static void make_room(struct nc_shard *shard, const struct nc_entry *entry, uint
             evict_one(shard, entry, most, removed);
         most = bytes_most(shard);
     }
+}
+
+/* What was remembered since, here or for another shard's entries, is paid with the oldest. */
+static void pay_grown(struct nc_shard *shard, struct nc_removed *removed)
+{
+    uint64_t most;
+    while (shard->entries > 0 && shard->bytes > (most = part_beside(shard, 0)))
+        evict_one(shard, NULL, most, removed);
 }
 
 /* A larger table; without memory for it the old one stays. */
@@ -459,13 +474,15 @@ bool nc_shard_insert_locked(struct nc_shard *shard, struct nc_entry *entry, stru
         make_room(shard, entry, bytes, most, now, removed);
         place(shard, entry, removed);
     }
-    link_entry(shard, entry, arrival);
     if (!filed)
         file_expiry(shard, entry, now);
     if (shard->expiry.filed != 0) {
         expire_due(shard, now, EXPIRED_A_TIME, entry, &freed, removed);
         account_expiry(shard);
     }
+    /* For the larger table and the place where its end is filed. */
+    make_room(shard, entry, bytes, bytes_most(shard), now, removed);
+    link_entry(shard, entry, arrival);
     __builtin_prefetch(nc_segment_candidate(segment), 1);
     return true;
 }
@@ -525,6 +542,7 @@ static bool sweep_one(struct nc_shard *shard, nc_tick now)
                          &removed, &moved);
     account_grown(shard, nc_partitions_fit(&shard->store->partitions, shard->number));
     account_expiry(shard);
+    pay_grown(shard, &removed);
     nc_shard_unlock(shard);
     nc_store_settle(shard->store, &removed);
     nc_move_settle(shard->store, &moved);

@@ -62,6 +62,19 @@ Test(store, a_budget_in_bytes_is_never_exceeded)
     }
 }
 
+Test(store, what_is_filed_of_an_entry_is_within_the_budget_too)
+{
+    for (unsigned p = 0; p < 2; p++) {
+        local_cache_open(&cache, &(struct local_cache_config){.budget_bytes = 2 << 20,
+                                                              .policies = {policies[p]}});
+        for (uint64_t id = 0; id < 60000; id++) {
+            cr_assert(local_cache_set(&cache, 0, id, 8, id < 30000 ? 0 : 1000 + id * 7919 % 90000));
+            used_bytes();
+        }
+        local_cache_close(&cache);
+    }
+}
+
 Test(store, the_smallest_budget_works)
 {
     for (unsigned p = 0; p < 2; p++) {
