@@ -369,9 +369,9 @@ static void evict_one(struct nc_shard *shard, const struct nc_entry *entry, uint
     bool by_entries = shard->store->partitions.by_entries;
     bool pays = entry && !nc_entry_is(entry, NC_ENTRY_NEGATIVE);
     uint64_t incoming = !pays ? 0 : by_entries ? 1 : nc_entry_charge(entry);
-    struct nc_segment *payer = nc_partitions_payer(
-        &shard->store->partitions, shard->number, pays ? segment_of(shard, entry) : NULL, incoming,
-        by_entries ? shard->entries_most : most);
+    struct nc_segment *payer = nc_partitions_payer(&shard->store->partitions, shard->number,
+                                                   pays ? segment_of(shard, entry) : NULL, incoming,
+                                                   by_entries ? shard->entries_most : most);
     nc_shard_remove_locked(shard,
                            payer ? nc_segment_victim(payer) : nc_queue_oldest(&shard->absences),
                            NEARCACHE_CAUSE_EVICTED, removed);
