@@ -127,56 +127,73 @@ static void add_head(struct nearcache_worker *worker, uint32_t want, const char 
 
 /* ---- what comes back ------------------------------------------------------------------------- */
 
-static void count_ended(struct nearcache_worker *worker, const struct nearcache_job *job,
-                        enum nearcache_worker_event event)
+/* What became of an ended job by the code that the script gave for it. */
+static void judge(struct nearcache_job *job, int64_t code)
 {
-    (void)job;
-    pthread_mutex_lock(&worker->lock);
-    if (event == NEARCACHE_WORKER_COMPLETED)
-        worker->stats.completed++;
-    else if (event == NEARCACHE_WORKER_FAILED)
-        worker->stats.failed++;
-    else if (event == NEARCACHE_WORKER_RETRIED)
-        worker->stats.retried++;
-    else if (event == NEARCACHE_WORKER_LOCK_LOST)
-        worker->stats.locks_lost++;
-    pthread_mutex_unlock(&worker->lock);
+    /* No lock for a job whose report was sent before, without an answer: that one arrived. */
+    bool reported = code == 1 || (job->was_sent && (code == -1 || code == -2));
+    job->event_outcome = 0;
+    if (!reported) {
+        job->event = NEARCACHE_WORKER_LOCK_LOST;
+        job->event_outcome = code == -1 ? NEARCACHE_MISS : NEARCACHE_EREFUSED;
+    } else if (strcmp(job->sent_as, "completed") == 0) {
+        job->event = NEARCACHE_WORKER_COMPLETED;
+    } else if (strcmp(job->sent_as, "failed") == 0) {
+        job->event = NEARCACHE_WORKER_FAILED;
+    } else {
+        job->event = NEARCACHE_WORKER_RETRIED;
+    }
+    if (job->outcome == NC_OUTCOME_FAILED)
+        job->info.failed_reason = job->text.data;
+}
+
+static void count_events_locked(struct nearcache_worker *worker, const struct job_list *reported)
+{
+    struct nearcache_worker_stats *stats = &worker->stats;
+    for (const struct nearcache_job *job = reported->first; job; job = job->next) {
+        stats->completed += job->event == NEARCACHE_WORKER_COMPLETED;
+        stats->failed += job->event == NEARCACHE_WORKER_FAILED;
+        stats->retried += job->event == NEARCACHE_WORKER_RETRIED;
+        stats->locks_lost += job->event == NEARCACHE_WORKER_LOCK_LOST;
+    }
 }
 
 /* A job of a flow whose own children are still at work cannot complete: it fails instead. */
-static void fail_parent(struct nearcache_worker *worker, struct nearcache_job *job)
+static void fail_parent(struct nearcache_job *job)
 {
     (void)nearcache_job_fail(job, "the job has children that are not done",
                              NEARCACHE_JOB_UNRECOVERABLE);
     job->was_sent = false;
-    pthread_mutex_lock(&worker->lock);
-    nc_job_list_add(&worker->ended, job);
-    pthread_mutex_unlock(&worker->lock);
 }
 
-static void settle(struct nearcache_worker *worker, struct nearcache_job *job, int64_t code)
+/* `codes`: one for each ended job. */
+static void settle(struct nearcache_worker *worker, struct job_list *ended,
+                   struct nc_value *const *codes)
 {
-    enum nearcache_worker_event event = NEARCACHE_WORKER_RETRIED;
-    int outcome = 0;
-    if (code == -4) {
-        fail_parent(worker, job);
-        return;
+    struct job_list reported = {NULL, NULL, 0}, parents = {NULL, NULL, 0};
+    struct nearcache_job *job;
+    for (size_t i = 0; (job = nc_job_list_take(ended)); i++) {
+        int64_t code = nc_value_int(codes[i]);
+        if (code == -4)
+            fail_parent(job);
+        else
+            judge(job, code);
+        nc_job_list_add(code == -4 ? &parents : &reported, job);
     }
-    /* No lock for a job whose report was sent before, without an answer: that one arrived. */
-    bool reported = code == 1 || (job->was_sent && (code == -1 || code == -2));
-    if (!reported) {
-        event = NEARCACHE_WORKER_LOCK_LOST;
-        outcome = code == -1 ? NEARCACHE_MISS : NEARCACHE_EREFUSED;
-    } else if (strcmp(job->sent_as, "completed") == 0) {
-        event = NEARCACHE_WORKER_COMPLETED;
-    } else if (strcmp(job->sent_as, "failed") == 0) {
-        event = NEARCACHE_WORKER_FAILED;
-    }
-    if (job->outcome == NC_OUTCOME_FAILED)
-        job->info.failed_reason = job->text.data;
-    count_ended(worker, job, event);
-    nc_worker_tell(worker, event, job, outcome);
-    nc_worker_release(worker, job);
+    pthread_mutex_lock(&worker->lock);
+    count_events_locked(worker, &reported);
+    pthread_mutex_unlock(&worker->lock);
+    for (job = reported.first; job; job = job->next)
+        nc_worker_tell(worker, job->event, job, job->event_outcome);
+    pthread_mutex_lock(&worker->lock);
+    worker->reporting = 0;
+    for (job = reported.first; job; job = job->next)
+        nc_worker_forget_locked(worker, job);
+    while ((job = nc_job_list_take(&parents)))
+        nc_job_list_add(&worker->ended, job);
+    pthread_mutex_unlock(&worker->lock);
+    while ((job = nc_job_list_take(&reported)))
+        nearcache_job_free(job);
 }
 
 static struct nearcache_job *take_job(struct nearcache_worker *worker, const struct nc_value *row,
@@ -218,10 +235,9 @@ static void take_jobs(struct nearcache_worker *worker, const struct nc_value *ro
         worker->all = job;
         worker->in_hand++;
         worker->stats.taken++;
-        nc_job_list_add(&worker->ready, job);
+        nc_job_list_add(worker->abandoned ? &worker->ended : &worker->ready, job);
     }
-    if (worker->ready.count && worker->handlers_free)
-        pthread_cond_signal(&worker->ready_cond); /* each woken handler wakes the next */
+    nc_worker_wake_handler_locked(worker);
     pthread_mutex_unlock(&worker->lock);
 }
 
@@ -236,9 +252,7 @@ static int take_answer(struct nearcache_worker *worker, const struct nc_value *a
     found->due_ms = nc_value_int(answer->element[2]);
     found->wait_ms = nc_value_int(answer->element[3]);
     found->paused = nc_value_int(answer->element[4]) != 0;
-    struct nearcache_job *job;
-    for (size_t i = 0; (job = nc_job_list_take(ended)); i++)
-        settle(worker, job, nc_value_int(answer->element[0]->element[i]));
+    settle(worker, ended, answer->element[0]->element);
     return 0;
 }
 
@@ -249,6 +263,7 @@ static void put_back(struct nearcache_worker *worker, struct job_list *ended)
         job->was_sent = true;
         nc_job_list_add(&worker->ended, job);
     }
+    worker->reporting = 0;
     worker->stats.errors++;
     pthread_mutex_unlock(&worker->lock);
 }
@@ -256,13 +271,17 @@ static void put_back(struct nearcache_worker *worker, struct job_list *ended)
 int nc_worker_exchange(struct nearcache_worker *worker, uint32_t want, struct nc_exchange *found)
 {
     struct nc_args args = {0};
-    struct job_list ended;
+    struct job_list ended = {NULL, NULL, 0};
     struct nc_value *answer;
     char token[NC_TOKEN_BYTES];
     memset(found, 0, sizeof *found);
     pthread_mutex_lock(&worker->lock);
-    ended = worker->ended;
-    memset(&worker->ended, 0, sizeof worker->ended);
+    if (!worker->abandoned && !worker->give_up) { /* else some of them never ran */
+        ended = worker->ended;
+        memset(&worker->ended, 0, sizeof worker->ended);
+    }
+    if (worker->closing)
+        want = 0;
     worker->reporting = (uint32_t)ended.count;
     snprintf(token, sizeof token, "%s:%llu", worker->uuid, (unsigned long long)worker->counter++);
     pthread_mutex_unlock(&worker->lock);
@@ -278,8 +297,5 @@ int nc_worker_exchange(struct nearcache_worker *worker, uint32_t want, struct nc
     }
     if (outcome)
         put_back(worker, &ended);
-    pthread_mutex_lock(&worker->lock);
-    worker->reporting = 0;
-    pthread_mutex_unlock(&worker->lock);
     return outcome;
 }

@@ -40,8 +40,10 @@ struct nearcache_job {
     bool unrecoverable;
 
     uint64_t delay_ms;
-    struct nc_text text; /* the result or the reason */
-    const char *sent_as; /* "completed", "retry", ...: how its end was reported */
+    struct nc_text text;               /* the result or the reason */
+    const char *sent_as;               /* "completed", "retry", ...: how its end was reported */
+    enum nearcache_worker_event event; /* what is told of it, with this outcome */
+    int event_outcome;
 };
 
 /* From the pairs of a HGETALL, elements[first] being the first name. NULL without memory. */

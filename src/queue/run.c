@@ -29,9 +29,8 @@ void nc_worker_wake_talker(struct nearcache_worker *worker)
     (void)written; /* a full counter wakes as well */
 }
 
-void nc_worker_release(struct nearcache_worker *worker, struct nearcache_job *job)
+void nc_worker_forget_locked(struct nearcache_worker *worker, struct nearcache_job *job)
 {
-    pthread_mutex_lock(&worker->lock);
     if (job->all_prev)
         job->all_prev->all_next = job->all_next;
     else
@@ -41,8 +40,6 @@ void nc_worker_release(struct nearcache_worker *worker, struct nearcache_job *jo
     worker->in_hand--;
     if (worker->in_hand == 0)
         pthread_cond_broadcast(&worker->state_cond);
-    pthread_mutex_unlock(&worker->lock);
-    nearcache_job_free(job);
 }
 
 /* ---- running --------------------------------------------------------------------------------- */
@@ -141,12 +138,12 @@ void *nc_worker_handler(void *arg)
             worker->handlers_free++;
             pthread_cond_wait(&worker->ready_cond, &worker->lock);
             worker->handlers_free--;
+            worker->handler_comes = false;
         }
         size_t count = jobs ? take_ready_locked(worker, jobs) : 0;
         if (count == 0)
             break;
-        if (worker->ready.count && worker->handlers_free)
-            pthread_cond_signal(&worker->ready_cond);
+        nc_worker_wake_handler_locked(worker);
         pthread_mutex_unlock(&worker->lock);
         nc_worker_run(worker, jobs, count);
         pthread_mutex_lock(&worker->lock);
@@ -268,18 +265,23 @@ static void pause_after_error(struct talker *talker, int outcome)
         clear_wake(worker);
 }
 
+/* Under the lock: nobody is left to wait for. */
+static bool is_over_locked(const struct nearcache_worker *worker)
+{
+    bool keeps = worker->abandoned || worker->give_up;
+    return worker->closing && worker->in_hand == (keeps ? worker->ended.count : 0);
+}
+
 /* How many may be taken now; false when the talker's time is over. */
 static bool plan(struct nearcache_worker *worker, uint32_t *want, bool *has_ended)
 {
     pthread_mutex_lock(&worker->lock);
     uint32_t in_hand = worker->in_hand - (uint32_t)worker->ended.count;
-    bool stopping = worker->closing || worker->abandoned;
     *has_ended = worker->ended.count > 0 && !worker->abandoned && !worker->give_up;
-    *want = stopping || in_hand >= worker->config.concurrency
+    *want = worker->closing || in_hand >= worker->config.concurrency
                 ? 0
                 : worker->config.concurrency - in_hand;
-    bool over = stopping &&
-                (worker->in_hand == 0 || ((worker->abandoned || worker->give_up) && in_hand == 0));
+    bool over = is_over_locked(worker);
     pthread_mutex_unlock(&worker->lock);
     return !over;
 }
@@ -314,11 +316,13 @@ static void note_drained(struct nearcache_worker *worker, bool drained)
         nc_worker_tell(worker, NEARCACHE_WORKER_DRAINED, NULL, 0);
 }
 
-/* Handlers wake the talker only when it says that it waits, so this is said under the lock. */
+/* Handlers wake the talker only when it says that it waits, so this is said under the lock, and
+ * only while there is something to be woken for. */
 static bool nothing_ended(struct nearcache_worker *worker)
 {
     pthread_mutex_lock(&worker->lock);
-    bool nothing = worker->ended.count == 0 || worker->abandoned || worker->give_up;
+    bool nothing = (worker->ended.count == 0 || worker->abandoned || worker->give_up) &&
+                   !is_over_locked(worker);
     worker->talker_waits = nothing;
     pthread_mutex_unlock(&worker->lock);
     return nothing;

@@ -199,8 +199,10 @@ static void finish_close(struct nearcache_worker *worker)
 {
     pthread_join(worker->talker, NULL);
     stop_threads(worker);
-    while (worker->all) /* given up: stalled recovery finds them */
-        nc_worker_release(worker, worker->all);
+    for (struct nearcache_job *job; (job = worker->all);) { /* given up: stalled recovery's */
+        nc_worker_forget_locked(worker, job);               /* nobody else is left */
+        nearcache_job_free(job);
+    }
     atomic_fetch_sub(&worker->queue->children, 1);
     destroy(worker);
 }

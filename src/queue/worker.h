@@ -40,6 +40,7 @@ struct nearcache_worker {
     uint32_t in_hand;   /* taken and not yet reported */
     uint32_t reporting; /* of these, out of `ended` and on their way to Redis */
     uint32_t handlers_free;
+    bool handler_comes; /* one was woken and is not there yet */
     bool talker_waits;
     bool closing, abandoned, give_up, stop_handlers, stop_keeper;
     bool drained;     /* the last take found nothing */
@@ -62,8 +63,8 @@ struct nc_exchange {
 };
 
 /*
- * Reports all ended jobs and takes up to `want`. Only the talker calls it. On failure the ended
- * jobs are back in their list.
+ * Reports all ended jobs and takes up to `want`, none when the worker closes. Only the talker calls
+ * it. On failure the ended jobs are back in their list.
  */
 int nc_worker_exchange(struct nearcache_worker *worker, uint32_t want, struct nc_exchange *found);
 
@@ -78,8 +79,17 @@ void *nc_worker_keeper(void *worker);
 void nc_worker_wake_talker(struct nearcache_worker *worker);
 void nc_worker_tell(struct nearcache_worker *worker, enum nearcache_worker_event event,
                     const struct nearcache_job *job, int outcome);
-/* Forgets a job that was reported or given up. Takes the lock. */
-void nc_worker_release(struct nearcache_worker *worker, struct nearcache_job *job);
+/* Forgets a job that was reported or given up; its memory stays. Under the lock. */
+void nc_worker_forget_locked(struct nearcache_worker *worker, struct nearcache_job *job);
+/* Wakes one handler where there is work for it. He wakes the next; until he is there nobody else is
+ * woken, because the others may well be done with everything by then. Under the lock. */
+static inline void nc_worker_wake_handler_locked(struct nearcache_worker *worker)
+{
+    if (worker->ready.count && worker->handlers_free && !worker->handler_comes) {
+        worker->handler_comes = true;
+        pthread_cond_signal(&worker->ready_cond);
+    }
+}
 
 static inline void nc_job_list_add(struct job_list *list, struct nearcache_job *job)
 {

@@ -2,6 +2,8 @@
  */
 #include "queue_fixture.h"
 
+#include "base/clock.h"
+
 #include <pthread.h>
 
 REDIS_SERVER_REQUIRED;
@@ -279,6 +281,39 @@ Test(queue_worker, abandoned_jobs_run_again_by_stalled_recovery_and_too_many_sta
     cr_expect_eq(runs, 2);
     cr_expect(says("2 job stalled more than allowable limit", "HMGET bull:q:1 stc failedReason"));
     cr_expect(says("0", "HEXISTS bull:q:1 defa"));
+}
+
+static int return_at_once(void *arg, struct nearcache_job *job)
+{
+    (void)arg;
+    runs++;
+    return nearcache_job_return(job, NULL, 0);
+}
+
+/* Abandoned at random moments: what no handler saw is nobody's failure, and nothing is waited for.
+ */
+Test(queue_worker, abandoning_in_the_middle_fails_no_job_and_ends_at_once)
+{
+    struct nearcache_job_spec specs[100];
+    unsigned seed = 1;
+    for (int i = 0; i < 100; i++)
+        specs[i] = (struct nearcache_job_spec){.name = "n", .data = "1", .data_bytes = 1};
+    config.run = return_at_once;
+    config.concurrency = 16;
+    config.on_event = note_event;
+    for (int round = 0; round < 400; round++) {
+        cr_assert_eq(nearcache_queue_add_many(queue, specs, 100, NULL, NULL), 0);
+        runs = 0;
+        cr_assert_eq(nearcache_worker_open(&worker, queue, &config), 0);
+        int most = 1 + rand_r(&seed) % 60;
+        cr_assert(WAIT_UNTIL(runs >= most, PATIENCE_MS));
+        uint64_t began_ns = nc_clock_io_ns();
+        nearcache_worker_abandon(worker);
+        /* A call's time limit; a wake-up that is lost takes 10 s. */
+        cr_assert_lt(nc_clock_io_ns() - began_ns, 5 * NC_NS_PER_S);
+    }
+    cr_expect_eq(events[NEARCACHE_WORKER_FAILED] + events[NEARCACHE_WORKER_RETRIED], 0);
+    cr_expect(says("0", "ZCARD bull:q:failed"));
 }
 
 Test(queue_worker, closing_waits_for_handlers_and_takes_nothing_more)
