@@ -123,6 +123,7 @@ stress_tests = \
 	tests/stress/async_loop \
 	tests/stress/cluster_redirects \
 	tests/stress/coherence_writers \
+	tests/stress/load_look \
 	tests/stress/local_loader \
 	tests/stress/queue_kill \
 	tests/stress/queue_memory \

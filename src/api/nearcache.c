@@ -400,7 +400,7 @@ int nearcache_delete_prefix(struct nearcache_tier *tier, const void *prefix, siz
         outcome = nc_clear(call.cache->sync, call.self, tier, prefix, prefix_bytes,
                            nc_call_deadline(call.cache, timeout_us), &count);
     else if (outcome == 0)
-        count = nc_cache_drop_prefix(call.self, tier, prefix, prefix_bytes);
+        count = nc_cache_clear(call.self, tier, prefix, prefix_bytes);
     if (deleted)
         *deleted = count;
     return outcome;

@@ -235,10 +235,8 @@ static void add_missing(struct rows *rows, struct missing *missing, size_t row, 
     struct nc_key *key = &missing->keys[missing->count];
     nc_cache_key(rows->tier, name->data, name->bytes, key);
     if (!rows->call->cache->sync) {
-        missing->tickets[missing->count] = nc_cache_load_begin(key);
-        if (!rows->options->refresh &&
-            nc_cache_find(rows->call->self, key, false, 0, &result) == NC_FOUND_FRESH) {
-            nc_cache_load_end(key);
+        if (nc_cache_load_begin(rows->call->self, key, !rows->options->refresh,
+                                &missing->tickets[missing->count], &result) == NC_FOUND_FRESH) {
             rows->statuses[row] = 0;
             result.source = NEARCACHE_SOURCE_LOCAL;
             take_row(rows, row, &result);

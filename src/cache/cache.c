@@ -342,14 +342,17 @@ struct nc_ticket nc_cache_ticket(const struct nc_key *key)
     return ticket;
 }
 
-struct nc_ticket nc_cache_load_begin(const struct nc_key *key)
+enum nc_found nc_cache_load_begin(struct nc_cache_thread *self, const struct nc_key *key, bool look,
+                                  struct nc_ticket *ticket, struct nearcache_result *result)
 {
     struct nc_shard *shard = nc_store_shard(&key->tier->cache->store, key->hash);
     nc_shard_lock(shard);
-    shard->loads++;
-    struct nc_ticket ticket = nc_cache_ticket(key);
+    *ticket = nc_cache_ticket(key);
+    enum nc_found found = look ? nc_hit_find(self, key, result) : NC_FOUND_NOTHING;
+    if (found != NC_FOUND_FRESH)
+        shard->loads++;
     nc_shard_unlock(shard);
-    return ticket;
+    return found;
 }
 
 void nc_cache_load_end(const struct nc_key *key)
@@ -680,6 +683,17 @@ uint64_t nc_cache_drop_prefix(struct nc_cache_thread *self, struct nearcache_tie
     struct prefix match = {tier, prefix_bytes ? prefix : "", prefix_bytes};
     (void)self;
     return nc_store_remove_if(&tier->cache->store, has_prefix, &match, NEARCACHE_CAUSE_CLEARED);
+}
+
+uint64_t nc_cache_clear(struct nc_cache_thread *self, struct nearcache_tier *tier,
+                        const void *prefix, size_t prefix_bytes)
+{
+    /* Release pairs with the acquire of may_keep_locked: who keeps something by an older ticket has
+     * done so before the shard is looked through. Loaders of other keys begin again, too. */
+    for (uint32_t lane = 0; lane < tier->cache->lane_count; lane++)
+        atomic_fetch_add_explicit(&tier->cache->lanes[lane].link_generation, 1,
+                                  memory_order_release);
+    return nc_cache_drop_prefix(self, tier, prefix, prefix_bytes);
 }
 
 bool nc_cache_sweep(struct nc_cache *cache)

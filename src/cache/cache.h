@@ -205,9 +205,12 @@ struct nc_ticket nc_cache_ticket(const struct nc_key *key);
 
 /*
  * Around a loader where there is no Redis to order its value and writes. From the beginning on each
- * write to the key voids the ticket; what was written before is found by looking after it.
+ * write to the key voids the ticket. What was written before is looked for, where `look` says so,
+ * under the lock of the writers: a look without it may miss an entry that is just moving. As
+ * nc_cache_find; with NC_FOUND_FRESH there is nothing to load and no end to come.
  */
-struct nc_ticket nc_cache_load_begin(const struct nc_key *key);
+enum nc_found nc_cache_load_begin(struct nc_cache_thread *self, const struct nc_key *key, bool look,
+                                  struct nc_ticket *ticket, struct nearcache_result *result);
 void nc_cache_load_end(const struct nc_key *key);
 
 /* Hints: a write to the key comes soon. First of all keys the one, then of all the other: what each
@@ -270,6 +273,9 @@ void nc_cache_link_epoch(struct nc_cache *cache, uint32_t lane);
 /* Drops a tier's entries whose name begins with `prefix` now. Returns how many. */
 uint64_t nc_cache_drop_prefix(struct nc_cache_thread *self, struct nearcache_tier *tier,
                               const void *prefix, size_t prefix_bytes);
+/* The same where there is no Redis: no loader that began before puts its value in afterwards. */
+uint64_t nc_cache_clear(struct nc_cache_thread *self, struct nearcache_tier *tier,
+                        const void *prefix, size_t prefix_bytes);
 
 /* Maintenance: expiry that gives memory back. True: there is more to do. */
 bool nc_cache_sweep(struct nc_cache *cache);

@@ -26,6 +26,8 @@
 #define HUGE_BUDGET ((uint64_t)32 << 20)
 #define RUN_PAGES_MOST 16u
 #define LARGE NC_BLOCK_CLASSES
+/* Runs of a size that are looked at for one marking. */
+#define MARKED_OF 4096u
 
 /* ---- sizes ---- */
 
@@ -368,14 +370,17 @@ bool nc_arena_trim(struct nc_arena *arena)
 }
 
 /* Marks runs of one size, the emptiest first, as long as the others' room holds what is in them
- * twice over. */
+ * twice over; of many the first ones, because the heap is locked. */
 static uint32_t mark_class(struct nc_arena *arena, struct nc_heap *heap, unsigned class)
 {
-    uint32_t room = 0, marked = 0;
-    for (uint32_t id = heap->room[class]; id; id = arena->runs[id].next)
+    uint32_t room = 0, marked = 0, looked = 0, listed;
+    for (uint32_t id = heap->room[class]; id && looked < MARKED_OF; id = arena->runs[id].next) {
         room += arena->runs[id].blocks - arena->runs[id].used;
-    for (unsigned share = 8; share >= 2; share /= 2)
-        for (uint32_t id = heap->room[class], next; id; id = next) {
+        looked++;
+    }
+    for (unsigned share = 8; share >= 2; share /= 2) {
+        listed = looked;
+        for (uint32_t id = heap->room[class], next; id && listed > 0; id = next, listed--) {
             struct nc_run *run = &arena->runs[id];
             next = run->next;
             uint32_t own = run->blocks - run->used;
@@ -385,7 +390,9 @@ static uint32_t mark_class(struct nc_arena *arena, struct nc_heap *heap, unsigne
             unlist(arena, heap, id);
             atomic_store_explicit(&run->leaving, true, memory_order_relaxed);
             marked++;
+            looked--;
         }
+    }
     return marked;
 }
 

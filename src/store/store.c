@@ -24,6 +24,10 @@
 /* Filed keys that are looked at: with each insertion, and in a shard with each sweep. */
 #define EXPIRED_A_TIME 2
 #define EXPIRED_A_SWEEP 256
+#define EVICTED_A_SWEEP 256
+/* Buckets that are looked through, and bytes that are moved, while a shard is locked. */
+#define BUCKETS_A_TIME 512
+#define MOVED_A_TIME ((size_t)64 << 10)
 #define WEEDED_A_TIME 16
 #define STALE_LEAST 64
 /* Calls of the sweep until it has seen all: one comes every 100 ms. */
@@ -315,9 +319,11 @@ static void weed(struct nc_shard *shard, nc_tick now)
         unsigned n = nc_index_with_hash(&shard->index, filed[i].hash, entries);
         for (unsigned e = 0; e < n; e++)
             if (nc_entry_is(entries[e], NC_ENTRY_EXPIRES) &&
-                (uint16_t)end_of(shard->store, entries[e]) == filed[i].ends)
+                (uint16_t)end_of(shard->store, entries[e]) == filed[i].ends) {
                 nc_expiry_file(&shard->expiry, filed[i].hash, end_of(shard->store, entries[e]),
                                now);
+                break; /* who has the same hash is looked at with it; two would become four */
+            }
     }
 }
 
@@ -394,12 +400,18 @@ static void make_room(struct nc_shard *shard, const struct nc_entry *entry, uint
     }
 }
 
-/* What was remembered since, here or for another shard's entries, is paid with the oldest. */
-static void pay_grown(struct nc_shard *shard, struct nc_removed *removed)
+/* What was remembered since, here or for another shard's entries, is paid with the oldest. True:
+ * there is more to pay. */
+static bool pay_grown(struct nc_shard *shard, struct nc_removed *removed)
 {
     uint64_t most;
-    while (shard->entries > 0 && shard->bytes > (most = part_beside(shard, 0)))
+    for (int evicted = 0; shard->entries > 0 && shard->bytes > (most = part_beside(shard, 0));
+         evicted++) {
+        if (evicted == EVICTED_A_SWEEP)
+            return true;
         evict_one(shard, NULL, most, removed);
+    }
+    return false;
 }
 
 /* A larger table; without memory for it the old one stays. */
@@ -504,23 +516,27 @@ static bool is_over(const struct nc_store *store, const struct nc_entry *entry, 
     return has_expired(store, entry, now) || store->config.is_dead(store->config.arg, entry);
 }
 
-static uint32_t sweep_shard(struct nc_shard *shard, uint32_t part, nc_tick now,
-                            struct nc_removed *removed, struct nc_removed *moved)
+/* From where the last call ended. Returns the number of buckets that were looked through: fewer
+ * than `most` where much is to be moved. */
+static uint32_t sweep_buckets(struct nc_shard *shard, uint32_t most, nc_tick now, uint32_t *found,
+                              struct nc_removed *removed, struct nc_removed *moved)
 {
-    uint32_t buckets = nc_index_buckets(&shard->index), found = 0;
+    uint32_t buckets = nc_index_buckets(&shard->index), looked = 0;
     bool moves = shard->store->moving != 0;
-    for (uint32_t i = 0; i < part && i < buckets; i++) {
+    size_t moved_bytes = 0;
+    for (; looked < most && moved_bytes < MOVED_A_TIME; looked++) {
         struct nc_entry *entries[NC_BUCKET_WORDS];
         unsigned n = nc_index_bucket(&shard->index, shard->sweep_at++ % buckets, entries);
         for (unsigned e = 0; e < n; e++)
             if (is_over(shard->store, entries[e], now)) {
                 nc_shard_remove_locked(shard, entries[e], NEARCACHE_CAUSE_EXPIRED, removed);
-                found++;
+                ++*found;
             } else if (moves && nc_move_wants_locked(shard, entries[e])) {
+                moved_bytes += nc_entry_charge(entries[e]);
                 nc_move_entry_locked(shard, entries[e], moved);
             }
     }
-    return found;
+    return looked;
 }
 
 /* How much of the index a call looks through: what is dead by the epoch of its tier is nowhere
@@ -531,6 +547,13 @@ static uint32_t part_of(struct nc_store *store, uint32_t buckets)
     return store->hurry || store->moving ? buckets / HURRIED_CALLS + 64 : buckets / SLOW_CALLS + 1;
 }
 
+static void settle_sweep(struct nc_store *store, struct nc_removed *removed,
+                         struct nc_removed *moved)
+{
+    nc_store_settle(store, removed);
+    nc_move_settle(store, moved);
+}
+
 static bool sweep_one(struct nc_shard *shard, nc_tick now)
 {
     struct nc_removed removed = {NULL, NULL}, moved = {NULL, NULL};
@@ -538,14 +561,21 @@ static bool sweep_one(struct nc_shard *shard, nc_tick now)
     nc_shard_lock(shard);
     uint32_t found = expire_due(shard, now, EXPIRED_A_SWEEP, NULL, &freed, &removed);
     bool more = found == EXPIRED_A_SWEEP;
-    found += sweep_shard(shard, part_of(shard->store, nc_index_buckets(&shard->index)), now,
-                         &removed, &moved);
     account_grown(shard, nc_partitions_fit(&shard->store->partitions, shard->number));
     account_expiry(shard);
-    pay_grown(shard, &removed);
+    more |= pay_grown(shard, &removed);
+    uint32_t buckets = nc_index_buckets(&shard->index), part = part_of(shard->store, buckets);
     nc_shard_unlock(shard);
-    nc_store_settle(shard->store, &removed);
-    nc_move_settle(shard->store, &moved);
+    settle_sweep(shard->store, &removed, &moved);
+    if (part > buckets)
+        part = buckets;
+    while (part > 0) {
+        nc_shard_lock(shard);
+        part -= sweep_buckets(shard, part < BUCKETS_A_TIME ? part : BUCKETS_A_TIME, now, &found,
+                              &removed, &moved);
+        nc_shard_unlock(shard);
+        settle_sweep(shard->store, &removed, &moved);
+    }
     return more || found > EXPIRED_A_SWEEP;
 }
 
@@ -556,6 +586,9 @@ bool nc_store_sweep(struct nc_store *store, nc_tick now, uint64_t epochs)
         store->epochs_swept = epochs;
         store->hurry = HURRIED_CALLS + 1;
     }
+    /* Tables that were outgrown are paid for as long as they are there. */
+    more |= nc_epoch_reclaim(&store->epoch);
+    free_old_tables(store);
     if (nc_move_begin(store))
         store->moving = HURRIED_CALLS + 1;
     for (size_t i = 0; i < (size_t)1 << store->shard_bits; i++)
@@ -564,7 +597,6 @@ bool nc_store_sweep(struct nc_store *store, nc_tick now, uint64_t epochs)
     store->moving -= store->moving > 0;
     more |= store->moving > 0 && nc_move_is_urgent(store);
     more |= nc_epoch_reclaim(&store->epoch);
-    free_old_tables(store);
     more |= nc_arena_trim(&store->arena);
     return more;
 }

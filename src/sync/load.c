@@ -147,11 +147,14 @@ static int run(struct loading *l, nearcache_load_fn load, void *arg, struct near
     return outcome;
 }
 
-/* Another thread's load may have landed between this one's look and its flight. */
-static bool has_landed_meanwhile(struct nc_cache_thread *self, const struct nc_key *key,
-                                 struct nearcache_result *held)
+/* Another thread's load may have landed between this one's look and its flight. False: the load
+ * begins. */
+static bool has_landed_meanwhile(struct loading *l, struct nearcache_result *held)
 {
-    return nc_cache_find(self, key, false, 0, held) == NC_FOUND_FRESH;
+    bool look = !l->options->refresh;
+    if (!l->sync)
+        return nc_cache_load_begin(l->self, l->key, look, &l->begun, held) == NC_FOUND_FRESH;
+    return look && nc_cache_find(l->self, l->key, false, 0, held) == NC_FOUND_FRESH;
 }
 
 int nc_load(struct nc_sync *any, struct nc_flights *loads, struct nc_cache_thread *self,
@@ -165,12 +168,11 @@ int nc_load(struct nc_sync *any, struct nc_flights *loads, struct nc_cache_threa
     struct nc_flight *flight = nc_flight_join(loads, key, NULL, &leads);
     if (!flight)
         return NEARCACHE_ENOMEM;
-    bool watches = leads && !sync;
-    if (watches)
-        loading.begun = nc_cache_load_begin(key);
-    if (leads && !options->refresh && has_landed_meanwhile(self, key, &flight->held)) {
+    if (!leads) {
+        nc_cache_count(self, key->tier, NC_COUNT_flight_waits, 1);
+    } else if (has_landed_meanwhile(&loading, &flight->held)) {
         nc_flight_land(flight, 0);
-    } else if (leads) {
+    } else {
         struct nc_lease lease = {false, ""};
         int loaded = take_turn(&loading, &lease);
         if (loaded == 0)
@@ -178,11 +180,9 @@ int nc_load(struct nc_sync *any, struct nc_flights *loads, struct nc_cache_threa
         nc_flight_land(flight, loaded);
         if (sync)
             nc_lease_give(sync, &lease, key, nc_clock_io_ns() + GIVE_NS);
-    } else {
-        nc_cache_count(self, key->tier, NC_COUNT_flight_waits, 1);
+        else
+            nc_cache_load_end(key);
     }
-    if (watches)
-        nc_cache_load_end(key);
     int outcome = NEARCACHE_ETIMEOUT;
     if (nc_flight_wait(flight, options->deadline_ns))
         outcome = flight->outcome;

@@ -2,7 +2,7 @@
  * local_loader THREADS SECONDS: without Redis, half of the threads load keys (one by one and as
  * vectors) that the others set or delete at the same time. Once a write has returned, no loader
  * that began before it may put its value in: a key that was set keeps what was set, one that was
- * deleted stays away. Meant for ThreadSanitizer too.
+ * deleted stays away, and so does one that was cleared. Meant for ThreadSanitizer too.
  */
 #include "base/hash.h"
 
@@ -91,6 +91,31 @@ static void *write_and_look(void *arg)
     return NULL;
 }
 
+/* Stands for another thread that clears while the loader runs. */
+static int clear_and_make(void *arg, const void *name, size_t bytes,
+                          struct nearcache_loaded *loaded)
+{
+    uint64_t count;
+    if (nearcache_delete_prefix(tier, arg ? name : NULL, arg ? bytes : 0, 0, &count) != 0)
+        wrong++;
+    return make(NULL, name, bytes, loaded);
+}
+
+static void load_what_is_cleared(void)
+{
+    uint32_t key = KEYS;
+    struct nearcache_result result;
+    for (int by_prefix = 0; by_prefix < 2; by_prefix++) {
+        if (nearcache_get_or_load(tier, &key, sizeof key, NULL, clear_and_make,
+                                  by_prefix ? &key : NULL, &result) != 0)
+            wrong++;
+        nearcache_release(&result);
+        if (nearcache_get(tier, &key, sizeof key, NULL, &result) != NEARCACHE_MISS)
+            wrong++;
+        nearcache_release(&result);
+    }
+}
+
 int main(int argc, char **argv)
 {
     uint32_t threads = argc > 1 ? (uint32_t)atoi(argv[1]) : 4, writers = threads / 2;
@@ -120,6 +145,7 @@ int main(int argc, char **argv)
         pthread_join(writer[i].id, NULL);
         pthread_join(loaders[i], NULL);
     }
+    load_what_is_cleared();
     uint64_t pinned = nearcache_pinned(cache);
     int closed = nearcache_close(cache, 0);
     printf("%llu loads, %llu wrong, %llu pinned\n", (unsigned long long)loads,

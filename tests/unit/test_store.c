@@ -3,6 +3,7 @@
 #include "cache/key.h"
 
 #include <criterion/criterion.h>
+#include <string.h>
 
 static struct local_cache cache;
 
@@ -313,6 +314,37 @@ Test(store, writing_a_key_again_and_again_hoards_nothing)
 }
 
 /* ---- moving ---- */
+
+static void put_with_end(struct nc_key *key, nc_tick end)
+{
+    struct nc_cache_thread *self = nc_cache_self(&cache.cache);
+    struct nc_entry *entry = nc_cache_entry_create(self, key, 8, false);
+    cr_assert(entry);
+    memset(nc_entry_value(entry), 0, 8);
+    nc_cache_entry_times(self, key, entry, nc_clock_now_ns(&cache.cache.clock), 3600 * NC_NS_PER_S);
+    atomic_store(&entry->expiry_tick, end);
+    cr_assert(nc_cache_fill(self, key, NULL, entry));
+}
+
+Test(store, two_keys_of_one_hash_that_end_together_are_not_filed_ever_more_often)
+{
+    struct nc_key key;
+    local_cache_open(&cache, &(struct local_cache_config){.budget_bytes = 64 << 20});
+    struct nearcache_tier *tier = cache.tiers[0];
+    nc_tick end = nc_tick_of(nc_clock_now_ns(&cache.cache.clock) + 3600 * NC_NS_PER_S);
+    for (uint64_t id = 0; id < 2; id++) {
+        nc_cache_key(tier, &id, sizeof id, &key);
+        key.hash = key.hash >> 32 << 32 | 12345; /* the lower half is what is filed */
+        put_with_end(&key, end);
+    }
+    for (uint64_t i = 0; i < 300000; i++) {
+        uint64_t id = 2 + i % 1000;
+        nc_cache_key(tier, &id, sizeof id, &key);
+        put_with_end(&key, end + 1 + (nc_tick)(i % 3001)); /* a new one each time */
+    }
+    cr_assert_leq(cache.cache.store.shards[0].expiry.filed, 5000);
+    cr_assert(nc_cache_deinit(&cache.cache)); /* who counts what comes saw none of it */
+}
 
 static uint64_t last_evicted;
 static bool in_order;
