@@ -100,6 +100,7 @@ redis_tests = \
 	tests/redis/test_queue \
 	tests/redis/test_queue_order \
 	tests/redis/test_queue_schedule \
+	tests/redis/test_queue_trouble \
 	tests/redis/test_queue_worker \
 	tests/redis/test_sentinel
 

@@ -317,7 +317,9 @@ struct nearcache_worker_config {
     uint64_t stalled_interval_ms; /* default 30 s; NEARCACHE_NONE: this worker does not check */
     uint64_t max_stalled_count;   /* default 1; NEARCACHE_NONE: never again after a stall */
     uint64_t drain_delay_ms;      /* longest wait for the bell when idle; default 5 s */
-    uint64_t limit_max; /* jobs started per limit_duration_ms by all workers; 0: no limit */
+    /* Jobs started per limit_duration_ms by all workers; 0: no limit. The number that the queue was
+     * given with nearcache_queue_set_rate goes before this one. */
+    uint64_t limit_max;
     uint64_t limit_duration_ms;
     struct nearcache_keep complete; /* for jobs that say nothing themselves */
     struct nearcache_keep fail;

@@ -123,6 +123,7 @@ static void add_head(struct nearcache_worker *worker, uint32_t want, const char 
     nc_args_add_count(args, config->limit_max);
     nc_args_add_count(args, config->limit_duration_ms);
     nc_args_add_count(args, worker->queue->max_events);
+    nc_args_add_string(args, worker->in_doubt ? "1" : "");
 }
 
 /* ---- what comes back ------------------------------------------------------------------------- */
@@ -130,8 +131,8 @@ static void add_head(struct nearcache_worker *worker, uint32_t want, const char 
 /* What became of an ended job by the code that the script gave for it. */
 static void judge(struct nearcache_job *job, int64_t code)
 {
-    /* No lock for a job whose report was sent before, without an answer: that one arrived. */
-    bool reported = code == 1 || (job->was_sent && (code == -1 || code == -2));
+    /* Its report was sent before, without an answer, and it has ended since: that one arrived. */
+    bool reported = code == 1 || (job->was_sent && (code == -1 || code == -7));
     job->event_outcome = 0;
     if (!reported) {
         job->event = NEARCACHE_WORKER_LOCK_LOST;
@@ -158,10 +159,13 @@ static void count_events_locked(struct nearcache_worker *worker, const struct jo
     }
 }
 
-/* A job of a flow whose own children are still at work cannot complete: it fails instead. */
-static void fail_parent(struct nearcache_job *job)
+/* A job of a flow cannot complete while its own children are at work (-4), nor when one has failed
+ * (-9): it fails instead. */
+static void fail_parent(struct nearcache_job *job, int64_t code)
 {
-    (void)nearcache_job_fail(job, "the job has children that are not done",
+    (void)nearcache_job_fail(job,
+                             code == -4 ? "the job has children that are not done"
+                                        : "the job has children that failed",
                              NEARCACHE_JOB_UNRECOVERABLE);
     job->was_sent = false;
 }
@@ -174,11 +178,12 @@ static void settle(struct nearcache_worker *worker, struct job_list *ended,
     struct nearcache_job *job;
     for (size_t i = 0; (job = nc_job_list_take(ended)); i++) {
         int64_t code = nc_value_int(codes[i]);
-        if (code == -4)
-            fail_parent(job);
+        bool waits = code == -4 || code == -9;
+        if (waits)
+            fail_parent(job, code);
         else
             judge(job, code);
-        nc_job_list_add(code == -4 ? &parents : &reported, job);
+        nc_job_list_add(waits ? &parents : &reported, job);
     }
     pthread_mutex_lock(&worker->lock);
     count_events_locked(worker, &reported);
@@ -256,11 +261,12 @@ static int take_answer(struct nearcache_worker *worker, const struct nc_value *a
     return 0;
 }
 
-static void put_back(struct nearcache_worker *worker, struct job_list *ended)
+/* `arrived`: Redis may have carried it out. */
+static void put_back(struct nearcache_worker *worker, struct job_list *ended, bool arrived)
 {
     pthread_mutex_lock(&worker->lock);
     for (struct nearcache_job *job; (job = nc_job_list_take(ended));) {
-        job->was_sent = true;
+        job->was_sent |= arrived;
         nc_job_list_add(&worker->ended, job);
     }
     worker->reporting = 0;
@@ -280,12 +286,14 @@ int nc_worker_exchange(struct nearcache_worker *worker, uint32_t want, struct nc
         ended = worker->ended;
         memset(&worker->ended, 0, sizeof worker->ended);
     }
-    if (worker->closing)
+    /* What an exchange without an answer took is handed out first, under the same token. */
+    if (worker->closing || worker->in_doubt)
         want = 0;
     worker->reporting = (uint32_t)ended.count;
-    snprintf(token, sizeof token, "%s:%llu", worker->uuid, (unsigned long long)worker->counter++);
+    snprintf(token, sizeof token, "%s:%llu", worker->uuid, (unsigned long long)worker->counter);
     pthread_mutex_unlock(&worker->lock);
-    if (ended.count == 0 && want == 0)
+    found->asked = want;
+    if (ended.count == 0 && want == 0 && !worker->in_doubt)
         return 0;
     add_head(worker, want, token, &args);
     for (struct nearcache_job *job = ended.first; job; job = job->next)
@@ -295,7 +303,12 @@ int nc_worker_exchange(struct nearcache_worker *worker, uint32_t want, struct nc
         outcome = take_answer(worker, answer, token, &ended, found);
         nc_value_free(answer);
     }
-    if (outcome)
-        put_back(worker, &ended);
+    if (outcome == 0) {
+        worker->in_doubt = false;
+        worker->counter++;
+    } else {
+        worker->in_doubt |= outcome == NEARCACHE_ETIMEOUT;
+        put_back(worker, &ended, outcome == NEARCACHE_ETIMEOUT);
+    }
     return outcome;
 }

@@ -34,7 +34,7 @@ struct nearcache_job {
     char token[NC_TOKEN_BYTES];
     uint64_t renewed_ns;
     bool is_running; /* between taking and handing back; guarded by the worker's lock */
-    bool was_sent;   /* its end was sent once and the answer never came */
+    bool was_sent;   /* its end was sent and there was no answer */
     atomic_bool cancelled;
     enum nc_outcome outcome;
     bool unrecoverable;

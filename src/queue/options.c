@@ -286,6 +286,19 @@ static bool apply_fields(struct nc_options *o, const struct nearcache_job_option
            apply_keep(o, &how->fail, &o->fail);
 }
 
+/* What else stands under the queue's prefix: a job of that name would take the place of a list. */
+static bool is_key_of_queue(const char *id)
+{
+    static const char *const keys[] = {
+        "active",  "completed", "delayed", "events",        "failed",  "id",
+        "limiter", "marker",    "meta",    "paused",        "pc",      "prioritized",
+        "repeat",  "stalled",   "wait",    "stalled-check", "waiting", "waiting-children"};
+    for (size_t i = 0; i < sizeof keys / sizeof *keys; i++)
+        if (strcmp(id, keys[i]) == 0)
+            return true;
+    return false;
+}
+
 /* Why an id of the caller's cannot be one; NULL when it can. */
 static const char *wrong_id(const char *id, size_t bytes)
 {
@@ -299,6 +312,8 @@ static const char *wrong_id(const char *id, size_t bytes)
         return "is an integer, which the queue counts itself";
     if (strchr(id, ':'))
         return "has a colon";
+    if (is_key_of_queue(id))
+        return "is the name of a key of the queue";
     return NULL;
 }
 

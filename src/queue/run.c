@@ -344,8 +344,8 @@ void *nc_worker_talker(void *arg)
             outcome = nc_worker_exchange(worker, want, &found);
             if (outcome == 0) {
                 talker.error_pause_ms = 0;
-                look = found.taken == want && want > 0;
-                note_drained(worker, want > 0 && found.taken == 0);
+                look = found.asked ? found.taken == found.asked : want > 0;
+                note_drained(worker, found.asked > 0 && found.taken == 0);
                 run_here(&talker);
                 continue;
             }
@@ -389,9 +389,11 @@ static void note_renewals(struct nearcache_worker *worker, const struct nc_value
     for (struct nearcache_job *job = worker->all; job; job = job->all_next) {
         if (now_ns - job->renewed_ns >= old_ns)
             job->renewed_ns = now_ns;
-        for (size_t i = 0; i < lost->elements; i++)
-            if (nc_value_is_text(lost->element[i]) && job->is_running &&
-                strcmp(lost->element[i]->str, job->info.id) == 0) {
+        for (size_t i = 0; i + 1 < lost->elements; i += 2)
+            /* The same job may have ended and been taken again since: the token tells. */
+            if (nc_value_is_text(lost->element[i]) && nc_value_is_text(lost->element[i + 1]) &&
+                job->is_running && strcmp(lost->element[i]->str, job->info.id) == 0 &&
+                strcmp(lost->element[i + 1]->str, job->token) == 0) {
                 /* Pairs with the load in nearcache_job_cancelled; nothing else depends on it. */
                 atomic_store_explicit(&job->cancelled, true, memory_order_relaxed);
             }

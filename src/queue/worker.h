@@ -7,7 +7,9 @@
  *
  * With one handler thread that thread is the talker too: no hop between ending a job and taking the
  * next. All lists are guarded by one lock, which is never held while Redis or a handler is called.
- * A job that cannot be reported stays in the ended list until Redis is back.
+ * A job that cannot be reported stays in the ended list until Redis is back. Where an exchange was
+ * sent and its answer never came, the next one has the same token and takes nothing new: it asks
+ * for what was taken under that token, so that a Redis that was slow hands out no job to nobody.
  */
 #ifndef NC_QUEUE_WORKER_H
 #define NC_QUEUE_WORKER_H
@@ -43,10 +45,13 @@ struct nearcache_worker {
     bool handler_comes; /* one was woken and is not there yet */
     bool talker_waits;
     bool closing, abandoned, give_up, stop_handlers, stop_keeper;
-    bool drained;     /* the last take found nothing */
-    uint64_t counter; /* of tokens */
+    bool drained; /* the last take found nothing */
     uint64_t random;
     struct nearcache_worker_stats stats;
+
+    /* The talker's own. */
+    uint64_t counter; /* of tokens */
+    bool in_doubt;    /* an exchange with this token was sent and not answered */
 
     pthread_t *handlers;
     pthread_t talker, keeper;
@@ -57,6 +62,7 @@ struct nearcache_worker {
 /* What an exchange found. */
 struct nc_exchange {
     size_t taken;
+    uint32_t asked;  /* how many it might have taken */
     int64_t due_ms;  /* when the next delayed job is due; 0: none */
     int64_t wait_ms; /* until the rate limit allows more */
     bool paused;

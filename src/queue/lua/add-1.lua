@@ -1,6 +1,7 @@
 -- Adds jobs in order. ARGV: length of the event stream or '', then 8 per job: id or '' to count,
 -- name, data, options, timestamp, delay, priority, '1' to run next.
 -- Returns two per job: its id, and 1 when it is new or 0 when the id was taken.
+events_most = ARGV[1]
 local result = {}
 local waiting, delayed = false, false
 for at = 2, #ARGV, 8 do
@@ -31,5 +32,4 @@ for at = 2, #ARGV, 8 do
 end
 if waiting then ring() end
 if delayed then ring_delayed() end
-trim(ARGV[1])
 return result

@@ -34,6 +34,5 @@ for _, id in ipairs(candidates()) do
 end
 if removed > 0 then
     emit('cleaned', 'count', removed)
-    trim('')
 end
 return {removed, stay}

@@ -21,16 +21,23 @@ local function waiting_list()
     return WAIT
 end
 
-local function emit(...) call('XADD', EVENTS, '*', 'event', ...) end
+-- The stream is cut with the first event of a script and not after the last one, so that who waits
+-- for events gets all of these. A script may say how long it may be; '' is what the queue says.
+local events_most, is_cut = '', false
 
--- The stream's length is bounded once per script. `most`: '' for what the queue says.
-local function trim(most)
-    if most == '' then most = meta[3] end
+local function cut_and_emit(...)
+    local most = events_most ~= '' and events_most or meta[3]
     if not most then
         most = '10000'
         call('HSET', META, 'opts.maxLenEvents', most)
     end
-    call('XTRIM', EVENTS, 'MAXLEN', '~', most)
+    is_cut = true
+    call('XADD', EVENTS, 'MAXLEN', '~', most, '*', 'event', ...)
+end
+
+local function emit(...)
+    if not is_cut then return cut_and_emit(...) end
+    call('XADD', EVENTS, '*', 'event', ...)
 end
 
 -- The bell of an idle worker, silent when no worker could take anything.

@@ -19,7 +19,6 @@ local function add_iteration(schedule, due, now, name, data, options, priority, 
         emit('waiting', 'jobId', id)
         ring()
     end
-    trim('')
 end
 
 -- An iteration still waits: no worker has it or had it.

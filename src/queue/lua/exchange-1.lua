@@ -1,14 +1,16 @@
 -- One round trip of a worker: ends jobs and takes new ones.
 -- ARGV: now, token for what is taken, lock ms, how many to take, name of the worker or '',
--- limit of starts or '', its duration, length of the event stream or '', then 10 per ended job:
--- id, its token, how it ended (completed, failed, retry, delay, later), text, stack trace or '',
+-- limit of starts or '', its duration, length of the event stream or '', '1' when an exchange with
+-- this token had no answer: what it took is handed out again; then 10 per ended job: id, its token, how it ended (completed, failed, retry, delay, later), text, stack trace or '',
 -- keep (all, none, some), keep count or '', keep age in s or '', removed at a time, a number
 -- (attempts allowed when failed, ms of delay, '1' to run next when retry).
--- Returns: a code per ended job (1 done, -1 gone, -2 no lock, -4 children left, -6 other lock,
--- -3 was not active), the jobs taken as {id, {field, value, ...}}, when the next delayed job is due
+-- Returns: a code per ended job (1 done, -1 gone, -2 no lock, -3 was not active, -4 children left,
+-- -6 other lock, -7 no lock and ended before, -9 children failed), the jobs taken as {id, {field, value, ...}}, when the next delayed job is due
 -- (0: none), ms until the limit allows more (0: now), 1 when paused.
 local now = tonumber(ARGV[1])
-local ended = #ARGV > 8
+local FIRST = 10
+local ended = #ARGV >= FIRST
+events_most = ARGV[8]
 local ringing = false
 local kept = {}
 
@@ -16,49 +18,73 @@ local kept = {}
 -- costs the server as much as the hash of a job does. Lists of arguments, applied by settle().
 local freed, unstalled, sets = {}, {}, {}
 
--- The locks of the jobs that have ended, and whether any of those has children left.
+-- The locks of the jobs that have ended, and whether any of those may have to wait for children.
 local function look_at_ended()
-    local keys, dependencies = {}, {}
-    for at = 9, #ARGV, 10 do
-        keys[#keys + 1] = P .. ARGV[at] .. ':lock'
-        dependencies[#dependencies + 1] = P .. ARGV[at] .. ':dependencies'
+    local locks, children = {}, {}
+    for at = FIRST, #ARGV, 10 do
+        local key = P .. ARGV[at]
+        locks[#locks + 1] = key .. ':lock'
+        children[#children + 1] = key .. ':dependencies'
+        children[#children + 1] = key .. ':unsuccessful'
     end
-    if #keys == 0 then return {}, false end
-    return call('MGET', unpack(keys)), call('EXISTS', unpack(dependencies)) > 0
+    if not ended then return locks, false end
+    local parents = false
+    for at = 1, #children, 5000 do
+        parents = parents or call('EXISTS', unpack(children, at, math.min(at + 4999, #children))) > 0
+    end
+    return call('MGET', unpack(locks)), parents
 end
 
+-- unpack() is good for fewer than 8000 values, and up to 4096 jobs end in a call.
+local function sliced(command, key, values)
+    for at = 1, #values, 5000 do
+        call(command, key, unpack(values, at, math.min(at + 4999, #values)))
+    end
+end
+
+-- The locks go last: what fails before leaves them to show it.
 local function settle()
-    if #freed > 0 then
-        call('DEL', unpack(freed))
+    for set, members in pairs(sets) do sliced('ZADD', P .. set, members) end
+    if #unstalled > 0 then
         call('SREM', P .. 'stalled', unpack(unstalled))
+        call('DEL', unpack(freed))
     end
-    for set, members in pairs(sets) do call('ZADD', P .. set, unpack(members)) end
 end
 
--- Remembers the rule; it is applied once, after all jobs have ended.
+-- Remembers the rule, and for how many jobs; it is applied once, after all have ended.
 local function keep(set, at)
     local mode, count, age, limit = ARGV[at + 5], ARGV[at + 6], ARGV[at + 7], ARGV[at + 8]
     if mode == 'some' then
-        kept[set .. ' ' .. count .. ' ' .. age .. ' ' .. limit] =
-            {P .. set, tonumber(count), tonumber(age), tonumber(limit)}
+        local name = set .. ' ' .. count .. ' ' .. age .. ' ' .. limit
+        local rule = kept[name] or {P .. set, tonumber(count), tonumber(age), tonumber(limit), 0}
+        rule[5] = rule[5] + 1
+        kept[name] = rule
     end
     return mode ~= 'none'
 end
 
-local function remove_ended(set, ids)
-    if #ids == 0 then return end
-    for _, id in ipairs(ids) do drop(id) end
-    call('ZREM', set, unpack(ids))
+-- Removes up to `most`, as `next_ones(limit)` finds them.
+local function remove_ended(set, most, next_ones)
+    while most > 0 do
+        local ids = next_ones(math.min(most, 1000))
+        if #ids == 0 then return end
+        for _, id in ipairs(ids) do drop(id) end
+        call('ZREM', set, unpack(ids))
+        most = most - #ids
+    end
 end
 
 local function retain(rule)
-    local set, count, age, limit = unpack(rule, 1, 4)
+    local set, count, age, limit, jobs = unpack(rule, 1, 5)
     if age then
-        remove_ended(set, call('ZRANGEBYSCORE', set, '-inf', int(now - age * 1000), 'LIMIT', 0, limit))
+        remove_ended(set, limit * jobs, function(most)
+            return call('ZRANGEBYSCORE', set, '-inf', int(now - age * 1000), 'LIMIT', 0, most)
+        end)
     end
     if count then
-        local over = call('ZCARD', set) - count
-        if over > 0 then remove_ended(set, call('ZRANGE', set, 0, math.min(over, 1000) - 1)) end
+        remove_ended(set, math.min(call('ZCARD', set) - count, 1000 * jobs), function(most)
+            return call('ZRANGE', set, 0, most - 1)
+        end)
     end
 end
 
@@ -98,15 +124,24 @@ local function again(id, key, at, how, attempts_made, priority)
     end
 end
 
+-- Without its lock: has this report, or another worker's, been carried out?
+local function without_lock(id, how, finished)
+    if call('LPOS', ACTIVE, id) then return -2 end
+    if (how == 'completed' or how == 'failed') and not finished then return -2 end
+    return -7
+end
+
 local function leave(at, lock, children)
     local id, how = ARGV[at], ARGV[at + 2]
     local key = P .. id
-    local job = call('HMGET', key, 'name', 'atm', 'priority', 'deid')
+    local job = redis.pcall('HMGET', key, 'name', 'atm', 'priority', 'deid', 'finishedOn')
     if not job[1] then return -1 end
-    if how == 'completed' and children and call('EXISTS', key .. ':dependencies') == 1 then
-        return -4
+    if how == 'completed' and children then
+        if call('EXISTS', key .. ':dependencies') == 1 then return -4 end
+        if call('EXISTS', key .. ':unsuccessful') == 1 then return -9 end
     end
-    if lock ~= ARGV[at + 1] then return lock and -6 or -2 end
+    if not lock then return without_lock(id, how, job[5]) end
+    if lock ~= ARGV[at + 1] then return -6 end
     freed[#freed + 1] = key .. ':lock'
     unstalled[#unstalled + 1] = id
     if call('LREM', ACTIVE, -1, id) == 0 then return -3 end
@@ -125,9 +160,10 @@ local function promote()
     if #due == 0 then return end
     call('ZREM', DELAYED, unpack(due))
     for _, id in ipairs(due) do
-        local priority = tonumber(call('HGET', P .. id, 'priority')) or 0
+        local is_job = call('TYPE', P .. id).ok == 'hash'
+        local priority = is_job and tonumber(call('HGET', P .. id, 'priority')) or 0
         put(id, priority, false)
-        if call('EXISTS', P .. id) == 1 then call('HSET', P .. id, 'delay', 0) end
+        if is_job then call('HSET', P .. id, 'delay', 0) end
         emit('waiting', 'jobId', id, 'prev', 'delayed')
     end
     ringing = true
@@ -166,10 +202,11 @@ local function next_ids(most)
     return ids
 end
 
--- The job begins; false when the id is a leftover of an old version or its job was deleted.
+-- The job begins; false when the id is a leftover of an old version, its job was deleted, or what
+-- stands there is none.
 local function begin(id)
     local key = P .. id
-    local fields = string.sub(id, 1, 2) ~= '0:' and call('HGETALL', key) or {}
+    local fields = string.sub(id, 1, 2) ~= '0:' and redis.pcall('HGETALL', key) or {}
     if #fields == 0 then
         call('LREM', ACTIVE, 1, id)
         return false
@@ -188,18 +225,41 @@ local function begin(id)
     return {id, fields}
 end
 
+-- What an exchange took whose answer never came: it is active under this token.
+local function take_again(jobs)
+    local active = call('LRANGE', ACTIVE, 0, -1)
+    for at = 1, #active, 1000 do
+        local keys = {}
+        for i = at, math.min(at + 999, #active) do keys[#keys + 1] = P .. active[i] .. ':lock' end
+        for i, lock in ipairs(call('MGET', unpack(keys))) do
+            if lock == ARGV[2] then
+                local id = active[at + i - 1]
+                local fields = call('HGETALL', P .. id)
+                for field = 1, #fields, 2 do -- as it was before that start was counted
+                    if fields[field] == 'ats' then fields[field + 1] = int(fields[field + 1] - 1) end
+                end
+                if #fields > 0 then
+                    call('SET', P .. id .. ':lock', ARGV[2], 'PX', ARGV[3])
+                    jobs[#jobs + 1] = {id, fields}
+                end
+            end
+        end
+    end
+end
+
 local codes, jobs = {}, {}
 local locks, children = look_at_ended()
-for at = 9, #ARGV, 10 do codes[#codes + 1] = leave(at, locks[#codes + 1], children) end
+for at = FIRST, #ARGV, 10 do codes[#codes + 1] = leave(at, locks[#codes + 1], children) end
 settle()
 for _, rule in pairs(kept) do retain(rule) end
+if ARGV[9] == '1' then take_again(jobs) end
 
 local wanted = tonumber(ARGV[4])
 local wait_ms = 0
 if wanted > 0 then
     promote()
-    local most, duration = tonumber(ARGV[6]), tonumber(ARGV[7])
-    if not most then most, duration = tonumber(meta[5]), tonumber(meta[6]) end
+    -- The queue's own number goes before the worker's, as in BullMQ; its duration does not.
+    local most, duration = tonumber(meta[5] or ARGV[6]), tonumber(ARGV[7]) or tonumber(meta[6])
     if not duration then most = nil end
     local allowed
     allowed, wait_ms = allowance(wanted, most)
@@ -225,5 +285,4 @@ if #jobs < wanted then
         emit('drained')
     end
 end
-if ended or #jobs > 0 then trim(ARGV[8]) end
 return {codes, jobs, due, wait_ms, paused and 1 or 0}

@@ -30,5 +30,4 @@ else
     end
 end
 emit(ARGV[1])
-trim('')
 return 1

@@ -6,5 +6,4 @@ put(id, tonumber(call('HGET', P .. id, 'priority')) or 0, false)
 call('HSET', P .. id, 'delay', 0)
 emit('waiting', 'jobId', id, 'prev', 'delayed')
 ring()
-trim('')
 return 1

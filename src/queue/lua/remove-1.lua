@@ -22,5 +22,4 @@ local from = take_out()
 drop(id)
 if job[4] then release_duplicate(id, job[4]) end
 emit('removed', 'jobId', id, 'prev', from)
-trim('')
 return 1

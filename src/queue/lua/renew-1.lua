@@ -1,4 +1,5 @@
--- Renews locks. ARGV: lock ms, then id and token per job. Returns the ids whose lock is another's.
+-- Renews locks. ARGV: lock ms, then id and token per job. Returns the ids whose lock is another's, each
+-- with the token that was sent.
 local lost = {}
 for at = 2, #ARGV, 2 do
     local id = ARGV[at]
@@ -7,7 +8,7 @@ for at = 2, #ARGV, 2 do
         call('SET', lock, ARGV[at + 1], 'PX', ARGV[1])
         call('SREM', P .. 'stalled', id)
     else
-        lost[#lost + 1] = id
+        lost[#lost + 1], lost[#lost + 2] = id, ARGV[at + 1]
     end
 end
 return lost

@@ -13,5 +13,4 @@ if ARGV[2] == '1' then call('HDEL', key, 'atm', 'ats') end
 put(id, tonumber(call('HGET', key, 'priority')) or 0, false)
 emit('waiting', 'jobId', id, 'prev', from)
 ring()
-trim('')
 return 1

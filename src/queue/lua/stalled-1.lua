@@ -14,7 +14,7 @@ end
 for _, id in ipairs(call('SMEMBERS', P .. 'stalled')) do
     local key = P .. id
     if call('EXISTS', key .. ':lock') == 0 and call('LREM', ACTIVE, 1, id) > 0
-        and call('EXISTS', key) == 1 then
+        and call('TYPE', key).ok == 'hash' then
         if too_often(key, call('HINCRBY', key, 'stc', 1)) then
             call('HSET', key, 'defa', 'job stalled more than allowable limit')
         end
@@ -31,6 +31,5 @@ for at = 1, #active, 1000 do
 end
 if #found > 0 then
     ring()
-    trim('')
 end
 return found

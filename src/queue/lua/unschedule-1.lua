@@ -6,7 +6,6 @@ local job = 'repeat:' .. id .. ':' .. int(tonumber(due))
 if is_waiting(job) then
     remove_waiting(job)
     emit('removed', 'jobId', job, 'prev', 'delayed')
-    trim('')
 end
 call('ZREM', REPEAT, id)
 call('DEL', REPEAT .. ':' .. id)
