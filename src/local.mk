@@ -73,6 +73,7 @@ libnearcache_core_la_SOURCES += \
 	src/redis/breaker.c src/redis/breaker.h \
 	src/redis/call.c \
 	src/redis/cluster.c src/redis/cluster.h \
+	src/redis/guests.c src/redis/guests.h \
 	src/redis/command.c src/redis/command.h \
 	src/redis/conn.c src/redis/conn.h \
 	src/redis/link.c src/redis/link.h \

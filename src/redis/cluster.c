@@ -2,6 +2,7 @@
 
 #include "base/clock.h"
 #include "redis/conn.h"
+#include "redis/guests.h"
 #include "redis/redirect.h"
 #include "redis/topology.h"
 
@@ -20,8 +21,6 @@
 #define DOWN_EVERY_NS (100 * NC_NS_PER_MS)
 #define HINT_EVERY_NS (20 * NC_NS_PER_MS)
 #define NO_LANE UINT16_MAX
-/* Nodes that have no lane (yet) and that calls are sent to. */
-#define GUESTS_MOST 8u
 
 /* One lane: who owns it, and where its link is. Guarded by the cluster's lock. */
 struct place {
@@ -29,11 +28,6 @@ struct place {
     bool has_owner, has_at, up;
     struct nc_primary owner, at;
     unsigned users; /* threads that hand calls over to the link */
-};
-
-struct guest {
-    struct nc_cluster *cluster;
-    struct place place;
 };
 
 /* Thread-safe: the map is atomic, places are guarded by the lock, the rest is the thread's. */
@@ -51,7 +45,7 @@ struct nc_cluster {
     bool refused_auth;     /* under the lock */
     unsigned places;
     struct place *place;
-    struct guest guest[GUESTS_MOST]; /* places behind those of lanes */
+    struct nc_guests guests; /* places behind those of lanes */
     struct nc_redirects *redirects;
     /* The thread's. */
     pthread_t thread;
@@ -96,6 +90,7 @@ static void destroy(struct nc_cluster *cluster)
     if (cluster->wake_fd >= 0)
         close(cluster->wake_fd);
     nc_redirects_destroy(cluster->redirects);
+    nc_guests_deinit(&cluster->guests);
     nc_redis_settings_destroy(cluster->settings);
     pthread_cond_destroy(&cluster->unused);
     pthread_mutex_destroy(&cluster->lock);
@@ -118,6 +113,8 @@ int nc_cluster_open(struct nc_cluster **out, const struct nc_cluster_config *con
     for (unsigned slot = 0; slot < NC_SLOTS; slot++)
         atomic_init(&cluster->lane_of[slot], NO_LANE);
     int outcome = make_parts(cluster, config);
+    nc_guests_init(&cluster->guests, cluster->settings, config->log,
+                   config->guest_idle_ns ? config->guest_idle_ns : NC_GUESTS_IDLE_NS);
     if (outcome != 0) {
         destroy(cluster);
         return outcome;
@@ -134,22 +131,6 @@ static void signal_fd(int fd)
         ;
 }
 
-static void close_guests(struct nc_cluster *cluster)
-{
-    for (unsigned i = 0; i < GUESTS_MOST; i++) {
-        struct place *place = &cluster->guest[i].place;
-        pthread_mutex_lock(&cluster->lock);
-        struct nc_link *link = place->link;
-        place->link = NULL;
-        place->up = false;
-        while (place->users > 0)
-            pthread_cond_wait(&cluster->unused, &cluster->lock);
-        pthread_mutex_unlock(&cluster->lock);
-        if (link)
-            nc_link_close(link, 0);
-    }
-}
-
 void nc_cluster_stop(struct nc_cluster *cluster)
 {
     signal_fd(cluster->stop_fd);
@@ -157,7 +138,7 @@ void nc_cluster_stop(struct nc_cluster *cluster)
         pthread_join(cluster->thread, NULL);
     cluster->started = false;
     nc_redirects_stop(cluster->redirects);
-    close_guests(cluster);
+    nc_guests_dismiss(&cluster->guests, true);
     nc_conn_close(&cluster->conn);
 }
 
@@ -374,80 +355,16 @@ static bool is_at(const struct place *place, const struct nc_primary *server)
     return place->link && place->up && nc_primary_is(&place->at, server);
 }
 
-static struct place *place_of(struct nc_cluster *cluster, unsigned place)
-{
-    return place < cluster->places ? &cluster->place[place]
-                                   : &cluster->guest[place - cluster->places].place;
-}
-
-/* ---- guests: links to nodes that have no lane, such as one that gets its first slot ---- */
-
-static void set_guest_up(struct guest *guest, bool up)
-{
-    pthread_mutex_lock(&guest->cluster->lock);
-    guest->place.up = up;
-    pthread_mutex_unlock(&guest->cluster->lock);
-}
-
-static void on_guest_up(void *arg, uint64_t generation)
-{
-    (void)generation;
-    set_guest_up(arg, true);
-}
-
-static void on_guest_down(void *arg, uint64_t generation)
-{
-    (void)generation;
-    set_guest_up(arg, false);
-}
-
-static int open_guest(struct nc_cluster *cluster, struct guest *guest,
-                      const struct nc_primary *server)
-{
-    struct nc_redis_settings there = *cluster->settings;
-    const struct nc_link_config config = {.settings = &there,
-                                          .log = cluster->config.log,
-                                          .breaker_expiries = UINT64_MAX,
-                                          .on_up = on_guest_up,
-                                          .on_down = on_guest_down,
-                                          .arg = guest};
-    there.host = (char *)server->host;
-    there.port = server->port;
-    there.seed_count = 0;
-    there.connections = 1;
-    int outcome = nc_link_open(&guest->place.link, &config);
-    if (outcome != 0)
-        return outcome;
-    outcome = nc_link_start(guest->place.link);
-    if (outcome != 0) {
-        nc_link_close(guest->place.link, 0);
-        guest->place.link = NULL;
-    }
-    return outcome;
-}
-
 void nc_cluster_invite(struct nc_cluster *cluster, const struct nc_primary *server)
 {
-    struct guest *unused = NULL;
     bool known = false;
     pthread_mutex_lock(&cluster->lock);
     for (unsigned lane = 0; lane < cluster->places; lane++)
         known = known || (cluster->place[lane].link && cluster->place[lane].has_at &&
                           nc_primary_is(&cluster->place[lane].at, server));
-    for (unsigned i = 0; i < GUESTS_MOST; i++) {
-        struct guest *guest = &cluster->guest[i];
-        if (guest->place.link)
-            known = known || nc_primary_is(&guest->place.at, server);
-        else if (!unused)
-            unused = guest;
-    }
-    /* Its link thread waits for the lock at the latest in on_guest_up. */
-    if (!known && unused) {
-        unused->cluster = cluster;
-        unused->place.at = *server;
-        open_guest(cluster, unused, server);
-    }
     pthread_mutex_unlock(&cluster->lock);
+    if (!known)
+        nc_guests_invite(&cluster->guests, server);
 }
 
 /* ---- a link for a call ---- */
@@ -462,19 +379,23 @@ struct nc_link *nc_cluster_use_at(struct nc_cluster *cluster, const struct nc_pr
         if (is_at(&cluster->place[*place], server))
             link = use_locked(&cluster->place[*place]);
     }
-    for (unsigned i = 0; !link && i < GUESTS_MOST; i++) {
-        *place = cluster->places + i;
-        if (is_at(&cluster->guest[i].place, server))
-            link = use_locked(&cluster->guest[i].place);
-    }
     pthread_mutex_unlock(&cluster->lock);
+    if (link)
+        return link;
+    link = nc_guests_use(&cluster->guests, server, place);
+    if (link)
+        *place += cluster->places;
     return link;
 }
 
 void nc_cluster_end_use(struct nc_cluster *cluster, unsigned place)
 {
+    if (place >= cluster->places) {
+        nc_guests_end_use(&cluster->guests, place - cluster->places);
+        return;
+    }
     pthread_mutex_lock(&cluster->lock);
-    if (--place_of(cluster, place)->users == 0)
+    if (--cluster->place[place].users == 0)
         pthread_cond_broadcast(&cluster->unused);
     pthread_mutex_unlock(&cluster->lock);
 }
@@ -637,6 +558,7 @@ static void *run(void *arg)
     uint64_t count;
     for (bool hinted = false; !fds[0].revents;) {
         learn(cluster, hinted);
+        nc_guests_dismiss(&cluster->guests, false);
         uint64_t now = nc_clock_io_ns(), soonest_ns = now + HINT_EVERY_NS;
         uint64_t due_ns = now + (all_up(cluster) ? EVERY_NS : DOWN_EVERY_NS);
         while (!fds[0].revents && nc_clock_io_ns() < due_ns) {

@@ -43,6 +43,7 @@ struct nc_cluster_config {
      * its slots, and its link goes down and up. */
     void (*on_moved)(void *arg, unsigned lane);
     void *arg;
+    uint64_t guest_idle_ns; /* how long redis/guests keeps an unused link; 0: half a minute */
 };
 
 /* 0, NEARCACHE_ENOMEM, NEARCACHE_EIO. Nothing runs before it is started. */
@@ -86,8 +87,8 @@ void nc_cluster_set_up(struct nc_cluster *cluster, unsigned lane, bool up);
 
 /* ---- redirected calls ---- */
 
-/* Makes a link to a server that has none; there are a few such links, kept until the end. Not from
- * a link's thread or a caller's: it opens sockets. */
+/* Makes a link to a server that has none, of which redis/guests has a few. Not from a link's thread
+ * or a caller's: it opens sockets. */
 void nc_cluster_invite(struct nc_cluster *cluster, const struct nc_primary *server);
 /* A link that takes calls, to be let go with nc_cluster_end_use, which lets it be closed: that of
  * the slot by the map (with partitions: of the lane); that of the lane or another one that is with

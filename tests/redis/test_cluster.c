@@ -115,13 +115,16 @@ static void on_moved(void *arg, unsigned lane)
 }
 
 /* With partitions or without. */
+static uint64_t guest_idle_ns;
+
 static void open_client(unsigned partitions)
 {
     struct nc_cluster_config config = {.log = &to_test,
                                        .partition_slots = partition_slots,
                                        .partitions = partitions,
                                        .on_lane = on_lane,
-                                       .on_moved = on_moved};
+                                       .on_moved = on_moved,
+                                       .guest_idle_ns = guest_idle_ns};
     redis.cluster = 1;
     redis.connections = 2;
     if (!redis.cluster_nodes)
@@ -458,6 +461,35 @@ Test(cluster, a_slot_on_its_way_is_asked_for_on_both_sides)
     cr_expect_str_eq(seen.text, "1");
     cr_expect(WAIT_UNTIL(nc_cluster_lane(map, (uint32_t)slot) == nc_cluster_lane(map, 0), 5000));
     cr_expect_geq(atomic_load(&moved[0]) + atomic_load(&moved[1]) + atomic_load(&moved[2]), 2u);
+}
+
+static struct nc_primary at_port(unsigned port)
+{
+    struct nc_primary server = {.port = (uint16_t)port};
+    cr_assert(nc_primary_put_host(&server, "127.0.0.1", 9));
+    return server;
+}
+
+/* Refusals that name dead addresses cannot take all places for good. */
+Test(cluster, guests_that_nobody_uses_make_room_for_others)
+{
+    struct nc_primary other = at_port(cluster.node[4].port);
+    unsigned place;
+    cr_assert(redis_cluster_part(&cluster, 4));
+    guest_idle_ns = 200 * NC_NS_PER_MS;
+    open_client(0);
+    cr_assert(WAIT_UNTIL(is_up(3), 10000), "%s", logged);
+    for (unsigned port = 1; port <= 8; port++) {
+        struct nc_primary dead = at_port(port);
+        nc_cluster_invite(map, &dead);
+    }
+    nc_cluster_invite(map, &other);
+    cr_assert_null(nc_cluster_use_at(map, &other, 0, &place));
+    cr_assert(WAIT_UNTIL(
+        (nc_cluster_invite(map, &other), nc_cluster_use_at(map, &other, 0, &place) != NULL),
+        20000));
+    nc_cluster_end_use(map, place);
+    close_client();
 }
 
 Test(cluster, a_node_that_gets_its_first_slot_is_asked_too)
