@@ -1,12 +1,15 @@
 /*
  * cli/cmd_shell: reads, writes and deletes by lines of text, so that a program can drive a cache.
  *
- *     get KEY                ->  VAL v | STALE v | STALE NIL | NIL | ERR why
- *     set KEY VALUE TTL_MS   ->  OK | LOCAL | ERR why
- *     del KEY                ->  OK | LOCAL | ERR why
- *     stats                  ->  STATS k=v k=v ...
+ *     get KEY                      ->  VAL v | STALE v | STALE NIL | NIL | ERR why
+ *     set KEY VALUE TTL_MS         ->  OK | LOCAL | ERR why
+ *     del KEY                      ->  OK | LOCAL | ERR why
+ *     mget KEY...                  ->  MANY, then what get answers for each, a tab before it
+ *     mset TTL_MS KEY VALUE...     ->  MANY, then what set answers for each, a tab before it
+ *     stats                        ->  STATS k=v k=v ...
  *
- * One command a line, exactly one line back, flushed. KEY is the full Redis key.
+ * One command a line, exactly one line back, flushed. KEY is the full Redis key. The keys of one
+ * mget or mset are one batch, so they are of one tier.
  */
 #include "cli/options.h"
 #include "cli/settings.h"
@@ -19,7 +22,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define MOST_WORDS 5
+#define MOST_KEYS 64
+#define MOST_WORDS (2 + 2 * MOST_KEYS)
 
 /* One thread. */
 struct shell {
@@ -44,42 +48,42 @@ struct shell_options {
 
 /* ---- answers --------------------------------------------------------------------------------- */
 
-static void answer_error(int outcome)
+/* Without the end of the line. */
+static void put_error(int outcome)
 {
-    printf("ERR %s\n", outcome == NEARCACHE_EOFFLINK ? "off-link" : nearcache_strerror(outcome));
+    printf("ERR %s", outcome == NEARCACHE_EOFFLINK ? "off-link" : nearcache_strerror(outcome));
 }
 
-static void answer_write(int outcome)
+static void put_write(int outcome)
 {
     if (outcome == NEARCACHE_OK)
-        puts("OK");
+        fputs("OK", stdout);
     else if (outcome == NEARCACHE_LOCAL)
-        puts("LOCAL");
+        fputs("LOCAL", stdout);
     else
-        answer_error(outcome);
+        put_error(outcome);
 }
 
 /* A value with a line break would be two lines. */
-static void answer_value(const struct nearcache_result *result)
+static void put_value(const struct nearcache_result *result)
 {
     if (result->bytes && memchr(result->data, '\n', result->bytes)) {
-        puts("ERR the value has a line break");
+        fputs("ERR the value has a line break", stdout);
         return;
     }
     fputs(result->source == NEARCACHE_SOURCE_STALE ? "STALE " : "VAL ", stdout);
     fwrite(result->data, 1, result->bytes, stdout);
-    putchar('\n');
 }
 
-static void answer_get(int outcome, struct nearcache_result *result)
+static void put_read(int outcome, struct nearcache_result *result)
 {
     if (outcome == NEARCACHE_OK) {
-        answer_value(result);
+        put_value(result);
         nearcache_release(result);
     } else if (outcome == NEARCACHE_MISS) {
-        puts(result->source == NEARCACHE_SOURCE_STALE ? "STALE NIL" : "NIL");
+        fputs(result->source == NEARCACHE_SOURCE_STALE ? "STALE NIL" : "NIL", stdout);
     } else {
-        answer_error(outcome);
+        put_error(outcome);
     }
 }
 
@@ -89,7 +93,7 @@ static void answer_stats(struct shell *shell)
     int outcome = nearcache_metrics(shell->cache, &m);
 
     if (outcome) {
-        answer_error(outcome);
+        put_error(outcome);
         return;
     }
     printf("STATS link=%s", nearcache_link_name((enum nearcache_link)m.link_state));
@@ -137,7 +141,6 @@ static void answer_stats(struct shell *shell)
     SHOW(breaker_opens);
     SHOW(breaker_open);
 #undef SHOW
-    putchar('\n');
 }
 
 /* ---- commands -------------------------------------------------------------------------------- */
@@ -159,7 +162,7 @@ static void run_get(struct shell *shell, const char *key)
     const char *name;
     struct nearcache_tier *tier = tier_of(shell, key, &name);
 
-    answer_get(nearcache_get(tier, name, strlen(name), NULL, &result), &result);
+    put_read(nearcache_get(tier, name, strlen(name), NULL, &result), &result);
 }
 
 static void run_set(struct shell *shell, const char *key, const char *value, const char *ttl)
@@ -169,12 +172,12 @@ static void run_set(struct shell *shell, const char *key, const char *value, con
     struct nearcache_tier *tier = tier_of(shell, key, &name);
 
     if (!cli_parse_number(ttl, &how.ttl_ms)) {
-        puts("ERR TTL_MS must be a number");
+        fputs("ERR TTL_MS must be a number", stdout);
         return;
     }
     if (how.ttl_ms == 0)
         how.ttl_ms = NEARCACHE_NONE;
-    answer_write(nearcache_set(tier, name, strlen(name), value, strlen(value), &how));
+    put_write(nearcache_set(tier, name, strlen(name), value, strlen(value), &how));
 }
 
 static void run_del(struct shell *shell, const char *key)
@@ -182,7 +185,70 @@ static void run_del(struct shell *shell, const char *key)
     const char *name;
     struct nearcache_tier *tier = tier_of(shell, key, &name);
 
-    answer_write(nearcache_delete(tier, name, strlen(name), NULL));
+    put_write(nearcache_delete(tier, name, strlen(name), NULL));
+}
+
+/* Every step-th word is a key; the one tier that they are all in, or NULL. */
+static struct nearcache_tier *tier_of_all(const struct shell *shell, char *const *words,
+                                          size_t count, size_t step, struct nearcache_name *names)
+{
+    struct nearcache_tier *tier = NULL;
+
+    for (size_t i = 0; i < count; i++) {
+        const char *name;
+        struct nearcache_tier *own = tier_of(shell, words[i * step], &name);
+        if (tier && own != tier) {
+            fputs("ERR the keys are of two tiers", stdout);
+            return NULL;
+        }
+        tier = own;
+        names[i] = (struct nearcache_name){name, strlen(name)};
+    }
+    return tier;
+}
+
+static void run_mget(struct shell *shell, char *const *words, size_t count)
+{
+    struct nearcache_result results[MOST_KEYS];
+    struct nearcache_name names[MOST_KEYS];
+    int statuses[MOST_KEYS];
+    struct nearcache_tier *tier = tier_of_all(shell, words, count, 1, names);
+
+    if (!tier)
+        return;
+    memset(results, 0, sizeof results);
+    (void)nearcache_get_many(tier, names, count, NULL, results, statuses);
+    fputs("MANY", stdout);
+    for (size_t i = 0; i < count; i++) {
+        putchar('\t');
+        put_read(statuses[i], &results[i]);
+    }
+}
+
+static void run_mset(struct shell *shell, const char *ttl, char *const *words, size_t count)
+{
+    struct nearcache_write how = NEARCACHE_WRITE_INIT;
+    struct nearcache_item items[MOST_KEYS];
+    struct nearcache_name names[MOST_KEYS];
+    int statuses[MOST_KEYS];
+    struct nearcache_tier *tier = tier_of_all(shell, words, count, 2, names);
+
+    if (!tier)
+        return;
+    if (!cli_parse_number(ttl, &how.ttl_ms)) {
+        fputs("ERR TTL_MS must be a number", stdout);
+        return;
+    }
+    if (how.ttl_ms == 0)
+        how.ttl_ms = NEARCACHE_NONE;
+    for (size_t i = 0; i < count; i++)
+        items[i] = (struct nearcache_item){names[i], words[2 * i + 1], strlen(words[2 * i + 1]), 0};
+    (void)nearcache_set_many(tier, items, count, &how, statuses);
+    fputs("MANY", stdout);
+    for (size_t i = 0; i < count; i++) {
+        putchar('\t');
+        put_write(statuses[i]);
+    }
 }
 
 static size_t split_words(char *line, char *words[MOST_WORDS])
@@ -190,9 +256,12 @@ static size_t split_words(char *line, char *words[MOST_WORDS])
     size_t count = 0;
     char *state = NULL;
 
-    for (char *word = strtok_r(line, " \t\r\n", &state); word && count < MOST_WORDS;
-         word = strtok_r(NULL, " \t\r\n", &state))
+    for (char *word = strtok_r(line, " \t\r\n", &state); word;
+         word = strtok_r(NULL, " \t\r\n", &state)) {
+        if (count == MOST_WORDS)
+            return 0;
         words[count++] = word;
+    }
     return count;
 }
 
@@ -207,10 +276,17 @@ static void run_line(struct shell *shell, char *line)
         run_set(shell, words[1], words[2], words[3]);
     else if (count == 2 && strcmp(words[0], "del") == 0)
         run_del(shell, words[1]);
+    else if (count >= 2 && count <= 1 + MOST_KEYS && strcmp(words[0], "mget") == 0)
+        run_mget(shell, words + 1, count - 1);
+    else if (count >= 4 && count % 2 == 0 && strcmp(words[0], "mset") == 0)
+        run_mset(shell, words[1], words + 2, (count - 2) / 2);
     else if (count == 1 && strcmp(words[0], "stats") == 0)
         answer_stats(shell);
     else
-        puts("ERR the commands are: get KEY, set KEY VALUE TTL_MS, del KEY, stats");
+        fputs("ERR the commands are: get KEY, set KEY VALUE TTL_MS, del KEY, mget KEY..., "
+              "mset TTL_MS KEY VALUE..., stats",
+              stdout);
+    putchar('\n');
 }
 
 static int run_lines(struct shell *shell)
@@ -344,9 +420,12 @@ static int run(const struct cli_command *command, int argc, char **argv)
 const struct cli_command cli_cmd_shell = {
     "shell", "", "Read, write and delete keys by lines on standard input",
     "Each line gets exactly one line back:\n"
-    "  get KEY                VAL value | STALE value | STALE NIL | NIL | ERR why\n"
-    "  set KEY VALUE TTL_MS   OK | LOCAL | ERR why      (TTL_MS 0: no expiry)\n"
-    "  del KEY                OK | LOCAL | ERR why\n"
-    "  stats                  STATS name=value ...\n"
-    "KEY and VALUE contain no blanks. Without a Redis the cache is local.\n",
+    "  get KEY                    VAL value | STALE value | STALE NIL | NIL | ERR why\n"
+    "  set KEY VALUE TTL_MS       OK | LOCAL | ERR why      (TTL_MS 0: no expiry)\n"
+    "  del KEY                    OK | LOCAL | ERR why\n"
+    "  mget KEY...                MANY, and for each a tab and what get answers\n"
+    "  mset TTL_MS KEY VALUE...   MANY, and for each a tab and what set answers\n"
+    "  stats                      STATS name=value ...\n"
+    "mget and mset are one batch of up to 64 keys of one tier. KEY and VALUE contain no blanks. "
+    "Without a Redis the cache is local.\n",
     run};

@@ -44,10 +44,17 @@ dialog alone 'del a' OK
 dialog alone 'get a' NIL
 dialog alone 'del a' OK
 dialog alone '  get   a  ' NIL
-dialog alone 'set a 1' 'ERR the commands are: get KEY, set KEY VALUE TTL_MS, del KEY, stats'
+usage='ERR the commands are: get KEY, set KEY VALUE TTL_MS, del KEY, mget KEY..., mset TTL_MS KEY VALUE..., stats'
+dialog alone 'set a 1' "$usage"
 dialog alone 'set a 1 x' 'ERR TTL_MS must be a number'
-dialog alone 'get' 'ERR the commands are: get KEY, set KEY VALUE TTL_MS, del KEY, stats'
-dialog alone '' 'ERR the commands are: get KEY, set KEY VALUE TTL_MS, del KEY, stats'
+dialog alone 'get' "$usage"
+dialog alone '' "$usage"
+tab=$'\t'
+dialog alone 'mset 0 m1 1 m2 2' "MANY${tab}OK${tab}OK"
+dialog alone 'mget m2 m3 m1' "MANY${tab}VAL 2${tab}NIL${tab}VAL 1"
+dialog alone 'mset 0 m1' "$usage"
+dialog alone 'mset x m1 1' 'ERR TTL_MS must be a number'
+dialog alone "mget $(printf 'k%d ' {1..65})" "$usage"
 finding "stats is one line of names and values" \
     eval '[[ "$(ask alone stats)" =~ ^STATS( [a-z_0-9]+=[a-z0-9]+)+$ ]]'
 finding "a value of 100,000 bytes comes back" eval '

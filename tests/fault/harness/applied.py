@@ -1,7 +1,7 @@
 """From the lines of MONITOR to `apply` records: which value each key had, in the server's order,
 and on whose connection it was made so."""
 
-WRITERS = {"set", "del", "pexpire", "unlink", "getdel"}
+WRITERS = {"set", "mset", "del", "pexpire", "unlink", "getdel"}
 
 
 class Applied:
@@ -40,6 +40,10 @@ class Applied:
 
     def effect(self, at, command, words, source, script):
         if not words[1].startswith(self.prefix):
+            return
+        if command == "mset":
+            for at_word in range(1, len(words), 2):
+                self.effect(at, "set", ["set"] + words[at_word:at_word + 2], source, script)
             return
         count = int(script[2])
         keys, args = script[3:3 + count], script[3 + count:]

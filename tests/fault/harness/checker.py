@@ -335,6 +335,8 @@ class Check:
             newest, newest_at = None, 0
             for position, state in enumerate(key.states):
                 op = state.op
+                if op and op["p"] == "f" and op["r"] == "GONE":
+                    continue  # a plain program's command has no deadline: it may come at any time
                 if state.kind in ("found", "wipe"):
                     newest = None  # the server lost what it had
                     continue

@@ -160,7 +160,7 @@ class Scenario:
             value = "%s.x%d" % (words[2], self.extra)
             line = "set %s %s 0" % (words[1], value)
             fields.update(v=value, ttl=0)
-        return self.workers[index].one(line, fields)
+        return self.workers[index].one(line, [fields])
 
     # ---- the course of a run ----
 

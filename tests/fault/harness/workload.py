@@ -12,26 +12,41 @@ ENDING = [PREFIX + "t%d" % i for i in range(3)]  # with a TTL
 KEYS = LASTING + ENDING
 MEAN_S = 0.006
 READS = 0.66
+MANY = 0.2  # the share of reads, and of writes, that are batches
+
+
+def batch_of(rng, key, keys):
+    """Some keys of one call: the one and others that end, or last, as it does."""
+    alike = [k for k in keys if (k in ENDING) == (key in ENDING)]
+    return rng.sample(alike, min(len(alike), rng.randrange(2, 7)))
 
 
 def plan(rng, name, keys):
-    """The endless list of operations of one process: (pause, line, fields)."""
+    """The endless list of operations of one process: (pause, line, one record's fields for each key
+    of it)."""
     count = 0
+    written = [k for k in keys if k not in COLD]
     while True:
         pause = rng.expovariate(1 / MEAN_S)
         roll = rng.random()
-        key = rng.choice(keys if roll < READS or rng.random() < 0.1 else
-                         [k for k in keys if k not in COLD])
+        many = rng.random() < MANY
+        key = rng.choice(keys if roll < READS or rng.random() < 0.1 else written)
         if roll < READS:
-            yield pause, "get " + key, {"op": "get", "k": key}
+            chosen = batch_of(rng, key, keys) if many else [key]
+            yield (pause, ("mget " if many else "get ") + " ".join(chosen),
+                   [{"op": "get", "k": k} for k in chosen])
         elif roll < 0.92:
-            count += 1
-            value = "%s.%d" % (name, count)
+            chosen = batch_of(rng, key, written if key in written else keys) if many else [key]
             ttl = rng.randrange(150, 1500) if key in ENDING else 0
-            yield (pause, "set %s %s %d" % (key, value, ttl),
-                   {"op": "set", "k": key, "v": value, "ttl": ttl})
+            fields = []
+            for k in chosen:
+                count += 1
+                fields.append({"op": "set", "k": k, "v": "%s.%d" % (name, count), "ttl": ttl})
+            pairs = " ".join("%s %s" % (f["k"], f["v"]) for f in fields)
+            yield (pause, "mset %d %s" % (ttl, pairs) if many else "set %s %d" % (pairs, ttl),
+                   fields)
         else:
-            yield pause, "del " + key, {"op": "del", "k": key}
+            yield pause, "del " + key, [{"op": "del", "k": key}]
 
 
 class Worker(threading.Thread):
@@ -54,7 +69,7 @@ class Worker(threading.Thread):
             while not self.ended.is_set():
                 pause, line, fields = next(self.plan)
                 time.sleep(pause)
-                if self.reads_only and fields["op"] != "get":
+                if self.reads_only and fields[0]["op"] != "get":
                     continue
                 with self.busy:
                     self.one(line, fields)
@@ -62,12 +77,20 @@ class Worker(threading.Thread):
             self.failure = "process %d: %s: %s" % (self.index, type(error).__name__, error)
 
     def one(self, line, fields):
+        """`fields`: of each key in the line. Returns the answer."""
         answer, begin, end = self.shell.ask(line)
-        self.history.put("op", p=self.index, g=self.generation, b=begin, e=end,
-                         r=answer if answer is not None else "GONE", **fields)
+        answers = ["GONE"] * len(fields) if answer is None else \
+            answer.split("\t")[1:] if line.startswith("m") else [answer]
+        if len(answers) != len(fields):
+            raise RuntimeError("%s -> %s" % (line, answer))
+        for of_key, said in zip(fields, answers):
+            self.history.put("op", p=self.index, g=self.generation, b=begin, e=end, r=said,
+                             **of_key)
+            if answer is not None:
+                self.calls[of_key["op"]] += 1
         if answer is not None:
-            self.calls[fields["op"]] += 1
-        elif not self.ended.is_set():
+            return answer
+        if not self.ended.is_set():
             if not self.restart.wait(10):
                 raise RuntimeError("the process has ended by itself")
             self.restart.clear()
