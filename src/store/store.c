@@ -362,10 +362,13 @@ static void account_grown(struct nc_shard *shard, int64_t bytes)
         nc_budget_charge(shard->store, NC_BYTES_FIXED, (uint64_t)bytes);
 }
 
-static void account_expiry(struct nc_shard *shard)
+/* True: it takes more than before. */
+static bool account_expiry(struct nc_shard *shard)
 {
-    account_grown(shard, (int64_t)shard->expiry.bytes - (int64_t)shard->expiry_bytes);
+    int64_t grown = (int64_t)shard->expiry.bytes - (int64_t)shard->expiry_bytes;
+    account_grown(shard, grown);
     shard->expiry_bytes = shard->expiry.bytes;
+    return grown > 0;
 }
 
 /* `entry`: who comes, or NULL. */
@@ -431,18 +434,21 @@ static void grow(struct nc_shard *shard)
 }
 
 /* Makes a place in the index: a larger table, or where both buckets are full by chance, as two
- * entries of ten thousand meet it in a table that is nearly full, somebody's place. */
-static void place(struct nc_shard *shard, struct nc_entry *entry, struct nc_removed *removed)
+ * entries of ten thousand meet it in a table that is nearly full, somebody's place. True: the table
+ * has grown. */
+static bool place(struct nc_shard *shard, struct nc_entry *entry, struct nc_removed *removed)
 {
-    if (nc_index_is_full(&shard->index))
+    bool is_full = nc_index_is_full(&shard->index);
+    if (is_full)
         grow(shard);
     if (nc_index_insert(&shard->index, entry))
-        return;
+        return is_full;
     if (nc_index_buckets(&shard->index) < LARGE_TABLE_BUCKETS)
         grow(shard);
     while (!nc_index_insert(&shard->index, entry))
         nc_shard_remove_locked(shard, nc_index_victim(&shard->index, entry->hash),
                                NEARCACHE_CAUSE_EVICTED, removed);
+    return true;
 }
 
 static struct nc_arrival arrive(struct nc_shard *shard, const struct nc_entry *entry,
@@ -470,7 +476,7 @@ bool nc_shard_insert_locked(struct nc_shard *shard, struct nc_entry *entry, stru
                             nc_tick now, struct nc_removed *removed)
 {
     uint64_t bytes = nc_entry_charge(entry), most = bytes_most(shard);
-    bool freed;
+    bool freed, grown = false;
     if (bytes > most || shard->entries_most == 0)
         return false;
     struct nc_segment *segment = segment_of(shard, entry);
@@ -484,16 +490,16 @@ bool nc_shard_insert_locked(struct nc_shard *shard, struct nc_entry *entry, stru
     } else {
         prefetch_victim(shard, segment);
         make_room(shard, entry, bytes, most, now, removed);
-        place(shard, entry, removed);
+        grown = place(shard, entry, removed);
     }
     if (!filed)
         file_expiry(shard, entry, now);
     if (shard->expiry.filed != 0) {
         expire_due(shard, now, EXPIRED_A_TIME, entry, &freed, removed);
-        account_expiry(shard);
+        grown |= account_expiry(shard);
     }
-    /* For the larger table and the place where its end is filed. */
-    make_room(shard, entry, bytes, bytes_most(shard), now, removed);
+    if (grown) /* the larger table, or the place where its end is filed, is paid for too */
+        make_room(shard, entry, bytes, bytes_most(shard), now, removed);
     link_entry(shard, entry, arrival);
     __builtin_prefetch(nc_segment_candidate(segment), 1);
     return true;
