@@ -369,7 +369,8 @@ class Check:
                     continue
                 if op["r"] == "OK" and not self.near_kill(op) and not self.isolated(op):
                     self.wrong("I3", "acknowledged, and never applied", op)
-                elif op["r"] == "LOCAL" and not self.replaced(key, number, op):
+                elif op["r"] == "LOCAL" and not self.replaced(key, number, op) and \
+                        not self.was_so(key, op):
                     refused.setdefault((op["p"], op["g"]), []).append(op)
         told = {(e["p"], e["g"]): e["stats"].get("journal_refused", 0)
                 + e["stats"].get("journal_dropped", 0) for e in self.ends}
@@ -392,6 +393,12 @@ class Check:
         replay found was already so."""
         return any(o["op"] != "get" and o["p"] == op["p"] and o["g"] == op["g"]
                    and o["r"] in ("OK", "LOCAL") for o in key.ops[number + 1:])
+
+    @staticmethod
+    def was_so(key, op):
+        """The replay of a delete found the key gone by a newer delete: nothing to do or to report."""
+        return op["op"] == "del" and any(s.at >= op["b"] and s.value is None and
+                                         s.kind in ("write", "replay") for s in key.states)
 
     def has_reason(self, key, op):
         if self.tracking or any(f.get("refuses") for f in self.faults):
