@@ -112,6 +112,7 @@ libnearcache_core_la_SOURCES += \
 	src/sync/offset.c src/sync/offset.h \
 	src/sync/proof.c src/sync/proof.h \
 	src/sync/replay.c src/sync/replay.h \
+	src/sync/row.h \
 	src/sync/script.c src/sync/script.h \
 	src/sync/sync.c src/sync/sync.h \
 	src/sync/write.c src/sync/write.h

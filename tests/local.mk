@@ -41,6 +41,7 @@ unit_tests = \
 	tests/unit/test_reply \
 	tests/unit/test_resolve \
 	tests/unit/test_resume \
+	tests/unit/test_row \
 	tests/unit/test_scripts \
 	tests/unit/test_settings \
 	tests/unit/test_sketch \
@@ -129,7 +130,8 @@ stress_tests = \
 	tests/stress/queue_kill \
 	tests/stress/queue_memory \
 	tests/stress/redis_link \
-	tests/stress/store_mixed
+	tests/stress/store_mixed \
+	tests/stress/vector_rows
 
 # LLVMFuzzerTestOneInput; without --enable-fuzzing run over tests/fuzz/NAME_corpus. A new one is a
 # line here and tests_fuzz_NAME_fuzzer_LDADD = $(fuzz_ldadd).

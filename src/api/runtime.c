@@ -107,7 +107,6 @@ err_after_link:
 err_after_publish:
     nc_publish_close(cache->publish);
 err_after_cache:
-    nc_flights_deinit(&cache->local_loads);
     nc_cache_deinit(&cache->cache);
 err_after_settings:
     nc_redis_settings_destroy(cache->redis);
@@ -168,7 +167,6 @@ int nc_runtime_close(struct nearcache *cache, uint64_t timeout_us)
         atomic_store(&cache->async, NULL);
         nc_publish_close(cache->publish);
         cache->publish = NULL;
-        nc_flights_deinit(&cache->local_loads);
         cache->stopped = true;
     }
     if (!nc_cache_deinit(&cache->cache))

@@ -27,7 +27,7 @@ static bool is_for_the_loader(const struct rows *rows, int status)
 
 static void take_row(struct rows *rows, size_t i, struct nearcache_result *result)
 {
-    if (rows->statuses[i] == 0)
+    if (rows->statuses[i] == 0 && result->data) /* else it stands there already */
         memcpy(rows->matrix + i * rows->stride, result->data, rows->tier->row_bytes);
     if (rows->sources)
         rows->sources[i] = result->source;
@@ -77,39 +77,87 @@ static size_t read_local(struct rows *rows, size_t *left)
     return count;
 }
 
-/* How many rows are under way at a time: their entries and results are held meanwhile. */
-#define ROUND 1024
+/* Rows that are asked for together. */
+struct round {
+    const size_t *left;
+    size_t count;
+    struct nc_want *wants;
+    struct nearcache_result *results;
+    struct nc_fetch_round sent;
+};
 
+static void ask(const struct rows *rows, struct round *round, const size_t *left, size_t count)
+{
+    struct nc_fetch_options fetch = nc_call_fetch_options(rows->options);
+    round->left = left;
+    round->count = count;
+    memset(round->wants, 0, count * sizeof *round->wants);
+    memset(round->results, 0, count * sizeof *round->results);
+    for (size_t i = 0; i < count; i++) {
+        const struct nearcache_name *name = &rows->names[left[i]];
+        struct nc_want *want = &round->wants[i];
+        nc_cache_key(rows->tier, name->data, name->bytes, &want->key);
+        want->result = &round->results[i];
+        want->row = rows->matrix + left[i] * rows->stride;
+        want->outcome = NEARCACHE_MISS;
+    }
+    nc_fetch_depart(rows->call->cache->sync, rows->call->self, round->wants, count, &fetch,
+                    &round->sent);
+}
+
+static void take(struct rows *rows, struct round *round, uint64_t *read_s)
+{
+    struct nc_fetch_options fetch = nc_call_fetch_options(rows->options);
+    nc_fetch_arrive(rows->call->cache->sync, rows->call->self, round->wants, round->count, &fetch,
+                    &round->sent);
+    for (size_t i = 0; i < round->count; i++) {
+        size_t row = round->left[i];
+        rows->statuses[row] = round->wants[i].outcome;
+        if (read_s)
+            read_s[row] = round->wants[i].read_s;
+        if (!is_for_the_loader(rows, rows->statuses[row]))
+            take_row(rows, row, &round->results[i]);
+    }
+    round->count = 0;
+}
+
+/* One round is on its way while another one's rows are taken. */
 static int read_remote(struct rows *rows, const size_t *left, size_t count, uint64_t *read_s)
 {
-    size_t most = count < ROUND ? count : ROUND;
-    struct nc_want *wants = malloc(most * sizeof *wants);
-    struct nearcache_result *results = malloc(most * sizeof *results);
+    size_t most = nc_fetch_round_keys(rows->call->cache->sync);
+    most = count < most ? count : most;
+    struct nc_want *wants = malloc(2 * most * sizeof *wants);
+    struct nearcache_result *results = malloc(2 * most * sizeof *results);
+    struct round rounds[2];
+    unsigned number = 0;
     int outcome = wants && results ? 0 : NEARCACHE_ENOMEM;
-    for (size_t at = 0; outcome == 0 && at < count; at += most) {
-        size_t n = count - at < most ? count - at : most;
-        memset(results, 0, n * sizeof *results);
-        for (size_t i = 0; i < n; i++) {
-            const struct nearcache_name *name = &rows->names[left[at + i]];
-            nc_cache_key(rows->tier, name->data, name->bytes, &wants[i].key);
-            wants[i].result = &results[i];
-            wants[i].outcome = NEARCACHE_MISS;
-            wants[i].read_s = 0;
-        }
-        if (rows->call->cache->sync) {
-            struct nc_fetch_options fetch = nc_call_fetch_options(rows->options);
-            nc_fetch(rows->call->cache->sync, rows->call->self, wants, n, &fetch);
-        }
-        for (size_t i = 0; i < n; i++) {
-            rows->statuses[left[at + i]] = wants[i].outcome;
-            read_s[at + i] = wants[i].read_s;
-            if (!is_for_the_loader(rows, wants[i].outcome))
-                take_row(rows, left[at + i], &results[i]);
-        }
+    for (unsigned i = 0; i < 2; i++) {
+        rounds[i].count = 0;
+        rounds[i].wants = wants + i * most;
+        rounds[i].results = results + i * most;
     }
+    for (size_t at = 0; outcome == 0 && at < count; at += most, number ^= 1) {
+        ask(rows, &rounds[number], left + at, count - at < most ? count - at : most);
+        if (rounds[number ^ 1].count > 0)
+            take(rows, &rounds[number ^ 1], read_s);
+    }
+    if (outcome == 0)
+        take(rows, &rounds[number ^ 1], read_s);
     free(wants);
     free(results);
     return outcome;
+}
+
+/* Without Redis what is not here is a miss. */
+static void read_nowhere(struct rows *rows, const size_t *left, size_t count, uint64_t *read_s)
+{
+    for (size_t i = 0; i < count; i++) {
+        struct nearcache_result nothing = {0};
+        if (read_s)
+            read_s[left[i]] = 0;
+        if (!is_for_the_loader(rows, rows->statuses[left[i]]))
+            take_row(rows, left[i], &nothing);
+    }
 }
 
 /* Up to 32 rows that Redis lacks. */
@@ -256,7 +304,7 @@ static int load_missing(struct rows *rows, const size_t *left, const uint64_t *r
         return NEARCACHE_ENOMEM;
     for (size_t i = 0; i < count; i++) {
         if (is_for_the_loader(rows, rows->statuses[left[i]]))
-            add_missing(rows, &missing, left[i], read_s[i]);
+            add_missing(rows, &missing, left[i], read_s[left[i]]);
         if (missing.count == NEARCACHE_DEFAULT_LOADER_CHUNK ||
             (missing.count > 0 && i + 1 == count)) {
             load_chunk(rows, &missing, block);
@@ -284,8 +332,8 @@ int nearcache_get_vectors(struct nearcache_tier *tier, const struct nearcache_na
     if (outcome == 0)
         outcome = nc_config_read(tier, call.cache->config.deadline_us, how, &options);
     size_t *left = outcome == 0 ? malloc(count * sizeof *left) : NULL;
-    uint64_t *read_s = outcome == 0 ? malloc(count * sizeof *read_s) : NULL;
-    if (outcome == 0 && (!left || !read_s))
+    uint64_t *read_s = outcome == 0 && load ? malloc(count * sizeof *read_s) : NULL;
+    if (outcome == 0 && (!left || (load && !read_s)))
         outcome = NEARCACHE_ENOMEM;
     if (outcome == 0) {
         struct rows rows = {&call,
@@ -300,8 +348,10 @@ int nearcache_get_vectors(struct nearcache_tier *tier, const struct nearcache_na
                             load,
                             arg};
         size_t n = read_local(&rows, left);
-        if (n > 0)
+        if (n > 0 && call.cache->sync)
             outcome = read_remote(&rows, left, n, read_s);
+        else if (n > 0)
+            read_nowhere(&rows, left, n, read_s);
         if (outcome == 0 && n > 0 && load)
             outcome = load_missing(&rows, left, read_s, n);
     }

@@ -313,6 +313,17 @@ int nc_cache_hold(struct nc_cache_thread *self, struct nearcache_tier *tier, str
     return 0;
 }
 
+int nc_cache_hold_new(struct nc_cache_thread *self, struct nearcache_tier *tier,
+                      struct nc_entry *entry, uint64_t now_ns, struct nearcache_result *result)
+{
+    struct nc_pin pin = nc_epoch_pin(&tier->cache->store.epoch, &self->reader, entry);
+    if (!pin.entry)
+        return NEARCACHE_ENOMEM;
+    nc_hit_put_times(result, entry, nc_entry_flags(entry), now_ns);
+    nc_hit_put_pin(result, pin, nc_entry_value(entry), nc_entry_value_bytes(entry));
+    return 0;
+}
+
 struct nc_entry *nc_cache_held_entry(const struct nearcache_result *result)
 {
     return (struct nc_entry *)result->internal[0];

@@ -201,6 +201,10 @@ uint64_t nc_cache_stale_age_ns(const struct nc_key *key, const struct nc_entry *
 int nc_cache_hold(struct nc_cache_thread *self, struct nearcache_tier *tier, struct nc_entry *entry,
                   struct nearcache_result *result);
 
+/* The same for a private one. */
+int nc_cache_hold_new(struct nc_cache_thread *self, struct nearcache_tier *tier,
+                      struct nc_entry *entry, uint64_t now_ns, struct nearcache_result *result);
+
 struct nc_ticket nc_cache_ticket(const struct nc_key *key);
 
 /*

@@ -50,10 +50,15 @@ static void take_value(struct chunk *chunk, struct nc_flight *flight,
     }
     self = nc_cache_self(chunk->sync->cache);
     flight->entry = self ? nc_cache_entry_create(self, &flight->key, part->bytes, false) : NULL;
-    if (flight->entry)
-        memcpy(nc_entry_value(flight->entry), part->str, part->bytes);
-    else
+    if (!flight->entry) {
         flight->outcome = NEARCACHE_ENOMEM;
+        return;
+    }
+    memcpy(nc_entry_value(flight->entry), part->str, part->bytes);
+    if (nc_row_begin(&flight->row)) {
+        memcpy(flight->row.at, part->str, part->bytes);
+        nc_row_end(&flight->row);
+    }
 }
 
 static void take_top(struct chunk *chunk, const struct nc_reply_part *part)
@@ -132,7 +137,7 @@ static uint64_t local_ttl_ns(const struct nc_flight *flight)
 }
 
 static void finish_flight(struct chunk *chunk, struct nc_cache_thread *self,
-                          struct nc_flight *flight)
+                          struct nc_flight *flight, uint64_t now_ns)
 {
     struct nearcache_tier *tier = flight->key.tier;
     bool keep = (!chunk->versioned || chunk->version != 0) && !nc_call_was_moved(chunk->call);
@@ -158,7 +163,7 @@ static void finish_flight(struct chunk *chunk, struct nc_cache_thread *self,
         nc_entry_set_version(flight->entry, chunk->version);
         nc_cache_entry_times(self, &flight->key, flight->entry, flight->sent_ns,
                              local_ttl_ns(flight));
-        outcome = nc_cache_hold(self, tier, flight->entry, &flight->held);
+        outcome = nc_cache_hold_new(self, tier, flight->entry, now_ns, &flight->held);
         if (keep && nc_entry_value_bytes(flight->entry) <= tier->largest_local_bytes)
             flight->cached = nc_cache_fill(self, &flight->key, &flight->ticket, flight->entry);
         else
@@ -173,6 +178,7 @@ static void on_done(void *arg, int status)
 {
     struct chunk *chunk = arg;
     struct nc_cache_thread *self = nc_cache_self(chunk->sync->cache);
+    uint64_t now_ns = nc_clock_now_ns(&chunk->sync->cache->clock);
     int outcome = status != 0 ? status : chunk->outcome;
     if (outcome == 0 && !chunk->whole)
         outcome = NEARCACHE_EPROTOCOL;
@@ -186,7 +192,7 @@ static void on_done(void *arg, int status)
         if (outcome != 0)
             flight->outcome = outcome;
         if (self) {
-            finish_flight(chunk, self, flight);
+            finish_flight(chunk, self, flight, now_ns);
         } else {
             nc_flight_land(flight, outcome);
         }
@@ -267,8 +273,9 @@ struct nc_call *nc_chunk_send(struct nc_sync *sync, struct nc_flight **flights, 
     chunk->expires = tier->redis_ttl_ms != NEARCACHE_NONE;
     chunk->unit = chunk->versioned || chunk->expires;
     memcpy(chunk->flights, flights, count * sizeof flights[0]);
+    uint64_t sent_ns = nc_clock_now_ns(&sync->cache->clock);
     for (uint32_t i = 0; i < count; i++)
-        flights[i]->sent_ns = nc_clock_now_ns(&sync->cache->clock);
+        flights[i]->sent_ns = sent_ns;
     write_commands(chunk, nc_call_command(call));
     chunk->last_reply = nc_call_command(call)->replies - 1;
     nc_sync_mark_slot(sync, &flights[0]->key, call);

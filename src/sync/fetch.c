@@ -8,15 +8,21 @@
 
 /* ---- waiting ---- */
 
-/* Copies a landed flight's outcome to one who waited. */
+/* A landed flight's outcome is taken by one who waited: its pin, if nobody else wants that. */
 static void take_outcome(struct nc_cache_thread *self, struct nc_want *want)
 {
     struct nc_flight *flight = want->flight;
     want->outcome = flight->outcome;
     want->read_s = flight->version;
-    if (flight->outcome == 0)
-        want->outcome =
-            nc_cache_hold(self, want->key.tier, nc_cache_held_entry(&flight->held), want->result);
+    if (flight->outcome == 0 && !want->in_row) {
+        if (flight->joined) {
+            want->outcome = nc_cache_hold(self, want->key.tier, nc_cache_held_entry(&flight->held),
+                                          want->result);
+        } else {
+            *want->result = flight->held;
+            memset(&flight->held, 0, sizeof flight->held);
+        }
+    }
     if (want->outcome == 0) {
         want->result->source = NEARCACHE_SOURCE_REMOTE;
         want->result->age_ms = 0;
@@ -91,65 +97,90 @@ static enum journal_says ask_journal(struct nc_sync *sync, struct nc_cache_threa
     return ANSWERED;
 }
 
-/* A request under way. */
-struct sent {
-    struct nc_sync *sync;
-    struct nc_call *call;
-};
-
 /* Flights of one lane that are to be sent together. */
 struct begun {
+    struct nc_flight_block *block;
     struct nc_flight *flights[NC_CHUNK_KEYS];
     uint32_t count;
 };
 
-static void send_begun(struct nc_sync *sync, struct begun *begun, uint64_t deadline_ns,
-                       struct sent *sent, size_t *sent_count)
+/* Room for the flights of the next request. A lone one has its own; without memory they all do. */
+static struct nc_flight_block *make_room(const struct nc_sync *sync, const struct nc_want *wants,
+                                         size_t count)
 {
+    size_t most = nc_chunk_keys(sync, wants[0].key.tier), names_bytes = 0;
+    if (most > count)
+        most = count;
+    if (most == 1)
+        return NULL;
+    for (size_t i = 0; i < most; i++)
+        names_bytes += wants[i].key.name_bytes;
+    return nc_flight_block_create((uint32_t)most, names_bytes);
+}
+
+static void send_begun(struct nc_sync *sync, struct begun *begun, uint64_t deadline_ns,
+                       struct nc_fetch_round *round)
+{
+    nc_flight_block_end(begun->block);
+    begun->block = NULL;
     if (begun->count == 0)
         return;
     struct nc_call *call =
         nc_chunk_send(sync, begun->flights, begun->count,
                       begun->count > 1 ? NC_CALL_BATCH : NC_CALL_SINGLE, deadline_ns);
     begun->count = 0;
-    if (call)
-        sent[(*sent_count)++] = (struct sent){sync, call};
+    if (call) {
+        round->sent[round->sent_count].sync = sync;
+        round->sent[round->sent_count++].call = call;
+    }
+}
+
+/* Joins or begins the flight of a want, unless the journal knows the answer. */
+static void join(struct nc_sync *sync, struct nc_cache_thread *self, struct nc_want *want,
+                 uint64_t deadline_ns, struct begun *begun)
+{
+    struct nc_ticket ticket;
+    enum journal_says says;
+    /* The ticket first: a write that comes to wait after this look makes it void. */
+    do {
+        ticket = nc_cache_ticket(&want->key);
+        says = ask_journal(sync, self, want, deadline_ns);
+    } while (says == SETTLED);
+    if (says == ANSWERED)
+        return;
+    want->flight = nc_flight_join_in(&sync->reads, begun->block, &want->key, &ticket, &want->leads);
+    if (!want->flight) {
+        want->outcome = NEARCACHE_ENOMEM;
+    } else if (want->leads) {
+        if (want->row)
+            nc_row_open(&want->flight->row, want->row);
+        begun->flights[begun->count++] = want->flight;
+    } else {
+        nc_cache_count(self, want->key.tier, NC_COUNT_flight_waits, 1);
+    }
 }
 
 /* Joins or begins the flights of those of wants[0..count) that are of this lane; begun ones are
  * sent in chunks. */
 static void depart(struct nc_sync *sync, struct nc_cache_thread *self, struct nc_want *wants,
-                   size_t count, uint64_t deadline_ns, struct sent *sent, size_t *sent_count)
+                   size_t count, uint64_t deadline_ns, struct nc_fetch_round *round)
 {
     struct begun begun;
+    begun.block = NULL;
     begun.count = 0;
     for (size_t i = 0; i < count; i++) {
         struct nc_want *want = &wants[i];
-        bool leads = false;
         if (want->key.lane != sync->number)
             continue;
         want->flight = NULL;
-        want->soft = false;
-        struct nc_ticket ticket;
-        enum journal_says says;
-        /* The ticket first: a write that comes to wait after this look makes it void. */
-        do {
-            ticket = nc_cache_ticket(&want->key);
-            says = ask_journal(sync, self, want, deadline_ns);
-        } while (says == SETTLED);
-        if (says == ANSWERED)
-            continue;
-        want->flight = nc_flight_join(&sync->reads, &want->key, &ticket, &leads);
-        if (!want->flight)
-            want->outcome = NEARCACHE_ENOMEM;
-        else if (leads)
-            begun.flights[begun.count++] = want->flight;
-        else
-            nc_cache_count(self, want->key.tier, NC_COUNT_flight_waits, 1);
+        want->leads = want->soft = want->in_row = false;
+        if (!begun.block && begun.count == 0)
+            begun.block = make_room(sync, want, count - i);
+        join(sync, self, want, deadline_ns, &begun);
         if (begun.count == nc_chunk_keys(sync, want->key.tier))
-            send_begun(sync, &begun, deadline_ns, sent, sent_count);
+            send_begun(sync, &begun, deadline_ns, round);
     }
-    send_begun(sync, &begun, deadline_ns, sent, sent_count);
+    send_begun(sync, &begun, deadline_ns, round);
 }
 
 /* Those that wait only up to the soft deadline are the ones with something at hand. */
@@ -172,6 +203,8 @@ static bool mark_soft(struct nc_cache_thread *self, struct nc_want *wants, size_
 
 void nc_fetch_leave(struct nc_cache_thread *self, struct nc_want *want, bool landed)
 {
+    bool full = want->leads && want->row && nc_row_close(&want->flight->row);
+    want->in_row = landed && full && want->flight->outcome == 0;
     if (landed)
         take_outcome(self, want);
     else
@@ -197,14 +230,15 @@ static bool wait_flight(struct nc_sync *any, const struct nc_want *want, uint64_
 /* Drives our own requests, then waits for those of others. What is given up at the soft deadline
  * goes on and refreshes the cache. */
 static void arrive(struct nc_sync *any, struct nc_cache_thread *self, struct nc_want *wants,
-                   size_t count, const struct nc_fetch_options *options, const struct sent *sent,
-                   size_t sent_count)
+                   size_t count, const struct nc_fetch_options *options,
+                   const struct nc_fetch_round *round)
 {
     bool waiting = true;
     if (mark_soft(self, wants, count, options)) {
         waiting = false;
-        for (size_t i = 0; i < sent_count; i++)
-            nc_link_wait_softly(sent[i].sync->link, sent[i].call, options->soft_deadline_ns);
+        for (size_t i = 0; i < round->sent_count; i++)
+            nc_link_wait_softly(round->sent[i].sync->link, round->sent[i].call,
+                                options->soft_deadline_ns);
         for (size_t i = 0; i < count; i++) {
             struct nc_want *want = &wants[i];
             if (want->flight && want->soft)
@@ -212,10 +246,10 @@ static void arrive(struct nc_sync *any, struct nc_cache_thread *self, struct nc_
             waiting = waiting || want->flight;
         }
     }
-    for (size_t i = 0; i < sent_count; i++) {
+    for (size_t i = 0; i < round->sent_count; i++) {
         if (waiting)
-            nc_link_wait(sent[i].sync->link, sent[i].call, options->deadline_ns);
-        nc_call_release(sent[i].call);
+            nc_link_wait(round->sent[i].sync->link, round->sent[i].call, options->deadline_ns);
+        nc_call_release(round->sent[i].call);
     }
     for (size_t i = 0; i < count; i++)
         if (wants[i].flight)
@@ -227,42 +261,54 @@ static bool redis_cannot_be_asked(int outcome)
     return outcome == NEARCACHE_EOFFLINK || outcome == NEARCACHE_ETIMEOUT;
 }
 
-/* As many keys at a time as this many requests take: what one call holds on its stack stays small.
- */
-#define ROUND_SENT 128
-
-/* The most keys of a round: each lane may have one request that is not full. */
-static size_t round_keys(const struct nc_sync *sync, const struct nearcache_tier *tier)
+/* Requests have eight keys and more, but for the last of each lane and those of one slot. */
+size_t nc_fetch_round_keys(const struct nc_sync *any)
 {
-    if (sync->one_slot)
-        return ROUND_SENT;
-    return (size_t)(ROUND_SENT - NC_LANES_MOST) * nc_chunk_keys(sync, tier);
+    return any->one_slot || any->cache->lane_count == 1 ? NC_FETCH_ROUND : NC_FETCH_ROUND_MOST;
+}
+
+void nc_fetch_depart(struct nc_sync *any, struct nc_cache_thread *self, struct nc_want *wants,
+                     size_t count, const struct nc_fetch_options *options,
+                     struct nc_fetch_round *round)
+{
+    round->sent_count = 0;
+    if (count == 1) {
+        depart(nc_sync_for(any, &wants[0].key), self, wants, 1, options->deadline_ns, round);
+        return;
+    }
+    /* All lanes are asked before any is waited for. */
+    NC_EACH_LANE(any, sync)
+    depart(sync, self, wants, count, options->deadline_ns, round);
+}
+
+void nc_fetch_arrive(struct nc_sync *any, struct nc_cache_thread *self, struct nc_want *wants,
+                     size_t count, const struct nc_fetch_options *options,
+                     struct nc_fetch_round *round)
+{
+    arrive(any, self, wants, count, options, round);
+    for (size_t i = 0; i < count; i++)
+        if (redis_cannot_be_asked(wants[i].outcome))
+            wants[i].outcome = nc_fetch_stale(any, self, &wants[i].key, options->max_stale_ns,
+                                              !wants[i].soft, wants[i].outcome, wants[i].result);
 }
 
 void nc_fetch(struct nc_sync *any, struct nc_cache_thread *self, struct nc_want *wants,
               size_t count, const struct nc_fetch_options *options)
 {
-    if (count == 0)
-        return;
-    size_t most = round_keys(any, wants[0].key.tier);
-    for (size_t at = 0; at < count; at += most) {
-        struct sent sent[ROUND_SENT];
-        size_t sent_count = 0, n = count - at < most ? count - at : most;
-        if (n == 1) {
-            depart(nc_sync_for(any, &wants[at].key), self, wants + at, n, options->deadline_ns,
-                   sent, &sent_count);
-        } else {
-            /* All lanes are asked before any is waited for. */
-            NC_EACH_LANE(any, sync)
-            depart(sync, self, wants + at, n, options->deadline_ns, sent, &sent_count);
-        }
-        arrive(any, self, wants + at, n, options, sent, sent_count);
-        for (size_t i = at; i < at + n; i++)
-            if (redis_cannot_be_asked(wants[i].outcome))
-                wants[i].outcome =
-                    nc_fetch_stale(any, self, &wants[i].key, options->max_stale_ns, !wants[i].soft,
-                                   wants[i].outcome, wants[i].result);
+    struct nc_fetch_round rounds[2];
+    size_t most = nc_fetch_round_keys(any), at = 0;
+    unsigned number = 0;
+    for (; at + most < count; at += most, number ^= 1) {
+        nc_fetch_depart(any, self, wants + at, most, options, &rounds[number]);
+        if (at > 0)
+            nc_fetch_arrive(any, self, wants + at - most, most, options, &rounds[number ^ 1]);
     }
+    if (at < count)
+        nc_fetch_depart(any, self, wants + at, count - at, options, &rounds[number]);
+    if (at > 0)
+        nc_fetch_arrive(any, self, wants + at - most, most, options, &rounds[number ^ 1]);
+    if (at < count)
+        nc_fetch_arrive(any, self, wants + at, count - at, options, &rounds[number]);
 }
 
 void nc_fetch_refresh(struct nc_sync *any, const struct nc_key *key)

@@ -14,9 +14,12 @@ struct nc_want {
     struct nc_key key;
     int outcome; /* as nearcache_get returns; 0: pinned in *result */
     struct nearcache_result *result;
-    uint64_t read_s;          /* s of the read that found nothing; 0: unknown */
+    void *row;       /* where a value from Redis may be written as it comes; NULL: nowhere */
+    uint64_t read_s; /* s of the read that found nothing; 0: unknown */
     struct nc_flight *flight; /* while waiting */
+    bool leads;               /* it is ours */
     bool soft;                /* an old copy is at hand: no longer than the soft deadline */
+    bool in_row;              /* the value stands in the row, and is not pinned */
 };
 
 struct nc_fetch_options {
@@ -29,6 +32,29 @@ struct nc_fetch_options {
 /* Reads `count` keys of one tier; sets each outcome and result. */
 void nc_fetch(struct nc_sync *any, struct nc_cache_thread *self, struct nc_want *wants,
               size_t count, const struct nc_fetch_options *options);
+
+/*
+ * The same in rounds, so that one can be under way while another one's values are taken: each
+ * departs, and later arrives with the same arguments. It has at most nc_fetch_round_keys keys.
+ */
+#define NC_FETCH_ROUND 128      /* requests */
+#define NC_FETCH_ROUND_MOST 512 /* keys */
+
+struct nc_fetch_round {
+    struct {
+        struct nc_sync *sync;
+        struct nc_call *call;
+    } sent[NC_FETCH_ROUND];
+    size_t sent_count;
+};
+
+size_t nc_fetch_round_keys(const struct nc_sync *any);
+void nc_fetch_depart(struct nc_sync *any, struct nc_cache_thread *self, struct nc_want *wants,
+                     size_t count, const struct nc_fetch_options *options,
+                     struct nc_fetch_round *round);
+void nc_fetch_arrive(struct nc_sync *any, struct nc_cache_thread *self, struct nc_want *wants,
+                     size_t count, const struct nc_fetch_options *options,
+                     struct nc_fetch_round *round);
 
 /* The end of waiting for want->flight: its outcome is taken if it has landed, else it is
  * NEARCACHE_ETIMEOUT; the flight is let go. For the files of this folder. */

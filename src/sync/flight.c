@@ -1,23 +1,10 @@
 #include "sync/flight.h"
 
-#include "base/futex.h"
-
 #include <limits.h>
 #include <stdlib.h>
 #include <string.h>
 
-void nc_flights_init(struct nc_flights *flights)
-{
-    memset(flights, 0, sizeof *flights);
-    for (int i = 0; i < NC_FLIGHT_STRIPES; i++)
-        pthread_mutex_init(&flights->stripes[i].lock, NULL);
-}
-
-void nc_flights_deinit(struct nc_flights *flights)
-{
-    for (int i = 0; i < NC_FLIGHT_STRIPES; i++)
-        pthread_mutex_destroy(&flights->stripes[i].lock);
-}
+void nc_flights_init(struct nc_flights *flights) { memset(flights, 0, sizeof *flights); }
 
 static struct nc_flight_stripe *stripe_of(struct nc_flights *flights, const struct nc_key *key)
 {
@@ -29,20 +16,69 @@ static struct nc_flight **bucket_of(struct nc_flight_stripe *stripe, const struc
     return &stripe->buckets[key->hash % NC_FLIGHT_BUCKETS];
 }
 
-static struct nc_flight *create(struct nc_flights *flights, const struct nc_key *key)
+/* ---- memory ---- */
+
+struct nc_flight_block *nc_flight_block_create(uint32_t most, size_t names_bytes)
 {
-    struct nc_flight *flight = malloc(sizeof *flight + key->name_bytes);
-    if (!flight)
+    size_t flights_bytes = most * sizeof(struct nc_flight);
+    struct nc_flight_block *block = malloc(sizeof *block + flights_bytes + names_bytes);
+    if (!block)
+        return NULL;
+    atomic_init(&block->references, 1);
+    block->used = 0;
+    block->most = most;
+    block->names = (char *)block->flights + flights_bytes;
+    block->names_left = names_bytes;
+    return block;
+}
+
+void nc_flight_block_end(struct nc_flight_block *block)
+{
+    /* Release: this holder's use ends before the count falls. Acquire: the last one frees after
+     * everybody's use. */
+    if (block && atomic_fetch_sub_explicit(&block->references, 1, memory_order_acq_rel) == 1)
+        free(block);
+}
+
+static struct nc_flight *create_in(struct nc_flight_block *block, size_t name_bytes, char **name)
+{
+    if (!block || block->used == block->most || block->names_left < name_bytes)
+        return NULL;
+    /* Relaxed: who fills it has a reference. */
+    atomic_fetch_add_explicit(&block->references, 1, memory_order_relaxed);
+    *name = block->names;
+    block->names += name_bytes;
+    block->names_left -= name_bytes;
+    return &block->flights[block->used++];
+}
+
+static struct nc_flight *create_alone(size_t name_bytes, char **name)
+{
+    struct nc_flight *flight = malloc(sizeof *flight + name_bytes);
+    *name = (char *)(flight + 1);
+    return flight;
+}
+
+static struct nc_flight *create(struct nc_flights *flights, struct nc_flight_block *block,
+                                const struct nc_key *key)
+{
+    char *name;
+    struct nc_flight *flight = create_in(block, key->name_bytes, &name);
+    block = flight ? block : NULL;
+    if (!flight && !(flight = create_alone(key->name_bytes, &name)))
         return NULL;
     memset(flight, 0, sizeof *flight);
     flight->flights = flights;
+    flight->block = block;
     atomic_init(&flight->references, 2); /* the caller's and the leader's */
     flight->key = *key;
-    flight->key.name = flight->name;
+    flight->key.name = name;
     flight->pttl_ms = -1;
-    memcpy(flight->name, key->name, key->name_bytes);
+    memcpy(name, key->name, key->name_bytes);
     return flight;
 }
+
+/* ---- the table ---- */
 
 static struct nc_flight *find_locked(struct nc_flight *flight, const struct nc_key *key)
 {
@@ -76,15 +112,15 @@ static void unlist_locked(struct nc_flight **at, struct nc_flight *flight)
     flight->listed = false;
 }
 
-static struct nc_flight *join(struct nc_flights *flights, const struct nc_key *key,
-                              const struct nc_ticket *ticket, struct nc_flight_watch *watch,
-                              bool *leads)
+static struct nc_flight *join(struct nc_flights *flights, struct nc_flight_block *block,
+                              const struct nc_key *key, const struct nc_ticket *ticket,
+                              struct nc_flight_watch *watch, bool *leads)
 {
     struct nc_flight_stripe *stripe = stripe_of(flights, key);
     struct nc_flight **bucket = bucket_of(stripe, key);
 
     *leads = false;
-    pthread_mutex_lock(&stripe->lock);
+    nc_lock_take(&stripe->lock);
     struct nc_flight *flight = find_locked(*bucket, key);
     if (flight && ticket && !same_ticket(&flight->ticket, ticket)) {
         unlist_locked(bucket, flight); /* those who wait for it still get its outcome */
@@ -93,7 +129,8 @@ static struct nc_flight *join(struct nc_flights *flights, const struct nc_key *k
     if (flight) {
         /* Relaxed: the lock orders it after the creation. */
         atomic_fetch_add_explicit(&flight->references, 1, memory_order_relaxed);
-    } else if ((flight = create(flights, key))) {
+        flight->joined = true;
+    } else if ((flight = create(flights, block, key))) {
         if (ticket)
             flight->ticket = *ticket;
         flight->in_loop = watch != NULL;
@@ -105,35 +142,42 @@ static struct nc_flight *join(struct nc_flights *flights, const struct nc_key *k
         watch->next = flight->watches;
         flight->watches = watch;
     }
-    pthread_mutex_unlock(&stripe->lock);
+    nc_lock_drop(&stripe->lock);
     return flight;
 }
 
 struct nc_flight *nc_flight_join(struct nc_flights *flights, const struct nc_key *key,
                                  const struct nc_ticket *ticket, bool *leads)
 {
-    return join(flights, key, ticket, NULL, leads);
+    return join(flights, NULL, key, ticket, NULL, leads);
+}
+
+struct nc_flight *nc_flight_join_in(struct nc_flights *flights, struct nc_flight_block *block,
+                                    const struct nc_key *key, const struct nc_ticket *ticket,
+                                    bool *leads)
+{
+    return join(flights, block, key, ticket, NULL, leads);
 }
 
 struct nc_flight *nc_flight_join_watched(struct nc_flights *flights, const struct nc_key *key,
                                          const struct nc_ticket *ticket,
                                          struct nc_flight_watch *watch, bool *leads)
 {
-    return join(flights, key, ticket, watch, leads);
+    return join(flights, NULL, key, ticket, watch, leads);
 }
 
 bool nc_flight_unwatch(struct nc_flight *flight, struct nc_flight_watch *watch)
 {
     struct nc_flight_stripe *stripe = stripe_of(flight->flights, &flight->key);
 
-    pthread_mutex_lock(&stripe->lock);
+    nc_lock_take(&stripe->lock);
     struct nc_flight_watch **at = &flight->watches;
     while (*at && *at != watch)
         at = &(*at)->next;
     bool found = *at != NULL;
     if (found)
         *at = watch->next;
-    pthread_mutex_unlock(&stripe->lock);
+    nc_lock_drop(&stripe->lock);
     return found;
 }
 
@@ -142,11 +186,14 @@ void nc_flight_land(struct nc_flight *flight, int outcome)
     struct nc_flight_stripe *stripe = stripe_of(flight->flights, &flight->key);
 
     flight->outcome = outcome;
-    pthread_mutex_lock(&stripe->lock);
+    nc_lock_take(&stripe->lock);
     unlist_locked(bucket_of(stripe, &flight->key), flight);
     struct nc_flight_watch *watch = flight->watches;
     flight->watches = NULL;
-    pthread_mutex_unlock(&stripe->lock);
+    bool joined = flight->joined;
+    nc_lock_drop(&stripe->lock);
+    if (!joined && nc_row_is_full(&flight->row))
+        nc_cache_release(&flight->held);
     /* Release pairs with the acquire in nc_flight_has_landed. Most flights land before anybody
      * sleeps for them, and a system call for each key of a batch is dear. */
     if (atomic_exchange_explicit(&flight->state, NC_FLIGHT_LANDED, memory_order_release) ==
@@ -182,5 +229,8 @@ void nc_flight_release(struct nc_flight *flight)
     if (atomic_fetch_sub_explicit(&flight->references, 1, memory_order_acq_rel) != 1)
         return;
     nc_cache_release(&flight->held);
-    free(flight);
+    if (flight->block)
+        nc_flight_block_end(flight->block);
+    else
+        free(flight);
 }

@@ -52,9 +52,6 @@ void nc_sync_deinit(struct nc_sync *sync)
     nc_journal_deinit(&sync->journal);
     for (int i = 0; i < 2; i++)
         nc_commits_deinit(&sync->commits[i]);
-    nc_flights_deinit(&sync->writes);
-    nc_flights_deinit(&sync->loads);
-    nc_flights_deinit(&sync->reads);
 }
 
 void *nc_sync_write_redis_key(const struct nc_sync *sync, const struct nc_key *key, void *at)

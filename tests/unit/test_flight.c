@@ -26,7 +26,6 @@ static void tear_down(void)
     for (int i = 0; i < NC_FLIGHT_STRIPES; i++)
         for (int j = 0; j < NC_FLIGHT_BUCKETS; j++)
             cr_assert_null(flights.stripes[i].buckets[j]);
-    nc_flights_deinit(&flights);
     local_cache_close(&local);
 }
 
@@ -182,6 +181,66 @@ Test(flight, many_keys_share_buckets_and_stay_apart)
         nc_flight_release(found);
         end(all[i], 0);
     }
+}
+
+/* ---- blocks and rows ---- */
+
+Test(flight, those_of_a_block_outlive_who_filled_it_and_each_other)
+{
+    struct nc_flight_block *block = nc_flight_block_create(2, 3);
+    struct nc_key keys[] = {key_of(0, "aa"), key_of(0, "b"), key_of(0, "ccc")};
+    struct nc_flight *in[3];
+    bool leads;
+    cr_assert_not_null(block);
+    for (int i = 0; i < 3; i++) {
+        in[i] = nc_flight_join_in(&flights, block, &keys[i], NULL, &leads);
+        cr_assert(in[i] && leads);
+        cr_expect_eq(in[i]->block, i < 2 ? block : NULL, "one that finds no room has its own");
+        cr_expect_eq(memcmp(in[i]->key.name, keys[i].name, keys[i].name_bytes), 0);
+    }
+    struct nc_flight *again = nc_flight_join_in(&flights, block, &keys[0], NULL, &leads);
+    cr_expect_eq(again, in[0]);
+    cr_expect_not(leads);
+    nc_flight_block_end(block);
+    nc_flight_release(again);
+    for (int i = 0; i < 3; i++)
+        end(in[i], 0);
+}
+
+/* Lands with the value in its row and pinned, as the reply of a request does. */
+static void land_with_value(struct nc_flight *flight, char *place)
+{
+    struct nc_cache_thread *self = nc_cache_self(&local.cache);
+    nc_row_open(&flight->row, place);
+    cr_assert_eq(nc_cache_copy(self, &flight->key, "v", 1, &flight->held), 0);
+    cr_assert(nc_row_begin(&flight->row));
+    *place = 'v';
+    nc_row_end(&flight->row);
+    nc_flight_land(flight, 0);
+}
+
+Test(flight, a_value_in_the_row_of_its_only_taker_is_not_pinned)
+{
+    bool leads;
+    char place = 0;
+    struct nc_flight *flight = join(0, "a", NULL, &leads);
+    land_with_value(flight, &place);
+    cr_expect_eq(place, 'v');
+    cr_expect_eq(nc_store_pinned(&local.cache.store), 0);
+    nc_flight_release(flight);
+}
+
+Test(flight, a_value_that_others_wait_for_stays_pinned_until_they_have_left)
+{
+    bool leads;
+    char place = 0;
+    struct nc_flight *flight = join(0, "a", NULL, &leads), *other = join(0, "a", NULL, &leads);
+    land_with_value(flight, &place);
+    nc_flight_release(flight);
+    cr_expect_eq(nc_store_pinned(&local.cache.store), 1);
+    cr_expect_eq(*(const char *)other->held.data, 'v');
+    nc_flight_release(other);
+    cr_expect_eq(nc_store_pinned(&local.cache.store), 0);
 }
 
 Test(flight, without_memory_nobody_leads_and_nothing_is_left)
