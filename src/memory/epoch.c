@@ -333,11 +333,14 @@ void nc_epoch_retire(struct nc_epoch *epoch, struct nc_entry *entry)
 }
 
 /* A thread that writes frees by itself; only what it leaves when it stops is taken up here. */
-static bool reclaim_limbo(struct nc_epoch *epoch, struct nc_limbo *limbo)
+static bool reclaim_limbo(struct nc_epoch *epoch, struct nc_limbo *limbo, bool looks)
 {
     nc_lock_take(&limbo->lock);
-    if (limbo->retired) {
+    if (looks) {
+        limbo->rests = !limbo->retired;
         limbo->retired = false;
+    }
+    if (!limbo->rests) {
         nc_lock_drop(&limbo->lock);
         return false;
     }
@@ -353,10 +356,14 @@ static bool reclaim_limbo(struct nc_epoch *epoch, struct nc_limbo *limbo)
     return more;
 }
 
-bool nc_epoch_reclaim(struct nc_epoch *epoch)
+static bool reclaim(struct nc_epoch *epoch, bool looks)
 {
-    bool more = reclaim_limbo(epoch, &epoch->limbo);
+    bool more = reclaim_limbo(epoch, &epoch->limbo, looks);
     for (struct nc_thread *t = nc_threads_first(epoch->threads); t; t = t->next)
-        more |= reclaim_limbo(epoch, &((struct nc_reader *)t)->limbo);
+        more |= reclaim_limbo(epoch, &((struct nc_reader *)t)->limbo, looks);
     return more;
 }
+
+bool nc_epoch_reclaim(struct nc_epoch *epoch) { return reclaim(epoch, true); }
+
+bool nc_epoch_reclaim_again(struct nc_epoch *epoch) { return reclaim(epoch, false); }

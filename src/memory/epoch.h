@@ -45,6 +45,7 @@ struct nc_limbo {
     _Alignas(64) struct nc_lock lock;
     uint32_t calls;        /* since something was freed last */
     bool retired;          /* since maintenance looked last */
+    bool rests;            /* nothing was, when it looked */
     uint32_t begin, count; /* of waiting, a ring */
     bool unsure;           /* the filter could not be made: all of ready count as pinned */
     struct nc_batch fresh, ready, held;
@@ -167,6 +168,8 @@ void nc_epoch_retire(struct nc_epoch *epoch, struct nc_entry *entry);
 /* Frees what may be freed by now of threads that have retired nothing since the last call; a
  * bounded amount. True: there is more. */
 bool nc_epoch_reclaim(struct nc_epoch *epoch);
+/* The same soon afterwards: of those threads only that were found at rest then. */
+bool nc_epoch_reclaim_again(struct nc_epoch *epoch);
 
 static inline uint32_t nc_epoch_heap(struct nc_epoch *epoch, struct nc_reader *reader)
 {

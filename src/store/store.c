@@ -602,7 +602,7 @@ bool nc_store_sweep(struct nc_store *store, nc_tick now, uint64_t epochs)
     store->hurry -= store->hurry > 0;
     store->moving -= store->moving > 0;
     more |= store->moving > 0 && nc_move_is_urgent(store);
-    more |= nc_epoch_reclaim(&store->epoch);
+    more |= nc_epoch_reclaim_again(&store->epoch);
     more |= nc_arena_trim(&store->arena);
     return more;
 }

@@ -62,6 +62,24 @@ Test(epoch, what_a_reader_may_see_stays_until_it_leaves_by_fences)
     keeps_what_a_reader_may_see(NC_BARRIERS_FENCES);
 }
 
+/* Else a writer's batches would be cut short, with a barrier for each. */
+Test(epoch, who_looks_twice_leaves_alone_what_a_writer_has_just_retired)
+{
+    begin(NC_BARRIERS_BEST, 1 << 20);
+    for (int i = 0; i < 10; i++) {
+        nc_epoch_retire(&epoch, create(100));
+        cr_assert_not(nc_epoch_reclaim(&epoch));
+        cr_assert_not(nc_epoch_reclaim_again(&epoch));
+        cr_assert_not_null(self()->limbo.fresh.first);
+    }
+    nc_epoch_reclaim(&epoch); /* it has retired nothing since */
+    cr_assert_null(self()->limbo.fresh.first);
+    while (nc_epoch_reclaim_again(&epoch))
+        ;
+    cr_assert_eq(nc_arena_used(&arena), 0);
+    end();
+}
+
 Test(epoch, a_pin_keeps_its_entry_and_no_other)
 {
     begin(NC_BARRIERS_BEST, 4096);
