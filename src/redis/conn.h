@@ -6,10 +6,10 @@
 #define NC_REDIS_CONN_H
 
 #include "redis/command.h"
-#include "redis/link.h"
 #include "redis/primary.h"
 #include "redis/reply.h"
 #include "redis/settings.h"
+#include "redis/stats.h"
 #include "redis/tls.h"
 
 struct nc_conn {

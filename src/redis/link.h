@@ -12,10 +12,10 @@
 #ifndef NC_REDIS_LINK_H
 #define NC_REDIS_LINK_H
 
-#include "metrics/histogram.h"
 #include "redis/command.h"
 #include "redis/reply.h"
 #include "redis/settings.h"
+#include "redis/stats.h"
 
 struct nc_link;
 struct nc_call;
@@ -25,13 +25,6 @@ enum nc_call_kind {
     NC_CALL_SINGLE, /* shared connections */
     NC_CALL_BATCH,  /* large replies, a connection of their own */
     NC_CALL_LOOP    /* what an event loop reads, see below; the caller sees to the sending */
-};
-
-/* Relaxed counters; read at leisure. */
-struct nc_link_stats {
-    _Atomic uint64_t commands, writes, bytes_sent, bytes_received, errors, timeouts, connects,
-        breaker_opens, redirects;
-    struct nc_histogram round_trip_us;
 };
 
 /* All run on the link's thread, under no lock. */

@@ -2,6 +2,7 @@
 
 #include "base/clock.h"
 #include "base/futex.h"
+#include "redis/link.h"
 
 #ifndef _GNU_SOURCE
 #define _GNU_SOURCE
