@@ -70,8 +70,9 @@ libnearcache_core_la_SOURCES += \
 # redis: connections; a client that knows no cache.
 libnearcache_core_la_SOURCES += \
 	src/redis/backoff.c src/redis/backoff.h \
+	src/redis/beds.h \
 	src/redis/breaker.c src/redis/breaker.h \
-	src/redis/call.c \
+	src/redis/call.c src/redis/call.h \
 	src/redis/cluster.c src/redis/cluster.h \
 	src/redis/guests.c src/redis/guests.h \
 	src/redis/command.c src/redis/command.h \

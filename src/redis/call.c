@@ -1,10 +1,7 @@
-/* redis/call: the life of one request; its states are drawn in redis/mux.h. */
-#include "base/futex.h"
-#include "nearcache.h"
-#include "redis/mux.h"
-#include "redis/redirect.h"
+#include "redis/call.h"
 
-#include <limits.h>
+#include "nearcache.h"
+
 #include <stdlib.h>
 
 struct nc_call *nc_call_create(void)
@@ -23,15 +20,16 @@ struct nc_call *nc_call_create(void)
     call->sink = NULL;
     call->done = NULL;
     call->arg = NULL;
-    call->mux = NULL;
+    call->carrier = NULL;
     call->next = NULL;
     call->replies_done = 0;
     call->bed = 0;
     call->deadline_ns = UINT64_MAX;
     call->sent_ns = 0;
     call->slot = NC_NO_SLOT;
+    call->kind = NC_CALL_SINGLE;
     call->moved = false;
-    call->redirect = NULL;
+    call->detour = NULL;
     return call;
 }
 
@@ -64,14 +62,31 @@ void nc_call_drop(struct nc_call *call)
     free(call);
 }
 
+void nc_call_leave(struct nc_call *call)
+{
+    uint32_t owned = NC_CALL_OWNED;
+    if (atomic_compare_exchange_strong(&call->owner, &owned, NC_CALL_LEFT))
+        atomic_fetch_add(&call->carrier->left, 1);
+    else if (owned == NC_CALL_OVER)
+        return;
+    call->carrier->on_left(call->carrier);
+}
+
 void nc_call_release(struct nc_call *call)
 {
     /* Given away without waiting: somebody has to read for it. Relaxed: a call seen as DONE needs
      * nobody, one that ends meanwhile costs a needless look. */
-    if (call->mux && atomic_load_explicit(&call->state, memory_order_relaxed) != NC_CALL_DONE &&
+    if (call->carrier && atomic_load_explicit(&call->state, memory_order_relaxed) != NC_CALL_DONE &&
         atomic_load_explicit(&call->waiters, memory_order_relaxed) == 0)
-        nc_mux_leave(call);
+        nc_call_leave(call);
     nc_call_drop(call);
+}
+
+bool nc_call_begin_sending(struct nc_call *call)
+{
+    uint32_t phase = NC_CALL_QUEUED;
+    return atomic_compare_exchange_strong(&call->phase, &phase, NC_CALL_SENT) ||
+           phase == NC_CALL_SENT;
 }
 
 bool nc_call_was_sent(const struct nc_call *call)
@@ -81,13 +96,21 @@ bool nc_call_was_sent(const struct nc_call *call)
            NC_CALL_SENT;
 }
 
+/* ---- the end ---- */
+
+/* The carrier owes it nothing from here on, and may be gone when the call ends elsewhere. */
+static void part_from_carrier(struct nc_call *call)
+{
+    if (atomic_exchange(&call->owner, NC_CALL_OVER) == NC_CALL_LEFT)
+        atomic_fetch_sub(&call->carrier->left, 1);
+}
+
 bool nc_call_end_quietly(struct nc_call *call, int status)
 {
     call->status = status;
-    if (call->redirect)
-        nc_redirect_drop(call->redirect);
-    if (atomic_exchange(&call->owner, NC_CALL_OVER) == NC_CALL_LEFT)
-        atomic_fetch_sub(&call->mux->left, 1);
+    if (call->detour)
+        call->detour->drop(call->detour);
+    part_from_carrier(call);
     if (call->done)
         call->done(call->arg, status);
     /* Sequentially consistent, as the waiter's count and its look at the state: either it sees
@@ -103,25 +126,45 @@ bool nc_call_end_quietly(struct nc_call *call, int status)
 
 void nc_call_end(struct nc_call *call, int status)
 {
-    struct nc_mux *mux = call->mux;
+    struct nc_carrier *carrier = call->carrier;
     uint32_t bed = call->bed;
     if (nc_call_end_quietly(call, status))
-        nc_mux_wake_bed(mux, bed);
+        nc_beds_wake(&carrier->beds, bed);
 }
+
+/* ---- elsewhere ---- */
 
 void nc_call_go_elsewhere(struct nc_call *call)
 {
-    struct nc_redirect *redirect = call->redirect;
-    call->redirect = NULL;
+    struct nc_detour *detour = call->detour;
+    call->detour = NULL;
     call->moved = true;
-    /* The connection may be gone when the call ends: it owes it nothing from here on. */
-    if (atomic_exchange(&call->owner, NC_CALL_OVER) == NC_CALL_LEFT)
-        atomic_fetch_sub(&call->mux->left, 1);
+    part_from_carrier(call);
     /* As in nc_call_end: who leads or sleeps for it here goes to sleep for it there. */
     atomic_store(&call->state, NC_CALL_ELSEWHERE);
     if (atomic_load(&call->waiters) != 0)
-        nc_mux_wake_bed(call->mux, call->bed);
-    nc_redirect_go(redirect);
+        nc_beds_wake(&call->carrier->beds, call->bed);
+    detour->go(detour);
+}
+
+void nc_call_hold(struct nc_call *call, struct nc_carrier *carrier)
+{
+    call->carrier = carrier;
+    call->moved = true;
+    nc_call_retain(call);
+    /* Nobody else has it yet: as it would be after nc_call_go_elsewhere. */
+    atomic_store(&call->owner, NC_CALL_OVER);
+    atomic_store(&call->state, NC_CALL_ELSEWHERE);
+}
+
+int nc_call_await_elsewhere(struct nc_call *call, uint64_t deadline_ns)
+{
+    atomic_fetch_add(&call->waiters, 1);
+    while (nc_call_state(call) != NC_CALL_DONE &&
+           nc_futex_wait(&call->state, NC_CALL_ELSEWHERE, deadline_ns))
+        ;
+    atomic_fetch_sub(&call->waiters, 1);
+    return nc_call_state(call) == NC_CALL_DONE ? 0 : NEARCACHE_ETIMEOUT;
 }
 
 /* ---- delivery ---- */
@@ -141,6 +184,11 @@ void nc_call_end_delivery(struct nc_call *call)
         return;
     atomic_store(&call->delivery, NC_CALL_ABANDONED);
     nc_futex_wake(&call->delivery, INT_MAX);
+}
+
+bool nc_call_is_abandoned(const struct nc_call *call)
+{
+    return atomic_load(&((struct nc_call *)call)->delivery) == NC_CALL_ABANDONED;
 }
 
 void nc_call_abandon(struct nc_call *call)

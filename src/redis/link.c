@@ -121,17 +121,16 @@ static void on_error(void *arg, const char *text, size_t bytes)
         nc_link_fail(link, "the replica has lost its primary");
 }
 
-static struct nc_redirect *on_refusal(void *arg, struct nc_call *call, const char *text,
-                                      size_t bytes)
+static struct nc_detour *on_refusal(void *arg, struct nc_call *call, const char *text, size_t bytes)
 {
     struct nc_link *link = arg;
-    struct nc_redirect *redirect = NULL;
+    struct nc_detour *detour = NULL;
     if (link->config.cluster)
-        redirect = nc_redirect_begin(nc_cluster_redirects(link->config.cluster), link->config.lane,
-                                     call, text, bytes);
-    if (redirect)
+        detour = nc_redirect_begin(nc_cluster_redirects(link->config.cluster), link->config.lane,
+                                   call, text, bytes);
+    if (detour)
         atomic_fetch_add_explicit(&link->stats.redirects, 1, memory_order_relaxed);
-    return redirect;
+    return detour;
 }
 
 static void on_sentinel(void *arg, const char *channel, size_t channel_bytes, const char *payload,
@@ -580,6 +579,13 @@ static void refuse(struct nc_call *call, int status)
     nc_call_end(call, status);
 }
 
+/* `moving` says so only in a cluster. */
+static void hold(struct nc_link *link, struct nc_call *call, struct nc_mux *mux)
+{
+    nc_call_hold(call, &mux->carrier);
+    nc_redirect_hold(nc_cluster_redirects(link->config.cluster), link->config.lane, call);
+}
+
 void nc_link_submit(struct nc_link *link, struct nc_call *call, enum nc_call_kind kind,
                     uint64_t deadline_ns)
 {
@@ -587,11 +593,11 @@ void nc_link_submit(struct nc_link *link, struct nc_call *call, enum nc_call_kin
     bool own = atomic_load_explicit(&link->running, memory_order_acquire) &&
                pthread_equal(pthread_self(), link->self);
     call->deadline_ns = deadline_ns;
+    call->kind = kind;
     if (!own && !nc_breaker_lets_through(&link->breaker))
         refuse(call, NEARCACHE_EOFFLINK);
     else if (call->slot != NC_NO_SLOT && atomic_load(&link->moving))
-        nc_redirect_hold(nc_cluster_redirects(link->config.cluster), link->config.lane, call,
-                         choose(link, kind));
+        hold(link, call, choose(link, kind));
     else
         nc_mux_submit(choose(link, kind), call, kind != NC_CALL_LOOP);
 }
@@ -608,7 +614,7 @@ static void count_timeout(struct nc_link *link)
 
 int nc_link_wait_softly(struct nc_link *link, struct nc_call *call, uint64_t until_ns)
 {
-    if (!call->mux)
+    if (!call->carrier)
         return call->status;
     atomic_fetch_add_explicit(&link->callers, 1, memory_order_relaxed);
     int outcome = nc_mux_wait(call, until_ns);
@@ -618,7 +624,7 @@ int nc_link_wait_softly(struct nc_link *link, struct nc_call *call, uint64_t unt
 
 int nc_link_wait(struct nc_link *link, struct nc_call *call, uint64_t deadline_ns)
 {
-    if (!call->mux)
+    if (!call->carrier)
         return call->status;
     atomic_fetch_add_explicit(&link->callers, 1, memory_order_relaxed);
     int outcome = nc_mux_wait(call, deadline_ns);

@@ -12,20 +12,12 @@
 #ifndef NC_REDIS_LINK_H
 #define NC_REDIS_LINK_H
 
-#include "redis/command.h"
-#include "redis/reply.h"
+#include "redis/call.h"
 #include "redis/settings.h"
 #include "redis/stats.h"
 
 struct nc_link;
-struct nc_call;
 struct nc_cluster;
-
-enum nc_call_kind {
-    NC_CALL_SINGLE, /* shared connections */
-    NC_CALL_BATCH,  /* large replies, a connection of their own */
-    NC_CALL_LOOP    /* what an event loop reads, see below; the caller sees to the sending */
-};
 
 /* All run on the link's thread, under no lock. */
 struct nc_link_config {
@@ -55,26 +47,6 @@ void nc_link_close(struct nc_link *link, uint64_t deadline_ns);
 
 /* ---- requests ---- */
 
-/* With one reference, the caller's. NULL: out of memory. */
-struct nc_call *nc_call_create(void);
-struct nc_command *nc_call_command(struct nc_call *call);
-/* Who gets the reply's parts, and who is told of the end (may be NULL). Before submitting. `done`
- * runs once, on the thread that ends the call, under no lock, before waiters return. */
-void nc_call_expect(struct nc_call *call, struct nc_sink *sink, void (*done)(void *arg, int status),
-                    void *arg);
-/* In a cluster: all its keys are in one slot, and it is one command or a MULTI with its EXEC. Only
- * such calls are repeated elsewhere when a node refuses them (redis/redirect), and their sinks then
- * get their replies from the first one again. Before submitting. */
-void nc_call_in_slot(struct nc_call *call, uint32_t slot);
-/* Once it ended: another server than that of its link, or a later connection, may have answered. */
-bool nc_call_was_moved(const struct nc_call *call);
-void nc_call_retain(struct nc_call *call);
-void nc_call_release(struct nc_call *call);
-/* The same where somebody reads for the call in any case: nobody is asked to. */
-void nc_call_drop(struct nc_call *call);
-/* After a failure: whether any byte of it has left. */
-bool nc_call_was_sent(const struct nc_call *call);
-
 /*
  * Hands a call over to be sent; never waits. It ends with 0 (its replies were delivered),
  * NEARCACHE_EOFFLINK (no link, the breaker is open, or the connection broke), NEARCACHE_EPROTOCOL
@@ -87,8 +59,6 @@ int nc_link_wait(struct nc_link *link, struct nc_call *call, uint64_t deadline_n
 /* The same, but by somebody who has something else to answer with and leaves before the call's
  * deadline: the breaker does not count that as an expired one. */
 int nc_link_wait_softly(struct nc_link *link, struct nc_call *call, uint64_t until_ns);
-/* From now on the sink is not called any more. */
-void nc_call_abandon(struct nc_call *call);
 /* Submit, wait, and abandon at the deadline. */
 int nc_link_call(struct nc_link *link, struct nc_call *call, enum nc_call_kind kind,
                  uint64_t deadline_ns);

@@ -2,16 +2,14 @@
 
 #include "base/clock.h"
 #include "base/futex.h"
-#include "redis/link.h"
 
 #ifndef _GNU_SOURCE
 #define _GNU_SOURCE
 #endif
 #include <errno.h>
-#include <limits.h>
 #include <poll.h>
 #include <sched.h>
-#include <stdlib.h>
+#include <stddef.h>
 #include <string.h>
 #include <sys/socket.h>
 
@@ -71,14 +69,14 @@ static void on_part(void *arg, const struct nc_reply_part *part)
         mux->delivering = call->sink && nc_call_begin_delivery(call);
     }
     mux->reply_bytes += part->bytes + 8;
-    if (part->type == NC_REPLY_ERROR && part->depth == 0 && !call->redirect) {
+    if (part->type == NC_REPLY_ERROR && part->depth == 0 && !call->detour) {
         /* What nobody wants any more is not repeated. */
         if (call->slot != NC_NO_SLOT && (mux->delivering || !call->sink))
-            call->redirect = mux->on_refusal(mux->arg, call, part->str, part->bytes);
-        if (!call->redirect)
+            call->detour = mux->on_refusal(mux->arg, call, part->str, part->bytes);
+        if (!call->detour)
             mux->on_error(mux->arg, part->str, part->bytes);
     }
-    if (mux->delivering && !call->redirect) {
+    if (mux->delivering && !call->detour) {
         struct nc_reply_part mine = *part;
         mine.reply = call->replies_done;
         call->sink->part(call->sink, &mine);
@@ -115,33 +113,6 @@ static void on_end(void *arg)
     *mux->finished_end = call;
     mux->finished_end = &call->next;
     atomic_fetch_add(&mux->head, 1);
-}
-
-/* ---- begin, end ---- */
-
-void nc_mux_init(struct nc_mux *mux, struct nc_link_stats *stats, uint32_t batch_bytes)
-{
-    memset(mux, 0, sizeof *mux);
-    nc_conn_init(&mux->conn, stats);
-    atomic_init(&mux->stack, CLOSED);
-    atomic_init(&mux->broken, 1);
-    atomic_init(&mux->usual_reply_bytes, GUESS_REPLY_BYTES);
-    mux->batch_bytes = batch_bytes;
-    mux->eager = batch_bytes ? UINT32_MAX : EAGER;
-    mux->backlog_end = &mux->backlog;
-    mux->finished_end = &mux->finished;
-}
-
-void nc_mux_deinit(struct nc_mux *mux) { nc_conn_close(&mux->conn); }
-
-void nc_mux_up(struct nc_mux *mux)
-{
-    mux->conn.events = (struct nc_reader_events){on_part, on_end, mux};
-    mux->unasked = false;
-    mux->reply_bytes = 0;
-    atomic_store(&mux->broken, 0);
-    /* From here on calls come; whoever takes one up sees the connection. */
-    atomic_store(&mux->stack, NULL);
 }
 
 /* ---- sending ---- */
@@ -202,13 +173,12 @@ static struct nc_call *take_backlog(struct nc_mux *mux)
 /* Puts a call on the wire. Why not: it has not left and is to be ended so. */
 static int fly(struct nc_mux *mux, struct nc_call *call, uint64_t now_ns)
 {
-    uint32_t queued = NC_CALL_QUEUED;
     if (now_ns >= call->deadline_ns)
         return NEARCACHE_ETIMEOUT;
     int outcome = nc_conn_reserve(&mux->conn, call->command.used);
     if (outcome != 0)
         return outcome;
-    if (!atomic_compare_exchange_strong(&call->phase, &queued, NC_CALL_SENT))
+    if (!nc_call_begin_sending(call))
         return NEARCACHE_ETIMEOUT;
     call->sent_ns = now_ns;
     uint64_t tail = atomic_load_explicit(&mux->tail, memory_order_relaxed); /* ours */
@@ -309,28 +279,10 @@ static bool push(struct nc_mux *mux, struct nc_call *call)
     return true;
 }
 
-void nc_mux_wake_bed(struct nc_mux *mux, uint32_t bed)
-{
-    _Atomic uint32_t *word = &mux->beds[bed % NC_MUX_BEDS];
-    /* Who is about to sleep has read the word before he looked at his call: it has moved. */
-    atomic_fetch_add(word, 1);
-    nc_futex_wake(word, INT_MAX);
-}
-
-/* Relaxed: any number serves, neighbours only sleep better. */
-static uint32_t next_bed(struct nc_mux *mux)
-{
-    uint32_t number = atomic_fetch_add_explicit(&mux->submitted, 1, memory_order_relaxed);
-    return number / NC_MUX_NEIGHBOURS % NC_MUX_BEDS | number % NC_MUX_NEIGHBOURS * NC_MUX_BEDS;
-}
-
-/* Of this one among its neighbours. */
-static uint32_t bit_of(uint32_t bed) { return UINT32_C(1) << (bed / NC_MUX_BEDS); }
-
 void nc_mux_submit(struct nc_mux *mux, struct nc_call *call, bool flush)
 {
-    call->mux = mux;
-    call->bed = next_bed(mux);
+    call->carrier = &mux->carrier;
+    call->bed = nc_beds_next(&mux->carrier.beds);
     nc_call_retain(call);
     if (call->command.failed) {
         nc_call_end(call, NEARCACHE_ENOMEM);
@@ -373,23 +325,24 @@ static void end_finished(struct nc_mux *mux)
     mux->finished = NULL;
     mux->finished_end = &mux->finished;
     mux->on_reply(mux->arg);
-    uint32_t bed = call->bed % NC_MUX_BEDS;
+    struct nc_beds *beds = &mux->carrier.beds;
+    uint32_t bed = call->bed;
     bool somebody = false;
     while (call) {
         struct nc_call *next = call->next;
-        if (somebody && call->bed % NC_MUX_BEDS != bed) {
-            nc_mux_wake_bed(mux, bed);
+        if (somebody && !nc_beds_are_near(call->bed, bed)) {
+            nc_beds_wake(beds, bed);
             somebody = false;
         }
-        bed = call->bed % NC_MUX_BEDS;
-        if (call->redirect)
+        bed = call->bed;
+        if (call->detour)
             nc_call_go_elsewhere(call);
         else if (nc_call_end_quietly(call, 0))
             somebody = true;
         call = next;
     }
     if (somebody)
-        nc_mux_wake_bed(mux, bed);
+        nc_beds_wake(beds, bed);
 }
 
 /* The stream is lost: every call ends, the one being answered with `status`. Leader only. */
@@ -443,19 +396,6 @@ static bool read_once(struct nc_mux *mux, bool waits)
     return outcome == 0;
 }
 
-/* Pairs with the stores in nc_call_end and nc_call_go_elsewhere. */
-static uint32_t state_of(const struct nc_call *call)
-{
-    return atomic_load(&((struct nc_call *)call)->state);
-}
-
-/* Nothing of it is to be expected from this connection any more. */
-static bool is_over(const struct nc_call *call)
-{
-    uint32_t state = state_of(call);
-    return state == NC_CALL_DONE || state == NC_CALL_ELSEWHERE;
-}
-
 /*
  * Looks for replies without sleeping for as long as nobody else wants the processor: one that would
  * go idle takes longer to wake than Redis to answer. True: that paid; else the reply has not come,
@@ -472,8 +412,8 @@ static bool spin(struct nc_mux *mux, const struct nc_call *call, uint64_t deadli
         away_ns = now - before;
         if (!read_once(mux, false))
             return true; /* the call is over, as all are */
-    } while (!is_over(call) && now < until && away_ns < YIELDED_NS);
-    return is_over(call) && away_ns < YIELDED_NS;
+    } while (!nc_call_is_over(call) && now < until && away_ns < YIELDED_NS);
+    return nc_call_is_over(call) && away_ns < YIELDED_NS;
 }
 
 /* Looks, unless that was in vain lately, others sleep for what comes here, or somebody looks on
@@ -501,10 +441,10 @@ static void try_spin(struct nc_mux *mux, const struct nc_call *call, uint64_t de
 /* Reads for all, asleep in between, until the own call is done or its deadline passes. */
 static void sleep_and_read(struct nc_mux *mux, const struct nc_call *call, uint64_t deadline_ns)
 {
-    while (!is_over(call)) {
+    while (!nc_call_is_over(call)) {
         if (has_waiting(mux))
             pump(mux, true);
-        if (is_over(call))
+        if (nc_call_is_over(call))
             return;
         struct pollfd fd = {mux->conn.fd, POLLIN, 0};
         uint64_t now = nc_clock_io_ns(), left = deadline_ns - now;
@@ -536,7 +476,7 @@ static void lead(struct nc_mux *mux, const struct nc_call *call, uint64_t deadli
 {
     if (has_waiting(mux))
         pump(mux, true);
-    if (!is_over(call))
+    if (!nc_call_is_over(call))
         try_spin(mux, call, deadline_ns);
     sleep_and_read(mux, call, deadline_ns);
 }
@@ -559,11 +499,8 @@ static struct nc_call *successor(struct nc_mux *mux)
 static void ask_to_lead(struct nc_call *call)
 {
     uint32_t waiting = NC_CALL_WAITING;
-    if (atomic_compare_exchange_strong(&call->state, &waiting, NC_CALL_LEAD)) {
-        _Atomic uint32_t *word = &call->mux->beds[call->bed % NC_MUX_BEDS];
-        atomic_fetch_add(word, 1);
-        nc_futex_wake_some(word, bit_of(call->bed));
-    }
+    if (atomic_compare_exchange_strong(&call->state, &waiting, NC_CALL_LEAD))
+        nc_beds_wake_one(&call->carrier->beds, call->bed);
     nc_call_drop(call);
 }
 
@@ -586,22 +523,19 @@ static void stop_leading(struct nc_mux *mux)
         if (!try_lead(mux))
             return;
     }
-    if ((atomic_load(&mux->sleepers) != 0 || atomic_load(&mux->left) != 0) &&
+    if ((atomic_load(&mux->sleepers) != 0 || atomic_load(&mux->carrier.left) != 0) &&
         atomic_load(&mux->watched) == 0)
         mux->on_orphans(mux->arg);
 }
 
-void nc_mux_leave(struct nc_call *call)
+static struct nc_mux *mux_of(struct nc_carrier *carrier)
 {
-    struct nc_mux *mux = call->mux;
-    uint32_t owned = NC_CALL_OWNED;
-    if (!atomic_compare_exchange_strong(&call->owner, &owned, NC_CALL_LEFT)) {
-        /* Left before, or over. */
-        if (owned == NC_CALL_OVER)
-            return;
-    } else {
-        atomic_fetch_add(&mux->left, 1);
-    }
+    return (struct nc_mux *)((char *)carrier - offsetof(struct nc_mux, carrier));
+}
+
+static void on_left(struct nc_carrier *carrier)
+{
+    struct nc_mux *mux = mux_of(carrier);
     if (try_lead(mux))
         stop_leading(mux);
 }
@@ -609,17 +543,17 @@ void nc_mux_leave(struct nc_call *call)
 /* Somebody else leads: sleeps until done, asked to lead, or the deadline. */
 static bool follow(struct nc_mux *mux, struct nc_call *call, uint64_t deadline_ns)
 {
+    struct nc_beds *beds = &mux->carrier.beds;
     bool leads = false;
     atomic_fetch_add(&mux->sleepers, 1);
     atomic_fetch_add(&call->waiters, 1);
     for (;;) {
-        uint32_t asked = NC_CALL_LEAD, now = atomic_load(&mux->beds[call->bed % NC_MUX_BEDS]);
-        if (is_over(call) || (leads = try_lead(mux)))
+        uint32_t asked = NC_CALL_LEAD, seen = nc_beds_look(beds, call->bed);
+        if (nc_call_is_over(call) || (leads = try_lead(mux)))
             break;
         /* Asked, but somebody was faster: back to waiting, then look once more. */
         if (!atomic_compare_exchange_strong(&call->state, &asked, NC_CALL_WAITING) &&
-            !nc_futex_wait_as(&mux->beds[call->bed % NC_MUX_BEDS], now, bit_of(call->bed),
-                              deadline_ns))
+            !nc_beds_sleep(beds, call->bed, seen, deadline_ns))
             break;
     }
     atomic_fetch_sub(&call->waiters, 1);
@@ -627,31 +561,20 @@ static bool follow(struct nc_mux *mux, struct nc_call *call, uint64_t deadline_n
     return leads;
 }
 
-/* It ends on another connection, whose own thread reads for it. */
-static int await_elsewhere(struct nc_call *call, uint64_t deadline_ns)
-{
-    atomic_fetch_add(&call->waiters, 1);
-    while (state_of(call) != NC_CALL_DONE &&
-           nc_futex_wait(&call->state, NC_CALL_ELSEWHERE, deadline_ns))
-        ;
-    atomic_fetch_sub(&call->waiters, 1);
-    return state_of(call) == NC_CALL_DONE ? 0 : NEARCACHE_ETIMEOUT;
-}
-
 int nc_mux_wait(struct nc_call *call, uint64_t deadline_ns)
 {
-    struct nc_mux *mux = call->mux;
-    while (!is_over(call)) {
+    struct nc_mux *mux = mux_of(call->carrier);
+    while (!nc_call_is_over(call)) {
         if (try_lead(mux) || follow(mux, call, deadline_ns)) {
             lead(mux, call, deadline_ns);
             stop_leading(mux);
         }
-        if (!is_over(call) && nc_clock_io_ns() >= deadline_ns) {
-            nc_mux_leave(call);
-            return state_of(call) == NC_CALL_DONE ? 0 : NEARCACHE_ETIMEOUT;
+        if (!nc_call_is_over(call) && nc_clock_io_ns() >= deadline_ns) {
+            nc_call_leave(call);
+            return nc_call_state(call) == NC_CALL_DONE ? 0 : NEARCACHE_ETIMEOUT;
         }
     }
-    return state_of(call) == NC_CALL_DONE ? 0 : await_elsewhere(call, deadline_ns);
+    return nc_call_state(call) == NC_CALL_DONE ? 0 : nc_call_await_elsewhere(call, deadline_ns);
 }
 
 /* ---- the link's thread ---- */
@@ -663,7 +586,7 @@ short nc_mux_watch(struct nc_mux *mux)
     if (atomic_load(&mux->unsent))
         events |= POLLOUT;
     if (atomic_load(&mux->leading) == 0 && (nc_mux_flying(mux) != 0 || has_waiting(mux)) &&
-        (!mux->looped || atomic_load(&mux->left) != 0)) {
+        (!mux->looped || atomic_load(&mux->carrier.left) != 0)) {
         events |= POLLIN;
         atomic_store(&mux->watched, 1);
     }
@@ -673,8 +596,8 @@ short nc_mux_watch(struct nc_mux *mux)
 void nc_mux_read_along(struct nc_mux *mux, bool begin)
 {
     if (!begin)
-        atomic_fetch_sub(&mux->left, 1);
-    else if (atomic_fetch_add(&mux->left, 1) == 0 && atomic_load(&mux->watched) == 0)
+        atomic_fetch_sub(&mux->carrier.left, 1);
+    else if (atomic_fetch_add(&mux->carrier.left, 1) == 0 && atomic_load(&mux->watched) == 0)
         mux->on_orphans(mux->arg);
 }
 
@@ -693,6 +616,34 @@ void nc_mux_serve(struct nc_mux *mux)
     if (!nc_mux_is_broken(mux))
         read_once(mux, false);
     stop_leading(mux);
+}
+
+/* ---- begin, end ---- */
+
+void nc_mux_init(struct nc_mux *mux, struct nc_link_stats *stats, uint32_t batch_bytes)
+{
+    memset(mux, 0, sizeof *mux);
+    nc_conn_init(&mux->conn, stats);
+    atomic_init(&mux->stack, CLOSED);
+    atomic_init(&mux->broken, 1);
+    atomic_init(&mux->usual_reply_bytes, GUESS_REPLY_BYTES);
+    mux->carrier.on_left = on_left;
+    mux->batch_bytes = batch_bytes;
+    mux->eager = batch_bytes ? UINT32_MAX : EAGER;
+    mux->backlog_end = &mux->backlog;
+    mux->finished_end = &mux->finished;
+}
+
+void nc_mux_deinit(struct nc_mux *mux) { nc_conn_close(&mux->conn); }
+
+void nc_mux_up(struct nc_mux *mux)
+{
+    mux->conn.events = (struct nc_reader_events){on_part, on_end, mux};
+    mux->unasked = false;
+    mux->reply_bytes = 0;
+    atomic_store(&mux->broken, 0);
+    /* From here on calls come; whoever takes one up sees the connection. */
+    atomic_store(&mux->stack, NULL);
 }
 
 void nc_mux_down(struct nc_mux *mux)

@@ -17,17 +17,10 @@
  *    first call in the ring that somebody waits for to take over; if nobody waits but calls are
  *    under way whose owner has left, the link's thread is told to watch (on_orphans).
  *
- * A call:
- *       phase     QUEUED --sender--> SENT            its bytes may have left: in doubt until ended
- *                        --abandon-> WITHDRAWN       never sent, and never will be
- *       state     WAITING <--> LEAD (asked to take over) --> DONE          (they sleep on its bed)
- *                        --> ELSEWHERE --> DONE       refused by a node of a cluster: it is no
- * longer with this connection (redis/redirect) delivery  IDLE <--leader--> BUSY --> (AWAITED) -->
- * ABANDONED       (futex of who abandons) owner     OWNED (it waits, or will) --> LEFT (it does
- * not) --> OVER (ended)
+ * A call's own life is drawn in redis/call.h; here it is QUEUED until a sender has put it on the
+ * wire, and its replies are delivered by who leads. When a server refuses a call that may be asked
+ * elsewhere, whoever registered for that (on_refusal) gets it once its replies are complete.
  *
- * The reply's parts are handed to the sink only while `delivery` is BUSY; who abandons a call waits
- * for at most one buffer's worth of copying, after which sink and memory are never touched again.
  * Replies pair with the ring in order; calls that nobody wants any more keep their place until
  * their replies have been counted off, so a connection whose caller timed out stays usable.
  *
@@ -42,51 +35,8 @@
 #ifndef NC_REDIS_MUX_H
 #define NC_REDIS_MUX_H
 
+#include "redis/call.h"
 #include "redis/conn.h"
-
-enum { NC_CALL_WAITING, NC_CALL_LEAD, NC_CALL_DONE, NC_CALL_ELSEWHERE };
-enum { NC_CALL_QUEUED, NC_CALL_SENT, NC_CALL_WITHDRAWN };
-enum { NC_CALL_OWNED, NC_CALL_LEFT, NC_CALL_OVER };
-enum { NC_CALL_IDLE, NC_CALL_BUSY, NC_CALL_AWAITED, NC_CALL_ABANDONED };
-
-/* A call that names no slot. */
-#define NC_NO_SLOT UINT32_MAX
-
-struct nc_mux;
-struct nc_redirect;
-
-/* Thread-safe by the states above; plain fields belong to the caller before submission, then to
- * the holder of the token that the call is with. */
-struct nc_call {
-    _Atomic uint32_t references;
-    _Atomic uint32_t state;   /* futex */
-    _Atomic uint32_t waiters; /* threads that wait for it */
-    uint32_t bed;             /* where they sleep; set by the submission */
-    _Atomic uint32_t phase;
-    _Atomic uint32_t delivery; /* futex */
-    _Atomic uint32_t owner;    /* what became of who submitted it */
-    int status;                /* once DONE */
-    uint32_t replies_done;     /* leader */
-    struct nc_sink *sink;
-    void (*done)(void *arg, int status);
-    void *arg;
-    struct nc_mux *mux; /* NULL: it was never taken */
-    struct nc_call *next;
-    uint64_t deadline_ns; /* not sent any more after this */
-    uint64_t sent_ns;
-    uint32_t slot;                /* of a cluster, or NC_NO_SLOT */
-    bool moved;                   /* it went elsewhere */
-    struct nc_redirect *redirect; /* leader: a node refused it */
-    struct nc_command command;
-};
-
-/*
- * Who waits sleeps on a word that the calls submitted next to his share: their replies come
- * together, and one system call wakes all of them. A bed is a word and a bit of it, the latter for
- * waking somebody to take over the lead.
- */
-#define NC_MUX_BEDS 16u
-#define NC_MUX_NEIGHBOURS 4u
 
 #define NC_MUX_RING 1024u /* calls under way on one connection, at most */
 
@@ -98,13 +48,11 @@ struct nc_mux {
     _Atomic uint32_t held;     /* calls in the backlog; written by the sender */
     _Atomic uint32_t leading;  /* futex of nc_mux_down only: 2 says that it waits */
     _Atomic uint32_t sleepers; /* threads in nc_mux_wait that do not lead */
-    _Atomic uint32_t left;     /* calls whose owner has left, and see nc_mux_read_along */
     _Atomic uint32_t watched;  /* the link's thread polls it for them */
     _Atomic uint32_t broken;   /* the stream is lost; reset by the link's thread */
-    _Atomic uint32_t submitted;
-    _Atomic uint32_t beds[NC_MUX_BEDS]; /* futexes; move when somebody on them is woken */
-    bool looped;                        /* an event loop reads it: others only what it may not */
-    uint32_t batch_bytes;               /* replies under way are kept below this; 0: no limit */
+    struct nc_carrier carrier; /* of the calls */
+    bool looped;               /* an event loop reads it: others only what it may not */
+    uint32_t batch_bytes;      /* replies under way are kept below this; 0: no limit */
     uint32_t eager;
     uint64_t spin_ns;           /* who leads looks so long before he sleeps; 0: not at all */
     _Atomic uint64_t *spinning; /* processors on which somebody does, one bit each */
@@ -126,9 +74,9 @@ struct nc_mux {
     void (*on_orphans)(void *arg); /* calls are under way that nobody reads for */
     void (*on_reply)(void *arg);   /* Redis answered something */
     void (*on_error)(void *arg, const char *text, size_t bytes); /* Redis answered an error */
-    /* The same to a call with a slot: a redirect, or NULL: it is an error as any other. */
-    struct nc_redirect *(*on_refusal)(void *arg, struct nc_call *call, const char *text,
-                                      size_t bytes);
+    /* The same to a call with a slot: who takes it over, or NULL: it is an error as any other. */
+    struct nc_detour *(*on_refusal)(void *arg, struct nc_call *call, const char *text,
+                                    size_t bytes);
     void *arg;
     struct nc_call *ring[NC_MUX_RING];
 };
@@ -148,8 +96,6 @@ void nc_mux_submit(struct nc_mux *mux, struct nc_call *call, bool flush);
 void nc_mux_flush(struct nc_mux *mux);
 /* 0: it ended, see its status. NEARCACHE_ETIMEOUT. */
 int nc_mux_wait(struct nc_call *call, uint64_t deadline_ns);
-/* Nobody waits for the call (any more): somebody has to read for it. */
-void nc_mux_leave(struct nc_call *call);
 
 /* Somebody waits for what only an event loop reads by itself: until he says that he is done, the
  * link's thread reads as well. */
@@ -174,18 +120,5 @@ static inline bool nc_mux_is_free(struct nc_mux *mux)
            nc_mux_flying(mux) == 0;
 }
 static inline bool nc_mux_is_broken(struct nc_mux *mux) { return atomic_load(&mux->broken) != 0; }
-
-/* Its replies said that it is to go elsewhere: it ends there. Leader. */
-void nc_call_go_elsewhere(struct nc_call *call);
-/* Ends a call; the reference of the connection goes with it. */
-void nc_call_end(struct nc_call *call, int status);
-/* The same, but who waits is woken by the caller, with nc_mux_wake_bed, afterwards. True: somebody
- * is to be. */
-bool nc_call_end_quietly(struct nc_call *call, int status);
-/* Wakes all who sleep there. */
-void nc_mux_wake_bed(struct nc_mux *mux, uint32_t bed);
-/* Brackets of handing parts to the sink. False: it was abandoned. */
-bool nc_call_begin_delivery(struct nc_call *call);
-void nc_call_end_delivery(struct nc_call *call);
 
 #endif

@@ -1,10 +1,10 @@
 #include "redis/redirect.h"
 
 #include "base/clock.h"
-#include "redis/mux.h"
 
 #include <errno.h>
 #include <pthread.h>
+#include <stddef.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -19,6 +19,7 @@ enum kind { MOVED, ASK, TRYAGAIN, CLUSTERDOWN, HELD };
 /* One refused call. One thread at a time: who reads its reply, then the thread or who submits. */
 struct nc_redirect {
     struct nc_sink sink; /* of the repetition */
+    struct nc_detour detour;
     struct nc_redirect *next;
     struct nc_redirects *home;
     struct nc_call *call, *repetition;
@@ -115,11 +116,6 @@ static void give_up(struct nc_redirect *r)
     end(r, 0);
 }
 
-static bool is_abandoned(struct nc_call *call)
-{
-    return atomic_load(&call->delivery) == NC_CALL_ABANDONED;
-}
-
 /* ---- later ---- */
 
 static void later(struct nc_redirect *r)
@@ -179,11 +175,8 @@ static void on_done(void *arg, int status)
 
 static void send_by(struct nc_redirect *r, struct nc_link *link)
 {
-    uint32_t queued = NC_CALL_QUEUED;
-    /* One that was held has not been sent before. From here on it is in doubt, unless who abandons
-     * it is faster: what was withdrawn must not be sent. */
-    if (!atomic_compare_exchange_strong(&r->call->phase, &queued, NC_CALL_SENT) &&
-        queued == NC_CALL_WITHDRAWN) {
+    /* One that was held has not been sent before. */
+    if (!nc_call_begin_sending(r->call)) {
         end(r, NEARCACHE_ETIMEOUT);
         return;
     }
@@ -220,7 +213,7 @@ static void go(struct nc_redirect *r, bool paced)
 {
     struct nc_redirects *all = r->home;
     unsigned place;
-    if (is_abandoned(r->call)) {
+    if (nc_call_is_abandoned(r->call)) {
         end(r, NEARCACHE_ETIMEOUT);
         return;
     }
@@ -244,56 +237,15 @@ static void go(struct nc_redirect *r, bool paced)
 
 /* ---- from the connection ---- */
 
-static void set_up(struct nc_redirect *r, struct nc_redirects *home, unsigned lane,
-                   struct nc_call *call)
+static struct nc_redirect *redirect_of(struct nc_detour *detour)
 {
-    r->sink.part = on_part;
-    r->home = home;
-    r->call = call;
-    r->repetition = NULL;
-    r->lane = lane;
-    r->call_kind = call->mux->batch_bytes ? NC_CALL_BATCH : NC_CALL_SINGLE;
-    r->tries = 0;
-    uint64_t most_ns = call->sent_ns + MOST_NS;
-    uint64_t until_ns = call->deadline_ns < most_ns ? call->deadline_ns : most_ns;
-    r->give_up_ns = until_ns > call->sent_ns ? until_ns - (until_ns - call->sent_ns) / 8 : until_ns;
+    return (struct nc_redirect *)((char *)detour - offsetof(struct nc_redirect, detour));
 }
 
-void nc_redirect_hold(struct nc_redirects *redirects, unsigned lane, struct nc_call *call,
-                      struct nc_mux *mux)
+/* The replies are complete. */
+static void on_complete(struct nc_detour *detour)
 {
-    struct nc_redirect *r = malloc(sizeof *r);
-    call->mux = mux;
-    call->moved = true;
-    call->sent_ns = nc_clock_io_ns();
-    nc_call_retain(call);
-    /* Nobody else has it yet: as it would be after nc_call_go_elsewhere. */
-    atomic_store(&call->owner, NC_CALL_OVER);
-    atomic_store(&call->state, NC_CALL_ELSEWHERE);
-    if (!r || call->command.failed) {
-        free(r);
-        nc_call_end(call, NEARCACHE_ENOMEM);
-        return;
-    }
-    set_up(r, redirects, lane, call);
-    r->kind = HELD;
-    later(r);
-}
-
-struct nc_redirect *nc_redirect_begin(struct nc_redirects *redirects, unsigned lane,
-                                      struct nc_call *call, const char *text, size_t bytes)
-{
-    struct nc_redirect *r = malloc(sizeof *r);
-    if (!r || !parse(r, text, bytes)) {
-        free(r);
-        return NULL;
-    }
-    set_up(r, redirects, lane, call);
-    return r;
-}
-
-void nc_redirect_go(struct nc_redirect *r)
-{
+    struct nc_redirect *r = redirect_of(detour);
     if (r->kind != ASK)
         nc_cluster_doubt(r->home->cluster);
     if (r->kind > ASK)
@@ -302,7 +254,50 @@ void nc_redirect_go(struct nc_redirect *r)
         go(r, false);
 }
 
-void nc_redirect_drop(struct nc_redirect *r) { free(r); }
+static void on_ended(struct nc_detour *detour) { free(redirect_of(detour)); }
+
+static void set_up(struct nc_redirect *r, struct nc_redirects *home, unsigned lane,
+                   struct nc_call *call)
+{
+    r->sink.part = on_part;
+    r->detour = (struct nc_detour){on_complete, on_ended};
+    r->home = home;
+    r->call = call;
+    r->repetition = NULL;
+    r->lane = lane;
+    /* What an event loop asked for is repeated by a link that no loop reads. */
+    r->call_kind = call->kind == NC_CALL_BATCH ? NC_CALL_BATCH : NC_CALL_SINGLE;
+    r->tries = 0;
+    uint64_t most_ns = call->sent_ns + MOST_NS;
+    uint64_t until_ns = call->deadline_ns < most_ns ? call->deadline_ns : most_ns;
+    r->give_up_ns = until_ns > call->sent_ns ? until_ns - (until_ns - call->sent_ns) / 8 : until_ns;
+}
+
+void nc_redirect_hold(struct nc_redirects *redirects, unsigned lane, struct nc_call *call)
+{
+    struct nc_redirect *r = malloc(sizeof *r);
+    if (!r || call->command.failed) {
+        free(r);
+        nc_call_end(call, NEARCACHE_ENOMEM);
+        return;
+    }
+    call->sent_ns = nc_clock_io_ns();
+    set_up(r, redirects, lane, call);
+    r->kind = HELD;
+    later(r);
+}
+
+struct nc_detour *nc_redirect_begin(struct nc_redirects *redirects, unsigned lane,
+                                    struct nc_call *call, const char *text, size_t bytes)
+{
+    struct nc_redirect *r = malloc(sizeof *r);
+    if (!r || !parse(r, text, bytes)) {
+        free(r);
+        return NULL;
+    }
+    set_up(r, redirects, lane, call);
+    return &r->detour;
+}
 
 /* ---- the thread ---- */
 

@@ -20,8 +20,6 @@
 
 #include "redis/cluster.h"
 
-struct nc_mux;
-struct nc_redirect;
 struct nc_redirects;
 
 struct nc_redirects *nc_redirects_create(struct nc_cluster *cluster);
@@ -30,18 +28,13 @@ int nc_redirects_start(struct nc_redirects *redirects);
 void nc_redirects_stop(struct nc_redirects *redirects);
 void nc_redirects_destroy(struct nc_redirects *redirects);
 
-/* With an error reply to a call on the lane's link: the redirect, or NULL when the error says
- * something else (or there is no memory): it is then the answer. */
-struct nc_redirect *nc_redirect_begin(struct nc_redirects *redirects, unsigned lane,
-                                      struct nc_call *call, const char *text, size_t bytes);
-/* A call for a lane whose link is on its way to another primary: kept until it is there, and ended
- * with NEARCACHE_EOFFLINK, unsent, when seven eighths of the time are over. In place of a
- * submission to `mux`. */
-void nc_redirect_hold(struct nc_redirects *redirects, unsigned lane, struct nc_call *call,
-                      struct nc_mux *mux);
-/* Its replies are complete: it takes over the call and its connection's reference. */
-void nc_redirect_go(struct nc_redirect *redirect);
-/* The call ended otherwise. */
-void nc_redirect_drop(struct nc_redirect *redirect);
+/* With an error reply to a call on the lane's link: who takes the call over once its replies are
+ * complete, or NULL when the error says something else (or there is no memory): it is then the
+ * answer. */
+struct nc_detour *nc_redirect_begin(struct nc_redirects *redirects, unsigned lane,
+                                    struct nc_call *call, const char *text, size_t bytes);
+/* A call for a lane whose link is on its way to another primary (nc_call_hold): kept until it is
+ * there, and ended with NEARCACHE_EOFFLINK, unsent, when seven eighths of the time are over. */
+void nc_redirect_hold(struct nc_redirects *redirects, unsigned lane, struct nc_call *call);
 
 #endif
