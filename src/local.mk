@@ -74,9 +74,10 @@ libnearcache_core_la_SOURCES += \
 	src/redis/breaker.c src/redis/breaker.h \
 	src/redis/call.c src/redis/call.h \
 	src/redis/cluster.c src/redis/cluster.h \
-	src/redis/guests.c src/redis/guests.h \
 	src/redis/command.c src/redis/command.h \
 	src/redis/conn.c src/redis/conn.h \
+	src/redis/fleet.c src/redis/fleet.h \
+	src/redis/guests.c src/redis/guests.h \
 	src/redis/link.c src/redis/link.h \
 	src/redis/mux.c src/redis/mux.h \
 	src/redis/primary.h \

@@ -138,7 +138,7 @@ static void init_sync(struct nearcache *cache, struct nc_sync *sync, uint32_t nu
 
 static int open_link(struct nearcache *cache, struct nc_sync *sync)
 {
-    struct nc_link_config link = {
+    const struct nc_link_config config = {
         .settings = cache->redis,
         .log = &cache->log,
         .breaker_expiries = cache->config.breaker_expiries,
@@ -149,13 +149,21 @@ static int open_link(struct nearcache *cache, struct nc_sync *sync)
         .on_tick = on_tick,
         .arg = sync,
         .subscriber = true,
-        .cluster = cache->cluster,
-        .lane = sync->number,
     };
-    int outcome = nc_link_open(&sync->link, &link);
+    int outcome = cache->fleet
+                      ? nc_fleet_open_link(cache->fleet, sync->number, &sync->link, &config)
+                      : nc_link_open(&sync->link, &config);
     if (outcome == 0)
         nc_sync_attach(sync, sync->link);
     return outcome;
+}
+
+static void close_link(struct nearcache *cache, struct nc_sync *sync, uint64_t deadline_ns)
+{
+    if (cache->fleet)
+        nc_fleet_close_link(cache->fleet, sync->number, sync->link, deadline_ns);
+    else
+        nc_link_close(sync->link, deadline_ns);
 }
 
 /* A lane and its link, which is not started yet. */
@@ -199,7 +207,7 @@ static void on_moved(void *arg, unsigned lane)
     nc_cache_link_epoch(&cache->cache, lane);
 }
 
-static int open_cluster(struct nearcache *cache)
+static int open_fleet(struct nearcache *cache)
 {
     uint32_t slots[NC_LANES_MOST];
     struct nc_cluster_config cluster = {
@@ -215,14 +223,17 @@ static int open_cluster(struct nearcache *cache)
         char tag[NC_TAG_MOST];
         slots[i] = nc_slot_of(tag, write_tag(cache, i, tag));
     }
-    return nc_cluster_open(&cache->cluster, &cluster);
+    int outcome = nc_fleet_open(&cache->fleet, &cluster);
+    if (outcome == 0)
+        cache->cluster = nc_fleet_cluster(cache->fleet);
+    return outcome;
 }
 
 int nc_lanes_open(struct nearcache *cache, const struct nearcache_config *config)
 {
     uint32_t partitions = cache->redis->cluster_partitions, count = partitions ? partitions : 1;
     snprintf(cache->name_space, sizeof cache->name_space, "%s", config->name_space);
-    int outcome = cache->redis->seed_count > 0 ? open_cluster(cache) : 0;
+    int outcome = cache->redis->seed_count > 0 ? open_fleet(cache) : 0;
     cache->lanes.arg = cache;
     cache->lanes.serves = cache->cluster ? lane_serves : NULL;
     cache->lanes.name = cache->cluster && !partitions ? name_in_slots : NULL;
@@ -230,8 +241,8 @@ int nc_lanes_open(struct nearcache *cache, const struct nearcache_config *config
     for (uint32_t i = 0; outcome == 0 && i < count; i++)
         outcome = add_lane(cache, i);
     cache->sync = atomic_load(&cache->lanes.all[0]);
-    if (outcome == 0 && cache->cluster)
-        outcome = nc_cluster_start(cache->cluster);
+    if (outcome == 0 && cache->fleet)
+        outcome = nc_fleet_start(cache->fleet);
     if (outcome == 0 && !cache->lanes.name) { /* else on_lane does */
         NC_EACH_LANE(cache->sync, sync)
         if (outcome == 0)
@@ -244,12 +255,12 @@ int nc_lanes_open(struct nearcache *cache, const struct nearcache_config *config
 
 void nc_lanes_close(struct nearcache *cache, uint64_t deadline_ns)
 {
-    if (cache->cluster)
-        nc_cluster_stop(cache->cluster);
+    if (cache->fleet)
+        nc_fleet_stop(cache->fleet);
     for (uint32_t i = 0; i < NC_LANES_MOST; i++) {
         struct nc_sync *sync = atomic_load(&cache->lanes.all[i]);
         if (sync)
-            nc_link_close(sync->link, deadline_ns);
+            close_link(cache, sync, deadline_ns);
     }
     /* What a link's end has told was told to all of them. */
     for (uint32_t i = 0; i < NC_LANES_MOST; i++) {
@@ -260,8 +271,9 @@ void nc_lanes_close(struct nearcache *cache, uint64_t deadline_ns)
         nc_sync_deinit(sync);
         free(sync);
     }
-    if (cache->cluster)
-        nc_cluster_close(cache->cluster);
+    if (cache->fleet)
+        nc_fleet_close(cache->fleet);
+    cache->fleet = NULL;
     cache->cluster = NULL;
     cache->sync = NULL;
     nc_redis_settings_destroy(cache->redis);

@@ -11,7 +11,7 @@
 #include "api/async.h"
 #include "api/publish.h"
 #include "cache/cache.h"
-#include "redis/cluster.h"
+#include "redis/fleet.h"
 #include "sync/sync.h"
 
 /* Thread-safe. */
@@ -20,7 +20,8 @@ struct nearcache {
     struct nc_log log;
     struct nearcache_config config;  /* complete; its pointers are not to be followed */
     struct nc_redis_settings *redis; /* NULL: local-only */
-    struct nc_cluster *cluster;      /* NULL: one server */
+    struct nc_fleet *fleet;          /* NULL: one server */
+    struct nc_cluster *cluster;      /* the map of the fleet */
     char name_space[72];
     struct nc_lanes lanes;
     struct nc_sync *sync;           /* of lane 0; NULL: local-only */

@@ -3,7 +3,6 @@
 #include "base/clock.h"
 #include "redis/conn.h"
 #include "redis/guests.h"
-#include "redis/redirect.h"
 #include "redis/topology.h"
 
 #include <errno.h>
@@ -46,7 +45,6 @@ struct nc_cluster {
     unsigned places;
     struct place *place;
     struct nc_guests guests; /* places behind those of lanes */
-    struct nc_redirects *redirects;
     /* The thread's. */
     pthread_t thread;
     bool started;
@@ -69,8 +67,7 @@ static int make_parts(struct nc_cluster *cluster, const struct nc_cluster_config
     cluster->places = config->partitions ? config->partitions : NC_CLUSTER_LANES_MOST;
     cluster->place = calloc(cluster->places, sizeof *cluster->place);
     cluster->partition_slots = calloc(cluster->places, sizeof *cluster->partition_slots);
-    cluster->redirects = nc_redirects_create(cluster);
-    if (!cluster->place || !cluster->partition_slots || !cluster->redirects)
+    if (!cluster->place || !cluster->partition_slots)
         return NEARCACHE_ENOMEM;
     if (config->partitions)
         memcpy(cluster->partition_slots, config->partition_slots,
@@ -89,7 +86,6 @@ static void destroy(struct nc_cluster *cluster)
         close(cluster->stop_fd);
     if (cluster->wake_fd >= 0)
         close(cluster->wake_fd);
-    nc_redirects_destroy(cluster->redirects);
     nc_guests_deinit(&cluster->guests);
     nc_redis_settings_destroy(cluster->settings);
     pthread_cond_destroy(&cluster->unused);
@@ -137,7 +133,6 @@ void nc_cluster_stop(struct nc_cluster *cluster)
     if (cluster->started)
         pthread_join(cluster->thread, NULL);
     cluster->started = false;
-    nc_redirects_stop(cluster->redirects);
     nc_guests_dismiss(&cluster->guests, true);
     nc_conn_close(&cluster->conn);
 }
@@ -324,8 +319,6 @@ void nc_cluster_set_up(struct nc_cluster *cluster, unsigned lane, bool up)
     cluster->place[lane].up = up;
     pthread_mutex_unlock(&cluster->lock);
 }
-
-struct nc_redirects *nc_cluster_redirects(struct nc_cluster *cluster) { return cluster->redirects; }
 
 /* ---- who uses a link ---- */
 
@@ -576,9 +569,6 @@ static void *run(void *arg)
 
 int nc_cluster_start(struct nc_cluster *cluster)
 {
-    int outcome = nc_redirects_start(cluster->redirects);
-    if (outcome != 0)
-        return outcome;
     int rc = pthread_create(&cluster->thread, NULL, run, cluster);
     if (rc != 0)
         return rc == EAGAIN ? NEARCACHE_EIO : NEARCACHE_ENOMEM;

@@ -6,12 +6,12 @@
  * of slots is learned from the nodes on a thread of the cluster's own (every second, and soon
  * whenever a node or a lost connection gives a hint) and read by anybody with one atomic load.
  *
- * Each link of a lane is opened with the cluster and its lane in its settings (redis/link.h): it
- * connects to the lane's primary, is restarted when that is another one, and hands over the calls
- * that a node sends elsewhere (MOVED, ASK, TRYAGAIN, CLUSTERDOWN), which are then repeated inside
- * their deadlines. A node that cannot see the majority of the cluster is not believed.
+ * It tells the link of a lane which primary to connect to and restarts it when that is another one;
+ * redis/fleet opens those links. Who has a call for a slot or a node gets a link that is there. A
+ * node that cannot see the majority of the cluster is not believed.
  *
- * It does not read from replicas.
+ * It does not read from replicas, and knows no calls: redis/redirect repeats those that a node sent
+ * elsewhere.
  */
 #ifndef NC_REDIS_CLUSTER_H
 #define NC_REDIS_CLUSTER_H
@@ -26,9 +26,9 @@
 #define NC_CLUSTER_NO_LANE UINT32_MAX
 
 struct nc_cluster;
-struct nc_redirects;
 
-/* All run on the cluster's thread, under no lock; they may call nc_link_start. */
+/* All run on the cluster's thread, under no lock; they may call nc_fleet_open_link and
+ * nc_link_start. */
 struct nc_cluster_config {
     const struct nc_redis_settings *settings; /* copied */
     const struct nc_log *log;
@@ -49,7 +49,7 @@ struct nc_cluster_config {
 /* 0, NEARCACHE_ENOMEM, NEARCACHE_EIO. Nothing runs before it is started. */
 int nc_cluster_open(struct nc_cluster **cluster, const struct nc_cluster_config *config);
 int nc_cluster_start(struct nc_cluster *cluster);
-/* Stops its thread; redirected calls end with NEARCACHE_EOFFLINK. Before the links are closed. */
+/* Stops its thread and closes the guests. Before the links of lanes are closed. */
 void nc_cluster_stop(struct nc_cluster *cluster);
 /* After the links are closed. */
 void nc_cluster_close(struct nc_cluster *cluster);
@@ -80,8 +80,6 @@ void nc_cluster_detach(struct nc_cluster *cluster, unsigned lane);
  * refused the credentials. */
 int nc_cluster_locate(struct nc_cluster *cluster, unsigned lane, struct nc_primary *primary,
                       const char **why);
-/* Their calls that are to go elsewhere. */
-struct nc_redirects *nc_cluster_redirects(struct nc_cluster *cluster);
 /* It takes calls, or does not any more. */
 void nc_cluster_set_up(struct nc_cluster *cluster, unsigned lane, bool up);
 

@@ -5,9 +5,7 @@
 #include "base/hash.h"
 #include "redis/backoff.h"
 #include "redis/breaker.h"
-#include "redis/cluster.h"
 #include "redis/mux.h"
-#include "redis/redirect.h"
 #include "redis/sentinel.h"
 #include "redis/subscriber.h"
 
@@ -46,7 +44,7 @@ struct nc_link {
     struct nc_breaker breaker;
     struct nc_backoff backoff;
     struct nc_subscriber subscriber;
-    struct nc_primary primary;     /* with Sentinels or a cluster: whom the link is with */
+    struct nc_primary primary;     /* with Sentinels or a guide: whom the link is with */
     struct nc_subscriber sentinel; /* tells of another */
     struct nc_link_stats unused;   /* of talking to Sentinels */
     uint64_t listen_at_ns;
@@ -69,7 +67,7 @@ struct nc_link {
     const char *why; /* the last attempt to connect failed; static text, NULL: see the outcome */
     _Atomic bool auth_refused;
     _Atomic bool restart;           /* the failure is one by intent */
-    _Atomic bool moving;            /* on its way to another primary of the cluster */
+    _Atomic bool moving;            /* on its way to another server that the guide knows */
     const char *told;               /* the last failure in the log; link's thread */
     unsigned refused_subscriptions; /* in a row; link's thread */
     _Atomic(const char *) failure;  /* why the link is to be torn down; NULL: it is not */
@@ -90,10 +88,12 @@ void nc_link_fail(struct nc_link *link, const char *why)
     nc_link_wake(link);
 }
 
+static bool is_guided(const struct nc_link *link) { return link->config.guide.locate != NULL; }
+
 void nc_link_restart(struct nc_link *link, const char *why)
 {
     atomic_store(&link->restart, true);
-    if (link->config.cluster)
+    if (is_guided(link))
         atomic_store(&link->moving, true);
     nc_link_fail(link, why);
 }
@@ -124,10 +124,9 @@ static void on_error(void *arg, const char *text, size_t bytes)
 static struct nc_detour *on_refusal(void *arg, struct nc_call *call, const char *text, size_t bytes)
 {
     struct nc_link *link = arg;
-    struct nc_detour *detour = NULL;
-    if (link->config.cluster)
-        detour = nc_redirect_begin(nc_cluster_redirects(link->config.cluster), link->config.lane,
-                                   call, text, bytes);
+    const struct nc_link_guide *guide = &link->config.guide;
+    struct nc_detour *detour =
+        is_guided(link) ? guide->on_refusal(guide->arg, call, text, bytes) : NULL;
     if (detour)
         atomic_fetch_add_explicit(&link->stats.redirects, 1, memory_order_relaxed);
     return detour;
@@ -149,7 +148,7 @@ static void on_sentinel(void *arg, const char *channel, size_t channel_bytes, co
 
 int nc_link_open(struct nc_link **out, const struct nc_link_config *config)
 {
-    if (config->settings->seed_count > 0 && !config->cluster)
+    if (config->settings->seed_count > 0 && !config->guide.locate)
         return NEARCACHE_EINVAL;
     struct nc_link *link = calloc(1, sizeof *link);
     if (!link)
@@ -193,8 +192,6 @@ int nc_link_open(struct nc_link **out, const struct nc_link_config *config)
     nc_subscriber_init(&link->sentinel, &link->unused, on_sentinel, link);
     nc_breaker_init(&link->breaker, config->breaker_expiries);
     link->backoff.random = nc_hash_random();
-    if (config->cluster)
-        nc_cluster_attach(config->cluster, config->lane, link);
     *out = link;
     return 0;
 }
@@ -270,7 +267,7 @@ static int open_conn(struct nc_link *link, struct nc_conn *conn, bool first, uin
 {
     char server[96];
     int outcome =
-        link->settings->sentinel_count > 0 || link->config.cluster
+        link->settings->sentinel_count > 0 || is_guided(link)
             ? nc_conn_open_at(conn, link->settings, &link->primary, link->stop_fd, deadline_ns)
             : nc_conn_open(conn, link->settings, link->stop_fd, deadline_ns);
     link->why = conn->why;
@@ -285,10 +282,21 @@ static int open_conn(struct nc_link *link, struct nc_conn *conn, bool first, uin
     return outcome;
 }
 
+static void tell_ready(struct nc_link *link, bool ready)
+{
+    if (is_guided(link))
+        link->config.guide.on_ready(link->config.guide.arg, ready);
+}
+
+static void tell_doubt(struct nc_link *link)
+{
+    if (is_guided(link))
+        link->config.guide.on_doubt(link->config.guide.arg);
+}
+
 static void close_all(struct nc_link *link)
 {
-    if (link->config.cluster)
-        nc_cluster_set_up(link->config.cluster, link->config.lane, false);
+    tell_ready(link, false);
     atomic_store(&link->loop_up, false);
     for (unsigned i = 0; i <= link->loop; i++)
         nc_mux_down(&link->muxes[i]);
@@ -299,9 +307,8 @@ static void close_all(struct nc_link *link)
 /* Who the server is, where the settings name only who knows it. */
 static int locate(struct nc_link *link, uint64_t deadline_ns)
 {
-    if (link->config.cluster)
-        return nc_cluster_locate(link->config.cluster, link->config.lane, &link->primary,
-                                 &link->why);
+    if (is_guided(link))
+        return link->config.guide.locate(link->config.guide.arg, &link->primary, &link->why);
     if (link->settings->sentinel_count > 0)
         return nc_sentinel_find(link->settings, link->stop_fd, deadline_ns, &link->primary,
                                 &link->why);
@@ -327,8 +334,7 @@ static int open_all(struct nc_link *link)
     }
     for (unsigned i = 0; i <= link->singles; i++)
         nc_mux_up(&link->muxes[i]);
-    if (link->config.cluster)
-        nc_cluster_set_up(link->config.cluster, link->config.lane, true);
+    tell_ready(link, true);
     atomic_store(&link->moving, false);
     return 0;
 }
@@ -500,7 +506,7 @@ static void *run(void *arg)
                 config->on_up(config->arg, link->generation);
             const char *why = serve(link);
             /* Told to restart before it was quite up, it had forgotten that it moves. */
-            if (config->cluster && atomic_load(&link->restart))
+            if (is_guided(link) && atomic_load(&link->restart))
                 atomic_store(&link->moving, true);
             if (atomic_load(&link->moving))
                 end_calls(link);
@@ -517,8 +523,7 @@ static void *run(void *arg)
         }
         if (config->on_down)
             config->on_down(config->arg, link->generation);
-        if (config->cluster)
-            nc_cluster_doubt(config->cluster);
+        tell_doubt(link);
         if (!atomic_exchange(&link->restart, false) && !stopped(link))
             wait_backoff(link);
     }
@@ -537,8 +542,6 @@ int nc_link_start(struct nc_link *link)
 void nc_link_close(struct nc_link *link, uint64_t deadline_ns)
 {
     (void)deadline_ns; /* every wait of the thread ends when stop_fd becomes readable */
-    if (link->config.cluster)
-        nc_cluster_detach(link->config.cluster, link->config.lane);
     signal_fd(link->stop_fd);
     if (link->started)
         pthread_join(link->thread, NULL);
@@ -579,11 +582,11 @@ static void refuse(struct nc_call *call, int status)
     nc_call_end(call, status);
 }
 
-/* `moving` says so only in a cluster. */
+/* `moving` says so only with a guide. */
 static void hold(struct nc_link *link, struct nc_call *call, struct nc_mux *mux)
 {
     nc_call_hold(call, &mux->carrier);
-    nc_redirect_hold(nc_cluster_redirects(link->config.cluster), link->config.lane, call);
+    link->config.guide.on_held(link->config.guide.arg, call);
 }
 
 void nc_link_submit(struct nc_link *link, struct nc_call *call, enum nc_call_kind kind,
@@ -697,7 +700,7 @@ int nc_link_track(struct nc_link *link, const char *const *prefixes, unsigned co
 
 int nc_link_subscribe(struct nc_link *link, const char *const *channels, unsigned count)
 {
-    bool sharded = link->config.cluster && nc_cluster_has_partitions(link->config.cluster);
+    bool sharded = link->config.guide.sharded;
     int outcome = nc_subscriber_subscribe(&link->subscriber, sharded, channels, count,
                                           link->stop_fd, nc_clock_io_ns() + SUBSCRIBE_NS);
     if (outcome != NEARCACHE_EREMOTE || !sharded) {
@@ -705,7 +708,7 @@ int nc_link_subscribe(struct nc_link *link, const char *const *channels, unsigne
     } else if (link->refused_subscriptions++ < REFUSALS_MOST) {
         /* The slot has left this server, and the map does not say so yet. */
         struct pollfd stop = {link->stop_fd, POLLIN, 0};
-        nc_cluster_doubt(link->config.cluster);
+        tell_doubt(link);
         poll(&stop, 1, REFUSED_MS);
         nc_link_restart(link, "the slot of the subscription is elsewhere");
     }

@@ -13,11 +13,34 @@
 #define NC_REDIS_LINK_H
 
 #include "redis/call.h"
+#include "redis/primary.h"
 #include "redis/settings.h"
 #include "redis/stats.h"
 
 struct nc_link;
-struct nc_cluster;
+
+/*
+ * Who leads a link to its server where the settings name only a cluster (redis/fleet): what the
+ * link asks and tells. All of it, or none of it.
+ */
+struct nc_link_guide {
+    /* Where to connect. 0; NEARCACHE_EOFFLINK, NEARCACHE_EAUTH (*why tells, static text). Link
+     * thread, as the next two. */
+    int (*locate)(void *arg, struct nc_primary *primary, const char **why);
+    /* It takes calls, or does not any more. */
+    void (*on_ready)(void *arg, bool ready);
+    /* It was lost, or its server is not the right one: where it leads may be known wrongly. */
+    void (*on_doubt)(void *arg);
+    /* A call with a slot was answered with this error: who takes the call over; NULL: nobody, it is
+     * an error as any other. Under no lock, the thread that reads. */
+    struct nc_detour *(*on_refusal)(void *arg, struct nc_call *call, const char *text,
+                                    size_t bytes);
+    /* A call with a slot came while the link was on its way to another server: it is held for who
+     * takes it over here (nc_call_hold). The thread that submits. */
+    void (*on_held)(void *arg, struct nc_call *call);
+    bool sharded; /* subscribes by SSUBSCRIBE, see nc_link_subscribe */
+    void *arg;
+};
 
 /* All run on the link's thread, under no lock. */
 struct nc_link_config {
@@ -25,8 +48,7 @@ struct nc_link_config {
     const struct nc_log *log;
     uint64_t breaker_expiries;  /* UINT64_MAX: no breaker */
     bool subscriber;            /* a connection for messages is wanted */
-    struct nc_cluster *cluster; /* NULL: the settings lead to one server */
-    unsigned lane;              /* of the cluster: whose primary to be with */
+    struct nc_link_guide guide; /* without one the settings lead to one server */
     void (*on_connecting)(void *arg);
     void (*on_up)(void *arg, uint64_t generation);
     void (*on_down)(void *arg, uint64_t generation);
@@ -39,7 +61,7 @@ struct nc_link_config {
 };
 
 /* Creates it; nothing runs before nc_link_start. 0, NEARCACHE_ENOMEM, NEARCACHE_EIO,
- * NEARCACHE_EINVAL (settings of a cluster, and no cluster). */
+ * NEARCACHE_EINVAL (settings of a cluster, and no guide). */
 int nc_link_open(struct nc_link **link, const struct nc_link_config *config);
 int nc_link_start(struct nc_link *link);
 /* Stops the thread, fails what is under way, frees it. No call may be using it. */
@@ -94,7 +116,7 @@ bool nc_link_refused_auth(const struct nc_link *link);
 void nc_link_wake(struct nc_link *link);
 /* Tears the link down and connects again; `why` is static text for the log. */
 void nc_link_fail(struct nc_link *link, const char *why);
-/* The same by intent: not a failure, so no waiting between. In a cluster calls with a slot are held
+/* The same by intent: not a failure, so no waiting between. With a guide calls with a slot are held
  * until it is up again, as long as their deadlines allow. */
 void nc_link_restart(struct nc_link *link, const char *why);
 
@@ -105,8 +127,9 @@ void nc_link_server(struct nc_link *link, char *text, size_t capacity);
 /* Tracks all keys with one of the prefixes on the subscription's own connection. Before
  * subscribing. 0 or an error. */
 int nc_link_track(struct nc_link *link, const char *const *prefixes, unsigned count);
-/* Subscribes and waits for the acknowledgements. 0 or an error. In a cluster with partitions by
- * SSUBSCRIBE: the channels' names carry the partition's tag, and messages are sent by SPUBLISH. */
+/* Subscribes and waits for the acknowledgements. 0 or an error. Sharded (a cluster with partitions)
+ * by SSUBSCRIBE: the channels' names carry the partition's tag, and messages are sent by SPUBLISH.
+ */
 int nc_link_subscribe(struct nc_link *link, const char *const *channels, unsigned count);
 
 #endif

@@ -3,7 +3,7 @@
 #include "lib/link_fixture.h"
 #include "lib/redis_cluster.h"
 #include "lib/wait_until.h"
-#include "redis/cluster.h"
+#include "redis/fleet.h"
 
 #include <criterion/criterion.h>
 #include <poll.h>
@@ -21,6 +21,7 @@ enum { PARTITIONS = 8 };
 
 static struct nearcache_redis redis = NEARCACHE_REDIS_INIT;
 static struct nc_redis_settings *settings;
+static struct nc_fleet *fleet;
 static struct nc_cluster *map;
 static struct nc_link *_Atomic links[NC_CLUSTER_LANES_MOST];
 static uint32_t partition_slots[PARTITIONS];
@@ -95,15 +96,13 @@ static void on_lane(void *arg, unsigned lane)
     const struct nc_link_config config = {.settings = settings,
                                           .log = &to_test,
                                           .breaker_expiries = UINT64_MAX,
-                                          .cluster = map,
-                                          .lane = lane,
                                           .subscriber = with_subscriber,
                                           .on_up = with_subscriber ? on_up : NULL,
                                           .on_message = on_message,
                                           .arg = (void *)(uintptr_t)lane};
     struct nc_link *link;
     (void)arg;
-    cr_assert_eq(nc_link_open(&link, &config), 0);
+    cr_assert_eq(nc_fleet_open_link(fleet, lane, &link, &config), 0);
     cr_assert_eq(nc_link_start(link), 0);
     atomic_store(&links[lane], link);
 }
@@ -135,21 +134,22 @@ static void open_client(unsigned partitions)
         char tag[16];
         partition_slots[p] = nc_slot_of(tag, (size_t)snprintf(tag, sizeof tag, "{nc:%u}", p));
     }
-    cr_assert_eq(nc_cluster_open(&map, &config), 0);
+    cr_assert_eq(nc_fleet_open(&fleet, &config), 0);
+    map = nc_fleet_cluster(fleet);
     for (unsigned p = 0; p < partitions; p++)
         on_lane(NULL, p);
-    cr_assert_eq(nc_cluster_start(map), 0);
+    cr_assert_eq(nc_fleet_start(fleet), 0);
 }
 
 static void close_client(void)
 {
     if (!map)
         return;
-    nc_cluster_stop(map);
+    nc_fleet_stop(fleet);
     for (unsigned lane = 0; lane < NC_CLUSTER_LANES_MOST; lane++)
         if (links[lane])
-            nc_link_close(links[lane], 0);
-    nc_cluster_close(map);
+            nc_fleet_close_link(fleet, lane, links[lane], 0);
+    nc_fleet_close(fleet);
     nc_redis_settings_destroy(settings);
     map = NULL;
 }

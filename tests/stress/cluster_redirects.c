@@ -9,7 +9,7 @@
 #include "lib/link_fixture.h"
 #include "lib/redis_cluster.h"
 #include "lib/wait_until.h"
-#include "redis/cluster.h"
+#include "redis/fleet.h"
 
 #include <poll.h>
 #include <pthread.h>
@@ -21,6 +21,7 @@ enum { LANES = 3, KEYS = 32 };
 
 static struct redis_cluster nodes;
 static struct nc_redis_settings *settings;
+static struct nc_fleet *fleet;
 static struct nc_cluster *cluster;
 static struct nc_link *_Atomic links[NC_CLUSTER_LANES_MOST];
 static const struct nc_log silent;
@@ -125,14 +126,11 @@ static void *run(void *arg)
 
 static void on_lane(void *arg, unsigned lane)
 {
-    const struct nc_link_config config = {.settings = settings,
-                                          .log = &silent,
-                                          .breaker_expiries = UINT64_MAX,
-                                          .cluster = cluster,
-                                          .lane = lane};
+    const struct nc_link_config config = {
+        .settings = settings, .log = &silent, .breaker_expiries = UINT64_MAX};
     struct nc_link *link;
     (void)arg;
-    if (nc_link_open(&link, &config) != 0 || nc_link_start(link) != 0)
+    if (nc_fleet_open_link(fleet, lane, &link, &config) != 0 || nc_link_start(link) != 0)
         abort();
     atomic_store(&links[lane], link);
 }
@@ -147,7 +145,10 @@ static void open_client(void)
     if (nc_redis_settings_create(&settings, &redis, &silent) != 0)
         abort();
     config.settings = settings;
-    if (nc_cluster_open(&cluster, &config) != 0 || nc_cluster_start(cluster) != 0)
+    if (nc_fleet_open(&fleet, &config) != 0)
+        abort();
+    cluster = nc_fleet_cluster(fleet);
+    if (nc_fleet_start(fleet) != 0)
         abort();
     if (!WAIT_UNTIL(nc_cluster_lanes(cluster) == LANES && atomic_load(&links[LANES - 1]), 20000))
         abort();
@@ -188,10 +189,10 @@ static void move_slot_about(unsigned seconds)
 
 static void close_client(void)
 {
-    nc_cluster_stop(cluster);
+    nc_fleet_stop(fleet);
     for (unsigned lane = 0; lane < LANES; lane++)
-        nc_link_close(links[lane], 0);
-    nc_cluster_close(cluster);
+        nc_fleet_close_link(fleet, lane, links[lane], 0);
+    nc_fleet_close(fleet);
     nc_redis_settings_destroy(settings);
 }
 
