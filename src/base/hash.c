@@ -1,6 +1,7 @@
-#include "base/hash_name.h"
+#include "base/hash.h"
 
 #include "base/clock.h"
+#include "base/hash_name.h"
 
 #include <sys/random.h>
 

@@ -8,8 +8,6 @@
 #ifndef XXH_INLINE_ALL
 #define XXH_INLINE_ALL
 #endif
-#include "base/hash.h"
-
 #include <xxhash.h>
 
 /* nc_hash_key(seed, tier, ...) with nc_hash_tier_seed(seed, tier). */
