@@ -139,7 +139,8 @@ libnearcache_core_la_SOURCES += \
 	src/queue/civil.h \
 	src/queue/cron.c src/queue/cron.h \
 	src/queue/events.c \
-	src/queue/exchange.c \
+	src/queue/exchange.c src/queue/exchange.h \
+	src/queue/hand.c src/queue/hand.h \
 	src/queue/job.c src/queue/job.h \
 	src/queue/json.c src/queue/json.h \
 	src/queue/look.c \
@@ -148,12 +149,12 @@ libnearcache_core_la_SOURCES += \
 	src/queue/preset.c \
 	src/queue/queue.c src/queue/queue.h \
 	src/queue/remote.c src/queue/remote.h \
-	src/queue/run.c \
-	src/queue/schedule.c \
+	src/queue/run.c src/queue/run.h \
+	src/queue/schedule.c src/queue/schedule.h \
 	src/queue/scripts.c src/queue/scripts.h \
 	src/queue/text.c src/queue/text.h \
 	src/queue/value.c src/queue/value.h \
-	src/queue/worker.c src/queue/worker.h \
+	src/queue/worker.c \
 	src/queue/zone.c src/queue/zone.h
 
 queue_lua = \

@@ -1,7 +1,4 @@
-/*
- * The worker's round trip: the arguments of lua/exchange-1.lua, and what its answer means.
- */
-#include "queue/worker.h"
+#include "queue/exchange.h"
 
 #include "base/clock.h"
 #include "base/hash.h"

@@ -1,10 +1,9 @@
-/*
- * The threads of a worker: the talker with its bell, the handlers, the keeper of locks.
- */
-#include "queue/worker.h"
+#include "queue/run.h"
 
 #include "base/clock.h"
 #include "base/error.h"
+#include "queue/exchange.h"
+#include "queue/schedule.h"
 
 #include <errno.h>
 #include <poll.h>
@@ -14,33 +13,6 @@
 
 #define MAX_BELL_MS 10000
 #define MAX_ERROR_PAUSE_MS 2000
-
-void nc_worker_tell(struct nearcache_worker *worker, enum nearcache_worker_event event,
-                    const struct nearcache_job *job, int outcome)
-{
-    if (worker->config.on_event)
-        worker->config.on_event(worker->config.on_event_arg, event, job, outcome);
-}
-
-void nc_worker_wake_talker(struct nearcache_worker *worker)
-{
-    uint64_t one = 1;
-    ssize_t written = write(worker->wake_fd, &one, sizeof one);
-    (void)written; /* a full counter wakes as well */
-}
-
-void nc_worker_forget_locked(struct nearcache_worker *worker, struct nearcache_job *job)
-{
-    if (job->all_prev)
-        job->all_prev->all_next = job->all_next;
-    else
-        worker->all = job->all_next;
-    if (job->all_next)
-        job->all_next->all_prev = job->all_prev;
-    worker->in_hand--;
-    if (worker->in_hand == 0)
-        pthread_cond_broadcast(&worker->state_cond);
-}
 
 /* ---- running --------------------------------------------------------------------------------- */
 
@@ -96,7 +68,8 @@ static size_t runnable_first(struct nearcache_worker *worker, struct nearcache_j
     return runnable;
 }
 
-void nc_worker_run(struct nearcache_worker *worker, struct nearcache_job **jobs, size_t count)
+/* Runs one group of jobs on this thread and puts them into the ended list. */
+static void run_group(struct nearcache_worker *worker, struct nearcache_job **jobs, size_t count)
 {
     size_t runnable = runnable_first(worker, jobs, count);
     if (worker->config.run_batch && runnable) {
@@ -145,7 +118,7 @@ void *nc_worker_handler(void *arg)
             break;
         nc_worker_wake_handler_locked(worker);
         pthread_mutex_unlock(&worker->lock);
-        nc_worker_run(worker, jobs, count);
+        run_group(worker, jobs, count);
         pthread_mutex_lock(&worker->lock);
     }
     pthread_mutex_unlock(&worker->lock);
@@ -299,7 +272,7 @@ static bool run_here(struct talker *talker)
         pthread_mutex_unlock(&worker->lock);
         if (count == 0)
             return ran;
-        nc_worker_run(worker, talker->jobs, count);
+        run_group(worker, talker->jobs, count);
         ran = true;
     }
 }

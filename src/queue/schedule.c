@@ -3,9 +3,9 @@
  * says what, its next job waits among the delayed ones, and the worker that takes that job puts up
  * the one after it.
  */
+#include "queue/schedule.h"
+
 #include "queue/cron.h"
-#include "queue/job.h"
-#include "queue/worker.h"
 
 #include <stdlib.h>
 #include <string.h>

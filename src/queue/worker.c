@@ -1,7 +1,10 @@
-#include "queue/worker.h"
-
+/*
+ * Workers are opened, closed and asked here: queue/hand is what they have, queue/run what they do.
+ */
 #include "base/clock.h"
 #include "base/hash.h"
+#include "queue/hand.h"
+#include "queue/run.h"
 
 #include <signal.h>
 #include <stdio.h>

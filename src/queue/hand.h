@@ -1,18 +1,9 @@
 /*
- * queue/worker: takes jobs, runs handlers and reports what became of the jobs.
- *
- *     talker:   exchange with Redis (ends jobs, takes new ones) ... wait for the bell or for work
- *     handlers:          ready list -> run -> ended list -> wake the talker
- *     keeper:   renews locks, looks for stalled jobs
- *
- * With one handler thread that thread is the talker too: no hop between ending a job and taking the
- * next. All lists are guarded by one lock, which is never held while Redis or a handler is called.
- * A job that cannot be reported stays in the ended list until Redis is back. Where an exchange was
- * sent and its answer never came, the next one has the same token and takes nothing new: it asks
- * for what was taken under that token, so that a Redis that was slow hands out no job to nobody.
+ * queue/hand: a worker's state: the jobs that it has in hand, and whom to wake about them. All
+ * lists are guarded by one lock, which is never held while Redis or a handler is called.
  */
-#ifndef NC_QUEUE_WORKER_H
-#define NC_QUEUE_WORKER_H
+#ifndef NC_QUEUE_HAND_H
+#define NC_QUEUE_HAND_H
 
 #include "queue/job.h"
 
@@ -59,29 +50,6 @@ struct nearcache_worker {
     bool has_talker, has_keeper;
 };
 
-/* What an exchange found. */
-struct nc_exchange {
-    size_t taken;
-    uint32_t asked;  /* how many it might have taken */
-    int64_t due_ms;  /* when the next delayed job is due; 0: none */
-    int64_t wait_ms; /* until the rate limit allows more */
-    bool paused;
-};
-
-/*
- * Reports all ended jobs and takes up to `want`, none when the worker closes. Only the talker calls
- * it. On failure the ended jobs are back in their list.
- */
-int nc_worker_exchange(struct nearcache_worker *worker, uint32_t want, struct nc_exchange *found);
-
-/* Runs one group of jobs on this thread and puts them into the ended list. */
-void nc_worker_run(struct nearcache_worker *worker, struct nearcache_job **jobs, size_t count);
-
-/* The threads. */
-void *nc_worker_talker(void *worker);
-void *nc_worker_handler(void *worker);
-void *nc_worker_keeper(void *worker);
-
 void nc_worker_wake_talker(struct nearcache_worker *worker);
 void nc_worker_tell(struct nearcache_worker *worker, enum nearcache_worker_event event,
                     const struct nearcache_job *job, int outcome);
@@ -114,8 +82,5 @@ static inline struct nearcache_job *nc_job_list_take(struct job_list *list)
     }
     return job;
 }
-
-/* Puts the next iteration of the schedule up that the job belongs to. */
-int nc_schedule_iterate(struct nearcache_queue *queue, const struct nearcache_job *job);
 
 #endif
