@@ -152,6 +152,7 @@ script_tests = \
 	tests/cli/usage.sh \
 	tests/interop/bullmq_v5.sh \
 	tests/interop/bullmq_v6.sh \
+	tests/lint/circles.sh \
 	tests/lint/docs.sh \
 	tests/lint/format.sh \
 	tests/lint/headers.sh \
