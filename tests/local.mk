@@ -106,7 +106,7 @@ redis_tests = \
 	tests/redis/test_sentinel
 
 if WITH_TLS
-tls_tests = tests/redis/test_tls
+tls_tests = tests/redis/test_tls tests/redis/test_cluster_tls
 endif
 
 # Criterion programs in which allocations, sockets or disks fail. Where allocations fail, one more
@@ -287,6 +287,7 @@ EXTRA_DIST += \
 
 EXTRA_DIST += \
 	$(script_tests) \
+	tests/redis/test_cluster_tls.c \
 	tests/redis/test_tls.c \
 	tests/cli/lib.sh \
 	tests/data/cron_vectors.txt \

@@ -296,6 +296,17 @@ bool redis_cluster_begin_move(struct redis_cluster *cluster, int slot, int from,
                                       cluster->bus[to].id));
 }
 
+static redisReply *migrate(redisContext *redis, const struct redis_server *to,
+                           const redisReply *key)
+{
+    const char *user = redis_server_argument(to, "--masteruser");
+
+    if (!user)
+        return redisCommand(redis, "MIGRATE 127.0.0.1 %d %b 0 5000", to->port, key->str, key->len);
+    return redisCommand(redis, "MIGRATE 127.0.0.1 %d %b 0 5000 AUTH2 %s %s", to->port, key->str,
+                        key->len, user, redis_server_argument(to, "--masterauth"));
+}
+
 int redis_cluster_move_keys(struct redis_cluster *cluster, int slot, int from, int to, int most)
 {
     redisContext *redis = redis_server_connect(&cluster->node[from]);
@@ -303,9 +314,7 @@ int redis_cluster_move_keys(struct redis_cluster *cluster, int slot, int from, i
         redis ? redisCommand(redis, "CLUSTER GETKEYSINSLOT %d %d", slot, most) : NULL;
     int moved = keys && keys->type == REDIS_REPLY_ARRAY ? 0 : -1;
     for (size_t i = 0; moved >= 0 && i < keys->elements; i++) {
-        redisReply *reply =
-            redisCommand(redis, "MIGRATE 127.0.0.1 %d %b 0 5000", cluster->node[to].port,
-                         keys->element[i]->str, (size_t)keys->element[i]->len);
+        redisReply *reply = migrate(redis, &cluster->node[to], keys->element[i]);
         /* NOKEY: it expired or was deleted meanwhile. */
         moved = reply && reply->type == REDIS_REPLY_STATUS ? moved + 1 : -1;
         if (moved < 0)

@@ -31,7 +31,8 @@ struct redis_cluster {
     char list[REDIS_CLUSTER_NODES * 24]; /* host:port,host:port */
 };
 
-/* extra: more arguments for every node, as in redis_server_start. Waits until all of it is well. */
+/* extra: more arguments for every node, as in redis_server_start (for TLS also --tls-cluster and
+ * --tls-replication yes). Waits until all of it is well. */
 bool redis_cluster_start(struct redis_cluster *cluster, const char *const *extra);
 void redis_cluster_stop(struct redis_cluster *cluster);
 

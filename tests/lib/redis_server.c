@@ -74,12 +74,36 @@ static void show_log(const struct redis_server *server)
         fclose(log);
 }
 
+const char *redis_server_argument(const struct redis_server *server, const char *name)
+{
+    for (int i = 0; server->extra[i]; i++)
+        if (strcmp(server->extra[i], name) == 0)
+            return server->extra[i + 1];
+    return NULL;
+}
+
+static bool log_in(const struct redis_server *server, redisContext *redis)
+{
+    const char *user = redis_server_argument(server, "--masteruser");
+    redisReply *reply;
+    bool done;
+
+    if (!user)
+        return true;
+    reply = redisCommand(redis, "AUTH %s %s", user, redis_server_argument(server, "--masterauth"));
+    done = reply && reply->type == REDIS_REPLY_STATUS;
+    if (reply)
+        freeReplyObject(reply);
+    return done;
+}
+
 redisContext *redis_server_connect(const struct redis_server *server)
 {
     const struct timeval timeout = {.tv_sec = 5};
     redisContext *redis = redisConnectUnixWithTimeout(server->socket_path, timeout);
 
-    if (redis && !redis->err && redisSetTimeout(redis, timeout) == REDIS_OK)
+    if (redis && !redis->err && redisSetTimeout(redis, timeout) == REDIS_OK &&
+        log_in(server, redis))
         return redis;
     if (redis)
         redisFree(redis);
@@ -112,11 +136,12 @@ static bool answers_or_ended(struct redis_server *server)
 static pid_t launch(const struct redis_server *server)
 {
     char port[16], log_path[96];
+    bool tls = redis_server_argument(server, "--tls-cert-file") != NULL;
     const char *argv[ARGS + REDIS_SERVER_ARGS_MAX] = {
         "redis-server",
         "--bind",
         "127.0.0.1",
-        "--port",
+        tls ? "--tls-port" : "--port",
         port,
         "--unixsocket",
         server->socket_path,
@@ -132,6 +157,10 @@ static pid_t launch(const struct redis_server *server)
     int count = 15, log;
     pid_t pid;
 
+    if (tls) {
+        argv[count++] = "--port";
+        argv[count++] = "0";
+    }
     for (int i = 0; server->extra[i]; i++)
         argv[count++] = server->extra[i];
     snprintf(port, sizeof port, "%d", server->port);

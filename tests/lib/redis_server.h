@@ -21,7 +21,7 @@
 #include <stdlib.h>
 #include <sys/types.h>
 
-enum { REDIS_SERVER_ARGS_MAX = 32 };
+enum { REDIS_SERVER_ARGS_MAX = 48 };
 
 /* One thread. */
 struct redis_server {
@@ -40,9 +40,14 @@ bool redis_server_available(void);
 
 /*
  * Starts it and waits until it answers PING. extra: more arguments of redis-server, NULL at the end
- * ({"--appendonly", "yes", NULL}), alive as long as the server; NULL for none.
+ * ({"--appendonly", "yes", NULL}), alive as long as the server; NULL for none. With --tls-cert-file
+ * among them the port speaks TLS alone, and the unix socket plainly as ever; --masteruser and
+ * --masterauth are also who the functions below log in as.
  */
 bool redis_server_start(struct redis_server *server, const char *const *extra);
+
+/* What follows the name among its more arguments, NULL: it is not there. */
+const char *redis_server_argument(const struct redis_server *server, const char *name);
 
 /* After kill or shutdown: again on the same port, socket and directory. */
 bool redis_server_restart(struct redis_server *server);
