@@ -107,6 +107,12 @@ static bool lane_serves(void *arg, uint32_t lane)
     return nc_cluster_lane_serves(cache->cluster, lane);
 }
 
+static bool refused_auth(void *arg)
+{
+    struct nearcache *cache = arg;
+    return nc_cluster_refused_auth(cache->cluster);
+}
+
 static void init_sync(struct nearcache *cache, struct nc_sync *sync, uint32_t number)
 {
     const struct nearcache_config *config = &cache->config;
@@ -236,6 +242,7 @@ int nc_lanes_open(struct nearcache *cache, const struct nearcache_config *config
     int outcome = cache->redis->seed_count > 0 ? open_fleet(cache) : 0;
     cache->lanes.arg = cache;
     cache->lanes.serves = cache->cluster ? lane_serves : NULL;
+    cache->lanes.refused_auth = cache->cluster ? refused_auth : NULL;
     cache->lanes.name = cache->cluster && !partitions ? name_in_slots : NULL;
     atomic_store(&cache->lanes.told, NEARCACHE_LINK_DOWN);
     for (uint32_t i = 0; outcome == 0 && i < count; i++)

@@ -618,6 +618,14 @@ uint64_t nc_cluster_generation(const struct nc_cluster *cluster)
     return atomic_load(&((struct nc_cluster *)cluster)->generation);
 }
 
+bool nc_cluster_refused_auth(struct nc_cluster *cluster)
+{
+    pthread_mutex_lock(&cluster->lock);
+    bool refused = cluster->refused_auth;
+    pthread_mutex_unlock(&cluster->lock);
+    return refused;
+}
+
 void nc_cluster_doubt(struct nc_cluster *cluster)
 {
     if (!atomic_exchange(&cluster->hinted, true))

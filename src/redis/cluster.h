@@ -68,6 +68,8 @@ unsigned nc_cluster_lanes(const struct nc_cluster *cluster);
 bool nc_cluster_lane_serves(struct nc_cluster *cluster, unsigned lane);
 /* Grows with every change of the map; 0: none has been learned yet. */
 uint64_t nc_cluster_generation(const struct nc_cluster *cluster);
+/* When the nodes were asked last, all of them refused the credentials. */
+bool nc_cluster_refused_auth(struct nc_cluster *cluster);
 /* Something was seen that the map does not say: it is learned anew soon. */
 void nc_cluster_doubt(struct nc_cluster *cluster);
 

@@ -507,6 +507,14 @@ uint64_t nc_proof_tick(struct nc_sync *sync, uint64_t io_ns)
 
 /* ---- those who wait ---- */
 
+/* Before a primary is known no link has tried. */
+static bool refused_auth(const struct nc_sync *sync)
+{
+    const struct nc_lanes *lanes = sync->lanes;
+    return nc_link_refused_auth(sync->link) ||
+           (lanes->refused_auth && lanes->refused_auth(lanes->arg));
+}
+
 static int wait_live(struct nc_sync *sync, uint64_t deadline_ns)
 {
     for (;;) {
@@ -518,7 +526,7 @@ static int wait_live(struct nc_sync *sync, uint64_t deadline_ns)
         /* Writers and readers empty the journal too, and tell nobody: looks with each heartbeat. */
         uint64_t now_ns = nc_clock_io_ns(), until_ns = now_ns + sync->config.heartbeat_ns;
         if (now_ns >= deadline_ns)
-            return nc_link_refused_auth(sync->link) ? NEARCACHE_EAUTH : NEARCACHE_ETIMEOUT;
+            return refused_auth(sync) ? NEARCACHE_EAUTH : NEARCACHE_ETIMEOUT;
         nc_futex_wait(&sync->heard, heard, until_ns < deadline_ns ? until_ns : deadline_ns);
     }
 }

@@ -64,6 +64,9 @@ struct nc_lanes {
     _Atomic uint32_t told; /* the state of all lanes together that was told last */
     /* Whether the lane has keys now; NULL: all have. */
     bool (*serves)(void *arg, uint32_t lane);
+    /* Whether the servers that know where the lanes lead refuse the credentials; NULL: the lanes'
+     * own links tell. */
+    bool (*refused_auth)(void *arg);
     /* Where lanes are primaries: names in the lane's slots for what is its own. */
     void (*name)(void *arg, struct nc_sync *sync);
     void *arg;

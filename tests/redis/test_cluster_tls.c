@@ -323,6 +323,25 @@ static void expect_no_entry(int outcome, const char *why)
     }
 }
 
+Test(cluster_tls, another_password_is_refused)
+{
+    redis.password = "hunter3";
+    expect_no_entry(NEARCACHE_EAUTH, "all nodes refuse the credentials");
+    cr_expect_not(was_logged("hunter3"));
+}
+
+Test(cluster_tls, another_user_is_refused)
+{
+    redis.username = "default";
+    expect_no_entry(NEARCACHE_EAUTH, "all nodes refuse the credentials");
+}
+
+Test(cluster_tls, nobody_comes_in_without_a_user)
+{
+    redis.username = redis.password = NULL;
+    expect_no_entry(NEARCACHE_EAUTH, "all nodes refuse the credentials");
+}
+
 Test(cluster_tls, another_authority_is_refused)
 {
     struct authority theirs;
