@@ -152,7 +152,7 @@ struct nearcache_redis {
     const char *username;    /* ACL user; NULL: the default user */
     const char *password;    /* NULL: none */
     const char *client_name; /* CLIENT SETNAME; NULL: "nearcache" */
-    uint32_t connections;    /* shared connections for single requests; default 4 */
+    uint32_t connections;    /* shared connections for single requests; default 8 */
     uint32_t tls;            /* 1: TLS; an error where it is not built in, never plain text */
     const char *tls_ca_file; /* NULL: the system's authorities */
     const char *tls_cert_file;

@@ -87,6 +87,7 @@ libnearcache_core_la_SOURCES += \
 	src/redis/sentinel.c src/redis/sentinel.h \
 	src/redis/settings.c src/redis/settings.h \
 	src/redis/slot.c src/redis/slot.h \
+	src/redis/spread.c src/redis/spread.h \
 	src/redis/stats.h \
 	src/redis/subscriber.c src/redis/subscriber.h \
 	src/redis/tls.h \

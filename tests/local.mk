@@ -46,6 +46,7 @@ unit_tests = \
 	tests/unit/test_settings \
 	tests/unit/test_sketch \
 	tests/unit/test_slot \
+	tests/unit/test_spread \
 	tests/unit/test_store \
 	tests/unit/test_target \
 	tests/unit/test_text \

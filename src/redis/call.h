@@ -27,7 +27,8 @@ enum { NC_CALL_IDLE, NC_CALL_BUSY, NC_CALL_AWAITED, NC_CALL_ABANDONED };
 
 /* Which of a link's connections it is for. */
 enum nc_call_kind {
-    NC_CALL_SINGLE, /* shared connections */
+    NC_CALL_SINGLE, /* shared connections; who submits it waits for it next */
+    NC_CALL_AHEAD,  /* the same, but sent at once: who submits it does other things first */
     NC_CALL_BATCH,  /* large replies, a connection of their own */
     NC_CALL_LOOP    /* what an event loop reads (redis/link); the caller sees to the sending */
 };

@@ -7,6 +7,7 @@
 #include "redis/breaker.h"
 #include "redis/mux.h"
 #include "redis/sentinel.h"
+#include "redis/spread.h"
 #include "redis/subscriber.h"
 
 #include <errno.h>
@@ -56,7 +57,8 @@ struct nc_link {
     _Atomic bool loop_up;      /* written by the link's thread */
     uint64_t loop_due_ns;      /* when to try to open it; link's thread */
     _Atomic uint64_t spinning; /* processors on which somebody spins, one bit each */
-    _Atomic uint32_t callers;  /* waiting for single requests */
+    _Atomic uint32_t callers;  /* waiting for requests */
+    struct nc_spread spread;
     pthread_t thread;
     bool started;
     pthread_t self;       /* the thread as it knows itself: `thread` is written by its maker */
@@ -191,6 +193,7 @@ int nc_link_open(struct nc_link **out, const struct nc_link_config *config)
     nc_subscriber_init(&link->subscriber, &link->stats, config->on_message, config->arg);
     nc_subscriber_init(&link->sentinel, &link->unused, on_sentinel, link);
     nc_breaker_init(&link->breaker, config->breaker_expiries);
+    nc_spread_init(&link->spread);
     link->backoff.random = nc_hash_random();
     *out = link;
     return 0;
@@ -557,14 +560,16 @@ void nc_link_close(struct nc_link *link, uint64_t deadline_ns)
 /* ---- requests ---- */
 
 /*
- * A connection of one's own while there are enough; beyond that one for all, whose writes and reads
- * then serve many. Threads begin to look at different ones, so that they seldom meet.
+ * A connection of one's own while there are enough and that is faster; else one for all, whose
+ * writes and reads then serve many. Threads begin to look at different ones, so that they seldom
+ * meet.
  */
 static struct nc_mux *choose(struct nc_link *link, enum nc_call_kind kind)
 {
-    if (kind != NC_CALL_SINGLE)
+    if (kind > NC_CALL_AHEAD)
         return &link->muxes[kind == NC_CALL_BATCH ? link->singles : link->loop];
-    if (atomic_load_explicit(&link->callers, memory_order_relaxed) < link->singles) {
+    if (!nc_spread_is_together(&link->spread) &&
+        atomic_load_explicit(&link->callers, memory_order_relaxed) < link->singles) {
         uint64_t self = (uint64_t)pthread_self();
         unsigned first = (unsigned)(nc_hash_step(&self) % link->singles);
         for (unsigned i = 0; i < link->singles; i++) {
@@ -589,6 +594,18 @@ static void hold(struct nc_link *link, struct nc_call *call, struct nc_mux *mux)
     link->config.guide.on_held(link->config.guide.arg, call);
 }
 
+/* Who waits while nothing is under way has been answered, and comes back soon. */
+static enum nc_mux_sends sends(const struct nc_link *link, enum nc_call_kind kind)
+{
+    if (kind == NC_CALL_LOOP)
+        return NC_MUX_SENDS_LATER;
+    return kind == NC_CALL_SINGLE && nc_spread_is_together(&link->spread) &&
+                   atomic_load_explicit(&((struct nc_link *)link)->callers, memory_order_relaxed) >
+                       0
+               ? NC_MUX_SENDS_WAITER
+               : NC_MUX_SENDS_NOW;
+}
+
 void nc_link_submit(struct nc_link *link, struct nc_call *call, enum nc_call_kind kind,
                     uint64_t deadline_ns)
 {
@@ -602,7 +619,7 @@ void nc_link_submit(struct nc_link *link, struct nc_call *call, enum nc_call_kin
     else if (call->slot != NC_NO_SLOT && atomic_load(&link->moving))
         hold(link, call, choose(link, kind));
     else
-        nc_mux_submit(choose(link, kind), call, kind != NC_CALL_LOOP);
+        nc_mux_submit(choose(link, kind), call, sends(link, kind));
 }
 
 static void count_timeout(struct nc_link *link)
@@ -615,13 +632,26 @@ static void count_timeout(struct nc_link *link)
     }
 }
 
+/* In company it is noted how long that took. */
+static int wait_counted(struct nc_link *link, struct nc_call *call, uint64_t until_ns)
+{
+    uint32_t others = atomic_fetch_add_explicit(&link->callers, 1, memory_order_relaxed);
+    bool in_company = others > 0 && call->kind == NC_CALL_SINGLE;
+    uint64_t begun_ns = in_company ? nc_clock_io_ns() : 0;
+    int outcome = nc_mux_wait(call, until_ns);
+    atomic_fetch_sub_explicit(&link->callers, 1, memory_order_relaxed);
+    if (in_company) {
+        uint64_t now_ns = nc_clock_io_ns();
+        nc_spread_count(&link->spread, now_ns - begun_ns, now_ns);
+    }
+    return outcome;
+}
+
 int nc_link_wait_softly(struct nc_link *link, struct nc_call *call, uint64_t until_ns)
 {
     if (!call->carrier)
         return call->status;
-    atomic_fetch_add_explicit(&link->callers, 1, memory_order_relaxed);
-    int outcome = nc_mux_wait(call, until_ns);
-    atomic_fetch_sub_explicit(&link->callers, 1, memory_order_relaxed);
+    int outcome = wait_counted(link, call, until_ns);
     return outcome == 0 ? call->status : NEARCACHE_ETIMEOUT;
 }
 
@@ -629,9 +659,7 @@ int nc_link_wait(struct nc_link *link, struct nc_call *call, uint64_t deadline_n
 {
     if (!call->carrier)
         return call->status;
-    atomic_fetch_add_explicit(&link->callers, 1, memory_order_relaxed);
-    int outcome = nc_mux_wait(call, deadline_ns);
-    atomic_fetch_sub_explicit(&link->callers, 1, memory_order_relaxed);
+    int outcome = wait_counted(link, call, deadline_ns);
     if (outcome == 0)
         return call->status;
     count_timeout(link);

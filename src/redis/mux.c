@@ -279,7 +279,7 @@ static bool push(struct nc_mux *mux, struct nc_call *call)
     return true;
 }
 
-void nc_mux_submit(struct nc_mux *mux, struct nc_call *call, bool flush)
+void nc_mux_submit(struct nc_mux *mux, struct nc_call *call, enum nc_mux_sends sends)
 {
     call->carrier = &mux->carrier;
     call->bed = nc_beds_next(&mux->carrier.beds);
@@ -292,7 +292,13 @@ void nc_mux_submit(struct nc_mux *mux, struct nc_call *call, bool flush)
         nc_call_end(call, NEARCACHE_EOFFLINK);
         return;
     }
-    if (!flush)
+    if (sends == NC_MUX_SENDS_LATER)
+        return;
+    bool gathers = sends == NC_MUX_SENDS_WAITER;
+    /* Relaxed: a hint for who leads. Written when it changes. */
+    if (atomic_load_explicit(&mux->gathers, memory_order_relaxed) != gathers)
+        atomic_store_explicit(&mux->gathers, gathers, memory_order_relaxed);
+    if (gathers && nc_mux_flying(mux) == 0)
         return;
     /* Replies are due and somebody reads them: it sends this call with others that come till then.
      */
@@ -472,10 +478,20 @@ static void sleep_and_read(struct nc_mux *mux, const struct nc_call *call, uint6
     }
 }
 
+/* Those whose replies came together are about to ask again, each when he gets the processor: they
+ * get it now, and what they ask for leaves in one write. */
+static void gather(struct nc_mux *mux)
+{
+    if (nc_mux_flying(mux) == 0 && atomic_load_explicit(&mux->gathers, memory_order_relaxed))
+        sched_yield();
+}
+
 static void lead(struct nc_mux *mux, const struct nc_call *call, uint64_t deadline_ns)
 {
-    if (has_waiting(mux))
+    if (has_waiting(mux)) {
+        gather(mux);
         pump(mux, true);
+    }
     if (!nc_call_is_over(call))
         try_spin(mux, call, deadline_ns);
     sleep_and_read(mux, call, deadline_ns);

@@ -51,6 +51,7 @@ struct nc_mux {
     _Atomic uint32_t watched;  /* the link's thread polls it for them */
     _Atomic uint32_t broken;   /* the stream is lost; reset by the link's thread */
     struct nc_carrier carrier; /* of the calls */
+    _Atomic bool gathers;      /* who leads lets others run before he sends the first calls */
     bool looped;               /* an event loop reads it: others only what it may not */
     uint32_t batch_bytes;      /* replies under way are kept below this; 0: no limit */
     uint32_t eager;
@@ -90,9 +91,14 @@ void nc_mux_up(struct nc_mux *mux);
 /* Ends all calls with NEARCACHE_EOFFLINK, waits until nobody leads, closes the connection. */
 void nc_mux_down(struct nc_mux *mux);
 
-/* Takes the call or ends it at once. `flush` false: leave the sending to a later call of
- * nc_mux_flush on the same thread, where several are submitted in a row. */
-void nc_mux_submit(struct nc_mux *mux, struct nc_call *call, bool flush);
+/* Who sends what is submitted. */
+enum nc_mux_sends {
+    NC_MUX_SENDS_NOW,   /* the submission, or whoever reads */
+    NC_MUX_SENDS_LATER, /* nc_mux_flush on the same thread, where several are submitted in a row */
+    NC_MUX_SENDS_WAITER /* who waits for it next; others that are about to come go with it */
+};
+/* Takes the call or ends it at once. */
+void nc_mux_submit(struct nc_mux *mux, struct nc_call *call, enum nc_mux_sends sends);
 void nc_mux_flush(struct nc_mux *mux);
 /* 0: it ended, see its status. NEARCACHE_ETIMEOUT. */
 int nc_mux_wait(struct nc_call *call, uint64_t deadline_ns);

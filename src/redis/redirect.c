@@ -266,7 +266,7 @@ static void set_up(struct nc_redirect *r, struct nc_redirects *home, unsigned la
     r->repetition = NULL;
     r->lane = lane;
     /* What an event loop asked for is repeated by a link that no loop reads. */
-    r->call_kind = call->kind == NC_CALL_BATCH ? NC_CALL_BATCH : NC_CALL_SINGLE;
+    r->call_kind = call->kind == NC_CALL_BATCH ? NC_CALL_BATCH : NC_CALL_AHEAD;
     r->tries = 0;
     uint64_t most_ns = call->sent_ns + MOST_NS;
     uint64_t until_ns = call->deadline_ns < most_ns ? call->deadline_ns : most_ns;

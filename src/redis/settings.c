@@ -4,7 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define DEFAULT_CONNECTIONS 4
+#define DEFAULT_CONNECTIONS 8
 #define MOST_CONNECTIONS 64
 #define DEFAULT_SPIN_US 50
 #define MOST_SPIN_US 1000

@@ -208,7 +208,8 @@ static int call_alone(struct nc_sync *sync, enum nc_script script,
                                     a.arg_count, &run, answer, NULL, NULL);
     if (outcome == 0) {
         answer->sent_ns = nc_clock_io_ns();
-        nc_link_submit(sync->link, run.call, NC_CALL_SINGLE, a.deadline_ns);
+        nc_link_submit(sync->link, run.call, meanwhile ? NC_CALL_AHEAD : NC_CALL_SINGLE,
+                       a.deadline_ns);
         if (meanwhile)
             meanwhile(arg);
         outcome = nc_link_wait(sync->link, run.call, a.deadline_ns);

@@ -102,6 +102,7 @@ struct begun {
     struct nc_flight_block *block;
     struct nc_flight *flights[NC_CHUNK_KEYS];
     uint32_t count;
+    enum nc_call_kind alone; /* one of a single flight */
 };
 
 /* Room for the flights of the next request. A lone one has its own; without memory they all do. */
@@ -127,7 +128,7 @@ static void send_begun(struct nc_sync *sync, struct begun *begun, uint64_t deadl
         return;
     struct nc_call *call =
         nc_chunk_send(sync, begun->flights, begun->count,
-                      begun->count > 1 ? NC_CALL_BATCH : NC_CALL_SINGLE, deadline_ns);
+                      begun->count > 1 ? NC_CALL_BATCH : begun->alone, deadline_ns);
     begun->count = 0;
     if (call) {
         round->sent[round->sent_count].sync = sync;
@@ -168,6 +169,7 @@ static void depart(struct nc_sync *sync, struct nc_cache_thread *self, struct nc
     struct begun begun;
     begun.block = NULL;
     begun.count = 0;
+    begun.alone = count == 1 ? NC_CALL_SINGLE : NC_CALL_AHEAD;
     for (size_t i = 0; i < count; i++) {
         struct nc_want *want = &wants[i];
         if (want->key.lane != sync->number)
@@ -320,7 +322,7 @@ void nc_fetch_refresh(struct nc_sync *any, const struct nc_key *key)
     if (!flight)
         return;
     if (leads) {
-        struct nc_call *call = nc_chunk_send(sync, &flight, 1, NC_CALL_SINGLE,
+        struct nc_call *call = nc_chunk_send(sync, &flight, 1, NC_CALL_AHEAD,
                                              nc_clock_deadline_ns(NEARCACHE_DEFAULT_DEADLINE_US));
         if (call)
             nc_call_release(call);
