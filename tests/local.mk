@@ -91,6 +91,8 @@ model_tests = \
 redis_tests = \
 	tests/redis/test_black_hole \
 	tests/redis/test_async \
+	tests/redis/test_async_batches \
+	tests/redis/test_async_writes \
 	tests/redis/test_cluster \
 	tests/redis/test_cluster_cache \
 	tests/redis/test_coherence_commit \
@@ -189,6 +191,7 @@ tests_interop_queue_peer_LDADD = libnearcache.la
 check_LIBRARIES += tests/libtest.a tests/libfuzzmain.a
 tests_libtest_a_SOURCES = \
 	tests/lib/alloc_fail.c tests/lib/alloc_fail.h \
+	tests/lib/async_fixture.c tests/lib/async_fixture.h \
 	tests/lib/authority.c tests/lib/authority.h \
 	tests/lib/child.c tests/lib/child.h \
 	tests/lib/fake_clock.c tests/lib/fake_clock.h \

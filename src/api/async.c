@@ -49,37 +49,11 @@ int nc_async_create(struct nc_async **out, struct nc_sync *sync)
         return outcome;
     }
     pthread_mutex_init(&async->lock, NULL);
-    nc_async_queue_init(&async->gathered);
-    nc_async_queue_init(&async->ended);
-    nc_async_threads_init(async);
+    pthread_cond_init(&async->threads.wake, NULL);
+    async->ended_last = &async->ended;
+    nc_async_reads_init(async);
     *out = async;
     return 0;
-}
-
-/* Reads that are being told still are freed by who tells them. */
-static void drop_all_locked(struct nc_async *async)
-{
-    struct nc_async_op *op, *next;
-    HASH_ITER(hh, async->by_ticket, op, next)
-    {
-        HASH_DEL(async->by_ticket, op);
-        if (op->state == NC_ASYNC_FLYING && !nc_async_reads_cancel_locked(async, op))
-            continue;
-        nc_async_op_destroy(op);
-    }
-}
-
-void nc_async_stop(struct nc_async *async)
-{
-    if (!async)
-        return;
-    pthread_mutex_lock(&async->lock);
-    async->stopping = true;
-    pthread_mutex_unlock(&async->lock);
-    nc_async_threads_stop(async);
-    pthread_mutex_lock(&async->lock);
-    drop_all_locked(async);
-    pthread_mutex_unlock(&async->lock);
 }
 
 void nc_async_destroy(struct nc_async *async)
@@ -87,6 +61,7 @@ void nc_async_destroy(struct nc_async *async)
     if (!async)
         return;
     close_descriptors(async);
+    pthread_cond_destroy(&async->threads.wake);
     pthread_mutex_destroy(&async->lock);
     free(async);
 }
@@ -101,10 +76,12 @@ static void set_timer_locked(struct nc_async *async, uint64_t at_ns)
         async->timer_ns = at_ns;
 }
 
-static void signal_locked(struct nc_async *async)
+void nc_async_tell_locked(struct nc_async *async)
 {
     uint64_t one = 1;
-    if (async->signalled)
+    /* The dispatch looks by itself. */
+    if (async->signalled || nc_async_dispatches(async) ||
+        !(async->landed.first || async->ended || async->singles.first || async->rows.first))
         return;
     async->signalled = true;
     /* Cannot fail but for EINTR: the counter is nowhere near its end. */
@@ -145,129 +122,244 @@ static struct nc_async_op *find_locked(struct nc_async *async, nearcache_ticket 
     return op;
 }
 
+/* ---- the end of a part ---- */
+
+static void end_op_locked(struct nc_async *async, struct nc_async_op *op)
+{
+    op->ended = true;
+    op->next = NULL;
+    *async->ended_last = op;
+    async->ended_last = &op->next;
+}
+
+/* Its last use is over. */
+static void end_part_locked(struct nc_async *async, struct nc_async_part *part)
+{
+    struct nc_async_op *op = part->op;
+    part->state = NC_ASYNC_OVER;
+    if (--op->parts_left > 0)
+        return;
+    if (op->cancelled)
+        nc_async_op_destroy(op);
+    else
+        end_op_locked(async, op);
+}
+
+/* It is the turn of those that are ready. One that fails makes others ready: no recursion. */
+static void begin_ready_locked(struct nc_async *async)
+{
+    struct nc_async_part *part;
+    if (async->beginning)
+        return;
+    async->beginning = true;
+    while ((part = nc_async_queue_cut(&async->ready))) {
+        if (!nc_async_op_writes(part->op) &&
+            nc_fetch_loop_takes(async->sync, &part->loop.want.key, async->epoll_fd))
+            nc_async_reads_put_locked(async, part);
+        else
+            nc_async_threads_put_locked(async, part);
+    }
+    async->beginning = false;
+}
+
+void nc_async_land_locked(struct nc_async *async, struct nc_async_part *part)
+{
+    bool loops = part->state == NC_ASYNC_FLYING;
+    if (loops)
+        nc_async_reads_uncount_locked(async, part);
+    nc_async_order_leave(async->orders, part, &async->ready);
+    if (part->op->cancelled) {
+        end_part_locked(async, part);
+    } else {
+        part->state = NC_ASYNC_LANDED;
+        nc_async_queue_put(&async->landed, part);
+    }
+    begin_ready_locked(async);
+}
+
+void nc_async_fail_locked(struct nc_async *async, struct nc_async_part *part, int outcome)
+{
+    part->has_outcome = true;
+    part->loop.want.outcome = outcome;
+    nc_async_land_locked(async, part);
+}
+
 /* ---- begin and end of an operation ---- */
 
-void nc_async_uncount_locked(struct nc_async *async, struct nc_async_op *op)
+static void uncount_write_locked(struct nc_async *async, const struct nc_async_op *op)
 {
-    struct nc_async_order *order = &async->orders[op->order];
-    if (op->by_loop) {
-        async->flying--;
-        if (--order->reads == 0 && order->writes > 0)
-            nc_async_threads_wake_locked(async, op->order);
-    }
-    order->writes -= nc_async_op_writes(op);
+    if (nc_async_op_writes(op))
+        atomic_fetch_sub_explicit(&async->writes, 1,
+                                  memory_order_relaxed); /* as where it is read */
 }
 
-void nc_async_end_locked(struct nc_async *async, struct nc_async_op *op)
+int nc_async_submit(struct nc_async *async, struct nc_async_op *op, nearcache_ticket *ticket)
 {
-    nc_async_uncount_locked(async, op);
-    if (op->state == NC_ASYNC_CANCELLED) {
-        nc_async_op_destroy(op);
-        return;
-    }
-    op->state = NC_ASYNC_ENDED;
-    nc_async_queue_put(&async->ended, op);
-    /* The dispatch looks by itself. */
-    if (!nc_async_dispatches(async))
-        signal_locked(async);
-}
-
-/* One that a thread would have to run behind others is not read by the loop. */
-static bool may_fly_locked(const struct nc_async *async, const struct nc_async_op *op)
-{
-    return op->kind == NC_ASYNC_GET && async->orders[op->order].writes == 0;
-}
-
-int nc_async_submit(struct nc_async *async, struct nc_async_op *op, uint64_t hash,
-                    nearcache_ticket *ticket)
-{
-    bool depart = false;
-    bool taken = op->kind == NC_ASYNC_GET &&
-                 nc_fetch_loop_takes(async->sync, &op->loop.want.key, async->epoll_fd);
-    op->order = (uint32_t)(hash % NC_ASYNC_ORDERS);
+    bool depart = false, writes = nc_async_op_writes(op);
     pthread_mutex_lock(&async->lock);
     int outcome = enter_locked(async, op);
-    if (outcome == 0 && taken && may_fly_locked(async, op)) {
-        depart = nc_async_reads_put_locked(async, op);
-    } else if (outcome == 0) {
-        outcome = nc_async_threads_put_locked(async, op);
-        if (outcome != 0)
-            HASH_DEL(async->by_ticket, op);
+    if (outcome == 0) {
+        if (ticket)
+            *ticket = op->ticket;
+        if (writes)
+            atomic_fetch_add_explicit(&async->writes, 1, memory_order_relaxed); /* see above */
+        else if (async->timer_ns == 0 || op->wake_ns < async->timer_ns)
+            set_timer_locked(async, op->wake_ns);
+        for (size_t i = 0; i < op->part_count; i++)
+            if (nc_async_order_enter(async->orders, &op->parts[i]))
+                nc_async_queue_put(&async->ready, &op->parts[i]);
+        begin_ready_locked(async);
+        depart = nc_async_reads_are_due_locked(async);
+        if (async->landed.first)
+            nc_async_tell_locked(async);
     }
-    if (outcome == 0 && ticket)
-        *ticket = op->ticket;
-    if (outcome == 0 && !nc_async_op_writes(op) &&
-        (async->timer_ns == 0 || op->wake_ns < async->timer_ns))
-        set_timer_locked(async, op->wake_ns);
     pthread_mutex_unlock(&async->lock);
     if (depart)
         nc_async_reads_depart(async);
     return outcome;
 }
 
+bool nc_async_is_written(struct nc_async *async, const struct nc_key *key)
+{
+    /* Relaxed: who knows of a write that was asked for has made it himself, or was told of it. */
+    if (!async || atomic_load_explicit(&async->writes, memory_order_relaxed) == 0)
+        return false;
+    pthread_mutex_lock(&async->lock);
+    bool written = nc_async_order_is_written(&async->orders[nc_async_order_of(key->hash)]);
+    pthread_mutex_unlock(&async->lock);
+    return written;
+}
+
+/* A part of one that was given up: over, or in the hands of somebody who ends it. */
+static void drop_part_locked(struct nc_async *async, struct nc_async_part *part)
+{
+    switch (part->state) {
+    case NC_ASYNC_GATHERED:
+        nc_async_reads_remove_locked(async, part);
+        break;
+    case NC_ASYNC_QUEUED:
+        nc_async_queue_remove(&async->threads.queue, part);
+        break;
+    case NC_ASYNC_LANDED:
+        nc_async_queue_remove(&async->landed, part);
+        break;
+    case NC_ASYNC_FLYING:
+        if (part->departing || !nc_fetch_loop_leave(&part->loop))
+            return;
+        break;
+    case NC_ASYNC_RUNNING:
+    case NC_ASYNC_OVER:
+        return;
+    default:
+        break;
+    }
+    nc_async_land_locked(async, part);
+}
+
+static void drop_locked(struct nc_async *async, struct nc_async_op *op)
+{
+    HASH_DEL(async->by_ticket, op);
+    uncount_write_locked(async, op);
+    op->cancelled = true;
+    if (op->ended) {
+        struct nc_async_op **at = &async->ended;
+        while (*at != op)
+            at = &(*at)->next;
+        if (!(*at = op->next))
+            async->ended_last = at;
+        nc_async_op_destroy(op);
+        return;
+    }
+    /* Not before the last one was looked at. */
+    op->parts_left++;
+    for (size_t i = 0; i < op->part_count; i++)
+        drop_part_locked(async, &op->parts[i]);
+    if (--op->parts_left == 0)
+        nc_async_op_destroy(op);
+}
+
 int nc_async_cancel(struct nc_async *async, nearcache_ticket ticket)
 {
-    bool free_it = true;
     pthread_mutex_lock(&async->lock);
     struct nc_async_op *op = find_locked(async, ticket);
-    if (op) {
-        HASH_DEL(async->by_ticket, op);
-        if (op->state == NC_ASYNC_RUNNING) {
-            op->state = NC_ASYNC_CANCELLED;
-            free_it = false;
-        } else if (op->state == NC_ASYNC_QUEUED) {
-            nc_async_threads_remove_locked(async, op);
-            nc_async_uncount_locked(async, op);
-        } else if (op->state == NC_ASYNC_ENDED) {
-            nc_async_queue_remove(&async->ended, op);
-        } else {
-            free_it = nc_async_reads_cancel_locked(async, op);
-        }
-    }
+    if (op)
+        drop_locked(async, op);
+    nc_async_tell_locked(async);
     pthread_mutex_unlock(&async->lock);
-    if (!op)
-        return NEARCACHE_MISS;
-    if (free_it)
-        nc_async_op_destroy(op);
-    return 0;
+    return op ? 0 : NEARCACHE_MISS;
+}
+
+/* Parts that somebody still has are ended by him. */
+void nc_async_stop(struct nc_async *async)
+{
+    struct nc_async_op *op, *next;
+    if (!async)
+        return;
+    pthread_mutex_lock(&async->lock);
+    async->stopping = true;
+    pthread_mutex_unlock(&async->lock);
+    nc_async_threads_stop(async);
+    pthread_mutex_lock(&async->lock);
+    HASH_ITER(hh, async->by_ticket, op, next)
+    drop_locked(async, op);
+    pthread_mutex_unlock(&async->lock);
 }
 
 /* ---- dispatch ---- */
 
-/* Reads whose deadline passed in a queue are cut out of it; the next deadline is noted. */
-static struct nc_async_op *cut_late_locked(struct nc_async *async, uint64_t now_ns,
-                                           uint64_t *next_ns)
+/* When to look again at what could not be touched. */
+#define SOON_NS NC_NS_PER_MS
+
+/* Cuts a part that has not begun out of where it waits. False: it has. */
+static bool cut_locked(struct nc_async *async, struct nc_async_part *part)
 {
-    for (size_t i = 0; i < NC_ASYNC_WORKERS; i++) {
-        struct nc_async_queue *queue = &async->workers[i].queue;
-        for (struct nc_async_op **at = &queue->first; *at; at = &(*at)->next) {
-            if (nc_async_op_writes(*at))
-                continue;
-            if ((*at)->deadline_ns <= now_ns)
-                return nc_async_queue_cut(queue, at);
-            if (*next_ns == 0 || (*at)->deadline_ns < *next_ns)
-                *next_ns = (*at)->deadline_ns;
-        }
-    }
-    return NULL;
+    if (part->state == NC_ASYNC_GATHERED)
+        nc_async_reads_remove_locked(async, part);
+    else if (part->state == NC_ASYNC_QUEUED)
+        nc_async_queue_remove(&async->threads.queue, part);
+    else
+        return part->state == NC_ASYNC_HELD;
+    return true;
+}
+
+/* Its time is over, or (not `hard`) an old copy is at hand and its owner would rather have that.
+ * False: to be looked at again. */
+static bool answer_late_part_locked(struct nc_async *async, struct nc_async_part *part, bool hard)
+{
+    if (part->state >= NC_ASYNC_LANDED)
+        return true;
+    if (!hard && !nc_async_reads_has_old(part))
+        return false;
+    if (part->state == NC_ASYNC_FLYING && part->departing)
+        return false;
+    if (cut_locked(async, part))
+        nc_async_land_locked(async, part);
+    else if (part->state == NC_ASYNC_FLYING &&
+             nc_fetch_loop_leave(&part->loop)) /* else it is being told this moment */
+        nc_async_land_locked(async, part);
+    return true; /* a thread that runs it keeps the deadline itself */
 }
 
 static void answer_late_locked(struct nc_async *async)
 {
-    uint64_t now_ns = nc_clock_io_ns();
-    struct nc_async_op *op;
+    uint64_t now_ns = nc_clock_io_ns(), next_ns = 0, count;
+    struct nc_async_op *op, *after;
     if (async->timer_ns == 0 || async->timer_ns > now_ns)
         return;
-    uint64_t next_ns = 0, count;
-    while ((op = cut_late_locked(async, now_ns, &next_ns))) {
-        op->state = NC_ASYNC_RUNNING;
-        pthread_mutex_unlock(&async->lock);
-        nc_async_op_run(op); /* its time is over: answers from what is here */
-        pthread_mutex_lock(&async->lock);
-        nc_async_end_locked(async, op);
-        next_ns = 0;
+    HASH_ITER(hh, async->by_ticket, op, after)
+    {
+        bool hard = op->deadline_ns <= now_ns;
+        if (nc_async_op_writes(op) || op->ended)
+            continue;
+        bool again = op->wake_ns > now_ns;
+        for (size_t i = 0; op->wake_ns <= now_ns && i < op->part_count; i++)
+            again = !answer_late_part_locked(async, &op->parts[i], hard) || again;
+        if (!hard && op->wake_ns <= now_ns)
+            op->wake_ns = op->deadline_ns;
+        uint64_t wake_ns = hard ? now_ns + SOON_NS : op->wake_ns;
+        if (again && (next_ns == 0 || wake_ns < next_ns))
+            next_ns = wake_ns;
     }
-    nc_async_reads_end_late_locked(async, now_ns, &next_ns);
     async->timer_ns = 0;
     if (next_ns)
         set_timer_locked(async, next_ns);
@@ -288,17 +380,38 @@ void nc_async_begin_dispatch(struct nc_async *async)
     pthread_mutex_unlock(&async->lock);
 }
 
+/* What has landed is taken as one: a large batch lands bit by bit. */
+static void take_landed_locked(struct nc_async *async)
+{
+    struct nc_async_part *first = async->landed.first, *part;
+    if (!first)
+        return;
+    memset(&async->landed, 0, sizeof async->landed);
+    pthread_mutex_unlock(&async->lock);
+    for (part = first; part; part = part->next)
+        if (!nc_async_op_writes(part->op))
+            nc_async_reads_arrive(async, part);
+        else if (part->has_outcome)
+            part->op->outcome = part->loop.want.outcome;
+    pthread_mutex_lock(&async->lock);
+    for (part = first; part; part = first) {
+        first = part->next;
+        end_part_locked(async, part);
+    }
+}
+
 struct nc_async_op *nc_async_take_ended(struct nc_async *async)
 {
     pthread_mutex_lock(&async->lock);
-    struct nc_async_op *op = async->ended.first;
+    take_landed_locked(async);
+    struct nc_async_op *op = async->ended;
     if (op) {
-        nc_async_queue_cut(&async->ended, &async->ended.first);
+        if (!(async->ended = op->next))
+            async->ended_last = &async->ended;
         HASH_DEL(async->by_ticket, op);
+        uncount_write_locked(async, op);
     }
     pthread_mutex_unlock(&async->lock);
-    if (op && op->by_loop)
-        nc_async_reads_arrive(async, op);
     return op;
 }
 
@@ -308,8 +421,8 @@ void nc_async_end_dispatch(struct nc_async *async)
         nc_async_reads_depart(async);
     pthread_mutex_lock(&async->lock);
     atomic_store_explicit(&async->dispatcher, 0, memory_order_relaxed);
-    if (async->ended.first)
-        signal_locked(async);
+    if (async->ended || async->landed.first)
+        nc_async_tell_locked(async);
     else
         unsignal_locked(async);
     pthread_mutex_unlock(&async->lock);

@@ -1,16 +1,12 @@
 /*
  * api/async: calls that wait for Redis on behalf of an event loop.
  *
- * What the cache can answer at once is answered on the caller's thread (async_calls). The rest
- * becomes an operation (async_op). Reads of one key are carried by the loop itself (async_reads):
- * they leave together, their replies are read by the dispatch. Batches and writes, and reads while
- * that is not possible, are carried by a few threads of the cache (async_threads), which run them
- * as synchronous calls. nearcache_dispatch takes what has ended. The timer behind nearcache_fd sees
- * to deadlines.
- *
- * The operations of a key keep their order: those of the threads go to the same one; a read by the
- * loop is not begun behind a write that a thread still has, and a write waits for the reads by the
- * loop that were there before it.
+ * What the cache can answer at once is answered on the caller's thread (async_calls,
+ * async_batches). The rest becomes an operation with a part for each key (async_op). Reads are
+ * carried by the loop itself (async_reads): they leave together, their replies are read by the
+ * dispatch. Writes, and reads while that is not possible, are carried by a few threads of the cache
+ * (async_threads). nearcache_dispatch takes what has landed and calls back for what is complete.
+ * The timer behind nearcache_fd sees to deadlines. Parts of one key keep their order (async_order).
  *
  * Made by the first call that needs it. Thread-safe, but for the dispatch: one thread at a time.
  */
@@ -18,36 +14,35 @@
 #define NC_API_ASYNC_H
 
 #include "api/async_op.h"
+#include "api/async_order.h"
 
 #include <pthread.h>
 
-struct nc_async_worker {
-    struct nc_async *async;
-    struct nc_async_queue queue;
-    pthread_cond_t wake;
-    pthread_t thread;
-    bool started;
-};
-
 #define NC_ASYNC_WORKERS 8
-#define NC_ASYNC_ORDERS 64
-
-/* Operations of the keys that share it. */
-struct nc_async_order {
-    uint32_t reads;  /* by the loop, not ended */
-    uint32_t writes; /* by the threads, not ended */
-};
 
 /* Guarded by the lock unless it says otherwise. */
 struct nc_async {
     pthread_mutex_t lock;
     struct nc_sync *sync; /* constant */
-    struct nc_async_worker workers[NC_ASYNC_WORKERS];
     struct nc_async_order orders[NC_ASYNC_ORDERS];
-    struct nc_async_queue gathered;
-    uint32_t gathered_count, flying;
+    _Atomic uint32_t writes; /* operations; changed under the lock */
+    /* Those whose turn it is, until their carrier has been found. */
+    struct nc_async_queue ready;
+    bool beginning;
+    /* The loop's: gets, parts of batches, and how much of it is under way. */
+    struct nc_async_queue singles, rows;
+    size_t flying;
+    size_t row_bytes;           /* under way for batches */
+    _Atomic size_t usual_bytes; /* of a value, as learned; no lock */
+    struct {
+        pthread_t all[NC_ASYNC_WORKERS];
+        unsigned count, idle;
+        pthread_cond_t wake;
+        struct nc_async_queue queue;
+    } threads;
+    struct nc_async_queue landed;
+    struct nc_async_op *ended, **ended_last;
     struct nc_async_op *by_ticket; /* all but cancelled ones */
-    struct nc_async_queue ended;
     nearcache_ticket tickets;
     uint64_t timer_ns; /* what the timer is set to; 0: not set */
     bool stopping;
@@ -64,10 +59,12 @@ void nc_async_stop(struct nc_async *async);
 /* After the links have been closed: nothing is told any more. */
 void nc_async_destroy(struct nc_async *async);
 
-/* Takes an operation over; `hash` is its key's. 0, or an error and the operation is as before. */
-int nc_async_submit(struct nc_async *async, struct nc_async_op *op, uint64_t hash,
-                    nearcache_ticket *ticket);
+/* Takes an operation over. 0, or NEARCACHE_ENOMEM and the operation is as before. */
+int nc_async_submit(struct nc_async *async, struct nc_async_op *op, nearcache_ticket *ticket);
 int nc_async_cancel(struct nc_async *async, nearcache_ticket ticket);
+/* Whether a write of the key is under way, so that a copy here is older than what was asked for.
+ * NULL: none is. */
+bool nc_async_is_written(struct nc_async *async, const struct nc_key *key);
 
 /* Brackets of a dispatch; between them: the oldest operation that has ended, taken out; NULL: none.
  */
@@ -84,9 +81,12 @@ static inline bool nc_async_dispatches(struct nc_async *async)
     return atomic_load_explicit(&async->dispatcher, memory_order_relaxed) ==
            (uintptr_t)pthread_self();
 }
-/* To the ended ones; its counts fall. A cancelled one is freed instead. */
-void nc_async_end_locked(struct nc_async *async, struct nc_async_op *op);
-/* Its counts fall. */
-void nc_async_uncount_locked(struct nc_async *async, struct nc_async_op *op);
+/* The part is in no queue any more: it goes to the landed ones, or is over if nobody wants it; what
+ * waited for it begins. The operation may be gone afterwards. */
+void nc_async_land_locked(struct nc_async *async, struct nc_async_part *part);
+/* The same with an outcome, of one that could not be carried. */
+void nc_async_fail_locked(struct nc_async *async, struct nc_async_part *part, int outcome);
+/* Makes the descriptor readable if there is something for the dispatch to do. */
+void nc_async_tell_locked(struct nc_async *async);
 
 #endif

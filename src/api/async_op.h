@@ -1,5 +1,6 @@
 /*
- * api/async_op: one asynchronous call: what was asked, in copies of its own, and what was found.
+ * api/async_op: one asynchronous call and its parts, one for each key that Redis has to be asked
+ * about: what was asked, in copies of its own, and what was found.
  */
 #ifndef NC_API_ASYNC_OP_H
 #define NC_API_ASYNC_OP_H
@@ -19,60 +20,74 @@ enum nc_async_kind {
 };
 
 /*
- *     for a thread    QUEUED -> RUNNING -> ENDED
- *     for the loop    GATHERED -> FLYING -> ENDED      (one that cannot fly after all: -> QUEUED)
+ *     HELD -> READY --loop---> GATHERED -> FLYING --> LANDED -> OVER
+ *                   --thread-> QUEUED  -> RUNNING --> LANDED -> OVER
  *
- * CANCELLED is one that somebody still works on: he frees it.
+ * HELD: behind another one of its key (async_order). LANDED: until the dispatch takes it. What the
+ * loop cannot ask for after all goes from FLYING to QUEUED.
  */
 enum nc_async_state {
-    NC_ASYNC_QUEUED,
-    NC_ASYNC_RUNNING,
+    NC_ASYNC_HELD,
+    NC_ASYNC_READY,
     NC_ASYNC_GATHERED,
     NC_ASYNC_FLYING,
-    NC_ASYNC_ENDED,
-    NC_ASYNC_CANCELLED
+    NC_ASYNC_QUEUED,
+    NC_ASYNC_RUNNING,
+    NC_ASYNC_LANDED,
+    NC_ASYNC_OVER
 };
 
-/* Where the caller wants what a batch finds; written by the dispatch only. */
+struct nc_async;
+struct nc_async_op;
+
+/* Guarded by the lock of its nc_async, but for what who works on it needs: that is his while it is
+ * RUNNING or departs, and the dispatch's once it has left the landed ones. */
+struct nc_async_part {
+    struct nc_async_part *next, *before; /* in the queue that its state says */
+    struct nc_async_op *op;
+    struct nc_loop_read loop; /* of a write only its key */
+    size_t row;               /* of the caller's arrays */
+    enum nc_async_state state;
+    uint32_t order;   /* index, see async_order */
+    uint32_t bytes;   /* what its reply is taken to have, while it counts as under way */
+    bool counted;     /* in its order */
+    bool departing;   /* FLYING: its request is being made */
+    bool told;        /* FLYING, LANDED: its flight has landed */
+    bool has_outcome; /* LANDED: somebody else than the loop has found it */
+};
+
+/* Where the caller wants what a batch finds; written by the call and by the dispatch only. */
 struct nc_async_out {
     struct nearcache_result *results;
-    void *matrix;
+    char *matrix;
     size_t row_stride_bytes;
     int *statuses;
     enum nearcache_source *sources;
 };
 
-struct nc_async;
-
-/* Guarded by the lock of its nc_async, but for what who works on it needs: that is his while the
- * state is RUNNING, or while it departs. */
+/* Guarded as its parts are. */
 struct nc_async_op {
-    struct nc_async_op *next;
+    struct nc_async_op *next; /* among the ended ones */
     UT_hash_handle hh;
     struct nc_async *async;
     nearcache_ticket ticket;
     enum nc_async_kind kind;
-    enum nc_async_state state;
-    bool departing; /* FLYING or CANCELLED: its request is being made */
-    bool landed;    /* FLYING: it was told */
-    bool by_loop;   /* it was read so */
-    uint32_t order; /* index, see nc_async_order */
+    bool ended;     /* all parts are over: it waits for its callback */
+    bool cancelled; /* who ends its last part frees it */
+    bool expired;   /* the breaker knows that it was not answered in time */
     struct nearcache_tier *tier;
     uint64_t deadline_ns, wake_ns; /* wake_ns: when to look at it if nothing has come */
-    struct nearcache_read read;
+    struct nc_fetch_options options;
     struct nearcache_write write;
-    struct nc_fetch_options options; /* the same as `read`, for a GET by the loop */
-    struct nc_loop_read loop;
-    size_t count;
-    struct nearcache_name *names; /* with their bytes, behind this struct */
+    struct nc_async_part *parts;
+    size_t part_count, parts_left; /* that are not over */
+    /* The operation's own until the dispatch hands them over: of all rows of a GET_MANY, of each
+     * part of other reads. */
+    struct nearcache_result *results;
+    size_t result_count;
     void *value;
     size_t value_bytes;
-    /* What was found: the operation's own until the dispatch hands it over. */
-    struct nearcache_result *results;
-    int *statuses;
-    enum nearcache_source *sources;
-    void *matrix;
-    struct nearcache_result one; /* of a GET */
+    size_t rows; /* of the caller's arrays */
     struct nc_async_out out;
     union {
         nearcache_get_fn get;
@@ -83,28 +98,26 @@ struct nc_async_op {
     int outcome;
 };
 
-struct nc_async_queue {
-    struct nc_async_op *first, **last;
-};
-
-/* With copies of the names and room for a value. NULL: out of memory. */
+/* With copies of the names and room for a value. A part for each name, or, where there are
+ * statuses, for those that are NEARCACHE_PENDING. NULL: out of memory. */
 struct nc_async_op *nc_async_op_create(enum nc_async_kind kind, struct nearcache_tier *tier,
                                        const struct nearcache_name *names, size_t count,
-                                       size_t value_bytes);
+                                       const int *statuses, size_t value_bytes);
+/* All its parts are over, or were never submitted. NULL is fine. */
 void nc_async_op_destroy(struct nc_async_op *op);
 static inline bool nc_async_op_writes(const struct nc_async_op *op)
 {
     return op->kind > NC_ASYNC_GET_VECTORS;
 }
-/* Runs it as the synchronous call, within what is left of its time. */
-void nc_async_op_run(struct nc_async_op *op);
-uint64_t nc_async_op_left_us(const struct nc_async_op *op);
 
-void nc_async_queue_init(struct nc_async_queue *queue);
-void nc_async_queue_put(struct nc_async_queue *queue, struct nc_async_op *op);
-/* Takes out what *at points to, the first or the `next` of another one. */
-struct nc_async_op *nc_async_queue_cut(struct nc_async_queue *queue, struct nc_async_op **at);
-/* Takes this one out. False: it is not there. */
-bool nc_async_queue_remove(struct nc_async_queue *queue, const struct nc_async_op *op);
+struct nc_async_queue {
+    struct nc_async_part *first, *last;
+    size_t count;
+};
+
+void nc_async_queue_put(struct nc_async_queue *queue, struct nc_async_part *part);
+/* The first one; NULL: there is none. */
+struct nc_async_part *nc_async_queue_cut(struct nc_async_queue *queue);
+void nc_async_queue_remove(struct nc_async_queue *queue, struct nc_async_part *part);
 
 #endif

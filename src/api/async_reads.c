@@ -7,82 +7,129 @@
 
 /* So many wait for others at most: the server works on some while more are gathered. */
 #define GATHER_MOST 16
+/* Replies to batches that are under way at a time, and those of one request: as on the connection
+ * for batches of synchronous callers. */
+#define ROWS_BYTES (256u * 1024)
+#define REQUEST_BYTES (64u * 1024)
+/* What a value is taken to have before one has been seen. */
+#define GUESS_BYTES 1024u
 
-static struct nc_async_op *op_of(struct nc_flight_watch *watch)
+void nc_async_reads_init(struct nc_async *async) { atomic_init(&async->usual_bytes, GUESS_BYTES); }
+
+static size_t usual_bytes(struct nc_async *async)
 {
-    return (struct nc_async_op *)((char *)watch - offsetof(struct nc_async_op, loop.watch));
+    /* Relaxed, also below: a guide for how much to ask for at a time. */
+    return atomic_load_explicit(&async->usual_bytes, memory_order_relaxed);
+}
+
+/* Dispatch. */
+static void learn_bytes(struct nc_async *async, size_t bytes)
+{
+    size_t usual = usual_bytes(async);
+    atomic_store_explicit(&async->usual_bytes, usual - usual / 8 + bytes / 8, memory_order_relaxed);
+}
+
+static struct nc_async_part *part_of(struct nc_loop_read *read)
+{
+    return (struct nc_async_part *)((char *)read - offsetof(struct nc_async_part, loop));
 }
 
 /* On whatever thread ends the request. */
 static void on_landed(struct nc_flight_watch *watch)
 {
-    struct nc_async_op *op = op_of(watch);
-    struct nc_async *async = op->async;
+    struct nc_async_part *part =
+        part_of((struct nc_loop_read *)((char *)watch - offsetof(struct nc_loop_read, watch)));
+    struct nc_async *async = part->op->async;
     pthread_mutex_lock(&async->lock);
-    op->landed = true;
-    bool free_it = op->state == NC_ASYNC_CANCELLED && !op->departing;
-    if (op->state == NC_ASYNC_FLYING && !op->departing)
-        nc_async_end_locked(async, op);
+    part->told = true;
+    if (!part->departing)
+        nc_async_land_locked(async, part);
+    nc_async_tell_locked(async);
     pthread_mutex_unlock(&async->lock);
-    if (free_it)
-        nc_async_op_destroy(op);
 }
 
-bool nc_async_reads_put_locked(struct nc_async *async, struct nc_async_op *op)
+/* ---- gathering ---- */
+
+static struct nc_async_queue *queue_of(struct nc_async *async, const struct nc_async_part *part)
 {
-    op->state = NC_ASYNC_GATHERED;
-    op->by_loop = true;
-    op->loop.watch.landed = on_landed;
-    op->loop.want.result = op->results;
-    async->orders[op->order].reads++;
-    nc_async_queue_put(&async->gathered, op);
-    async->gathered_count++;
-    if (async->gathered_count >= GATHER_MOST)
+    return part->op->kind == NC_ASYNC_GET ? &async->singles : &async->rows;
+}
+
+void nc_async_reads_put_locked(struct nc_async *async, struct nc_async_part *part)
+{
+    part->state = NC_ASYNC_GATHERED;
+    part->loop.watch.landed = on_landed;
+    nc_async_queue_put(queue_of(async, part), part);
+}
+
+void nc_async_reads_remove_locked(struct nc_async *async, struct nc_async_part *part)
+{
+    nc_async_queue_remove(queue_of(async, part), part);
+}
+
+static bool rows_have_room_locked(const struct nc_async *async)
+{
+    return async->rows.first && async->row_bytes < ROWS_BYTES;
+}
+
+bool nc_async_reads_are_due_locked(struct nc_async *async)
+{
+    bool rows = rows_have_room_locked(async);
+    if (async->singles.count >= GATHER_MOST || (rows && async->rows.count >= GATHER_MOST))
         return true;
     /* With others under way the dispatch comes soon, and inside of it more may follow. */
-    return async->flying == 0 && !nc_async_dispatches(async);
+    return (async->singles.first || rows) && async->flying == 0 && !nc_async_dispatches(async);
 }
 
-/* The oldest ones of one tier. */
+/* ---- departing ---- */
+
+static void count_locked(struct nc_async *async, struct nc_async_part *part)
+{
+    part->state = NC_ASYNC_FLYING;
+    part->departing = true;
+    part->told = false;
+    async->flying++;
+    if (part->op->kind == NC_ASYNC_GET)
+        return;
+    size_t bytes = part->op->tier->row_bytes ? part->op->tier->row_bytes : usual_bytes(async);
+    part->bytes = bytes < ROWS_BYTES ? (uint32_t)bytes : ROWS_BYTES;
+    async->row_bytes += part->bytes;
+}
+
+void nc_async_reads_uncount_locked(struct nc_async *async, struct nc_async_part *part)
+{
+    async->flying--;
+    async->row_bytes -= part->bytes;
+    part->bytes = 0;
+}
+
+/* The oldest ones of one tier, gets before batches. */
 static size_t take_locked(struct nc_async *async, struct nc_loop_read **reads)
 {
-    struct nearcache_tier *tier = NULL;
-    size_t count = 0;
-    while (async->gathered.first && count < NC_FETCH_LOOP_MOST &&
-           (!tier || async->gathered.first->tier == tier)) {
-        struct nc_async_op *op = nc_async_queue_cut(&async->gathered, &async->gathered.first);
-        tier = op->tier;
-        op->state = NC_ASYNC_FLYING;
-        op->departing = true;
-        reads[count++] = &op->loop;
+    struct nc_async_queue *queue = async->singles.first ? &async->singles : &async->rows;
+    const struct nearcache_tier *tier = queue->first ? queue->first->op->tier : NULL;
+    size_t count = 0, before = async->row_bytes;
+    while (queue->first && count < NC_FETCH_LOOP_MOST && queue->first->op->tier == tier &&
+           async->row_bytes - before < REQUEST_BYTES &&
+           (queue == &async->singles || rows_have_room_locked(async))) {
+        struct nc_async_part *part = nc_async_queue_cut(queue);
+        count_locked(async, part);
+        reads[count++] = &part->loop;
     }
-    async->gathered_count -= (uint32_t)count;
-    async->flying += (uint32_t)count;
     return count;
 }
 
 /* It has no flight: one of the threads sees to it. */
-static void hand_over_locked(struct nc_async *async, struct nc_async_op *op)
+static void settle_locked(struct nc_async *async, struct nc_async_part *part)
 {
-    nc_async_uncount_locked(async, op);
-    int outcome = nc_async_threads_put_locked(async, op);
-    if (outcome == 0)
-        return;
-    op->outcome = outcome;
-    op->by_loop = false;
-    nc_async_end_locked(async, op);
-}
-
-static void settle_locked(struct nc_async *async, struct nc_async_op *op)
-{
-    op->departing = false;
-    if (op->state == NC_ASYNC_CANCELLED) {
-        if (!op->loop.want.flight || op->landed || nc_fetch_loop_leave(&op->loop))
-            nc_async_op_destroy(op);
-    } else if (!op->loop.want.flight) {
-        hand_over_locked(async, op);
-    } else if (op->landed) {
-        nc_async_end_locked(async, op);
+    bool flies = part->loop.want.flight != NULL;
+    part->departing = false;
+    if (!flies && !part->op->cancelled) {
+        nc_async_reads_uncount_locked(async, part);
+        part->state = NC_ASYNC_READY;
+        nc_async_threads_put_locked(async, part);
+    } else if (!flies || part->told || (part->op->cancelled && nc_fetch_loop_leave(&part->loop))) {
+        nc_async_land_locked(async, part);
     }
 }
 
@@ -97,7 +144,7 @@ void nc_async_reads_depart(struct nc_async *async)
         if (count == 0)
             return;
         for (size_t i = 0; i < count; i++) {
-            const struct nc_async_op *op = op_of(&reads[i]->watch);
+            const struct nc_async_op *op = part_of(reads[i])->op;
             deadline_ns = op->deadline_ns > deadline_ns ? op->deadline_ns : deadline_ns;
         }
         struct nc_cache_thread *self = nc_cache_self(reads[0]->want.key.tier->cache);
@@ -105,69 +152,55 @@ void nc_async_reads_depart(struct nc_async *async)
             nc_fetch_loop_depart(async->sync, self, reads, count, deadline_ns);
         pthread_mutex_lock(&async->lock);
         for (size_t i = 0; i < count; i++)
-            settle_locked(async, op_of(&reads[i]->watch));
+            settle_locked(async, part_of(reads[i]));
+        nc_async_tell_locked(async);
         pthread_mutex_unlock(&async->lock);
     }
 }
 
-void nc_async_reads_arrive(struct nc_async *async, struct nc_async_op *op)
+/* ---- the end ---- */
+
+bool nc_async_reads_has_old(const struct nc_async_part *part)
+{
+    struct nc_cache_thread *self = nc_cache_self(part->op->tier->cache);
+    return self && nc_fetch_loop_has_old(self, &part->loop, &part->op->options);
+}
+
+static void take_row(struct nc_async_part *part)
+{
+    struct nc_async_op *op = part->op;
+    struct nearcache_result *result = part->loop.want.result;
+    size_t row_bytes = op->tier->row_bytes;
+    op->out.statuses[part->row] = part->loop.want.outcome;
+    if (op->out.sources)
+        op->out.sources[part->row] = result->source;
+    if (!op->out.matrix)
+        return;
+    if (part->loop.want.outcome == 0)
+        memcpy(op->out.matrix + part->row * op->out.row_stride_bytes, result->data, row_bytes);
+    nc_cache_release(result); /* a matrix may be larger than what may be pinned */
+}
+
+void nc_async_reads_arrive(struct nc_async *async, struct nc_async_part *part)
 {
     struct nc_call_context call;
-    op->outcome = nc_call_begin_tier(&call, op->tier);
-    if (op->outcome != 0)
-        return;
-    nc_fetch_loop_arrive(async->sync, call.self, &op->loop, &op->options, op->landed);
-    op->outcome = op->loop.want.outcome;
-    nc_call_count_read(&call, op->tier, op->outcome, op->results);
-}
-
-/* Its time is over, or an old copy is at hand and its owner would rather have that. */
-static bool is_late(struct nc_async_op *op, uint64_t now_ns)
-{
-    if (op->wake_ns > now_ns)
-        return false;
-    if (op->deadline_ns <= now_ns)
-        return true;
-    struct nc_cache_thread *self = nc_cache_self(op->tier->cache);
-    if (self && nc_fetch_loop_has_old(self, &op->loop, &op->options))
-        return true;
-    op->wake_ns = op->deadline_ns;
-    return false;
-}
-
-void nc_async_reads_end_late_locked(struct nc_async *async, uint64_t now_ns, uint64_t *next_ns)
-{
-    struct nc_async_op *op, *after;
-    HASH_ITER(hh, async->by_ticket, op, after)
-    {
-        if (op->state != NC_ASYNC_GATHERED && op->state != NC_ASYNC_FLYING)
-            continue;
-        bool late = is_late(op, now_ns);
-        if (late && op->state == NC_ASYNC_GATHERED) {
-            nc_async_queue_remove(&async->gathered, op);
-            async->gathered_count--;
-            async->flying++; /* as which it ends */
-            nc_async_end_locked(async, op);
-        } else if (late && !op->departing) {
-            /* Else it is being told this moment. */
-            if (nc_fetch_loop_leave(&op->loop))
-                nc_async_end_locked(async, op);
-        } else if (*next_ns == 0 || op->wake_ns < *next_ns) {
-            *next_ns = op->wake_ns;
-        }
+    struct nc_async_op *op = part->op;
+    struct nc_want *want = &part->loop.want;
+    int outcome = nc_call_begin_tier(&call, op->tier);
+    if (outcome != 0) {
+        want->outcome = outcome;
+    } else {
+        /* What was not answered in time is one expired deadline, however many keys it has. */
+        part->loop.leads = part->loop.leads && !op->expired;
+        op->expired = op->expired || (part->loop.leads && !part->told);
+        if (!part->has_outcome)
+            nc_fetch_loop_arrive(async->sync, call.self, &part->loop, &op->options, part->told);
+        nc_call_count_read(&call, op->tier, want->outcome, want->result);
+        if (want->outcome == 0)
+            learn_bytes(async, want->result->bytes);
     }
-}
-
-bool nc_async_reads_cancel_locked(struct nc_async *async, struct nc_async_op *op)
-{
-    if (op->state == NC_ASYNC_GATHERED) {
-        nc_async_queue_remove(&async->gathered, op);
-        async->gathered_count--;
-        async->flying++;
-        nc_async_uncount_locked(async, op);
-        return true;
-    }
-    nc_async_uncount_locked(async, op);
-    op->state = NC_ASYNC_CANCELLED;
-    return !op->departing && nc_fetch_loop_leave(&op->loop);
+    if (op->kind == NC_ASYNC_GET)
+        op->outcome = want->outcome;
+    else
+        take_row(part);
 }

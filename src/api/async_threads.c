@@ -1,135 +1,147 @@
 #include "api/async_threads.h"
 
+#include "api/call.h"
+
 #include <errno.h>
 
-/* Gets that one thread takes at once. */
+/* Reads that one thread takes at once. */
 #define GROUP_MOST 32
+/* What a read that ran with the shorter time of another one still does alone. */
+#define WORTH_NS NC_NS_PER_MS
 
-static struct nc_async_worker *worker_of(struct nc_async *async, uint32_t order)
+/* ---- reads ---- */
+
+/* What has come since it was looked for, by a write that it waited for. */
+static bool is_here(struct nc_call_context *call, struct nc_async_part *part)
 {
-    return &async->workers[order % NC_ASYNC_WORKERS];
+    struct nc_want *want = &part->loop.want;
+    return !part->op->options.refresh &&
+           nc_call_read_hit(call, &want->key, false, want->result, &want->outcome);
 }
 
-/* Gets of one tier, asked for in the same way, as one batch. */
-static void run_group(struct nc_async_op *const *ops, size_t count)
+static void fetch(struct nc_call_context *call, struct nc_async_part *const *parts, size_t count,
+                  const struct nc_fetch_options *options)
 {
-    struct nearcache_name names[GROUP_MOST];
-    struct nearcache_result results[GROUP_MOST];
-    int statuses[GROUP_MOST];
-    struct nearcache_read how = ops[0]->read;
+    struct nc_want wants[GROUP_MOST];
     for (size_t i = 0; i < count; i++)
-        names[i] = ops[i]->names[0];
-    how.timeout_us = nc_async_op_left_us(ops[0]);
-    nearcache_get_many(ops[0]->tier, names, count, &how, results, statuses);
+        wants[i] = parts[i]->loop.want;
+    nc_fetch(call->cache->sync, call->self, wants, count, options);
+    for (size_t i = 0; i < count; i++)
+        parts[i]->loop.want = wants[i];
+}
+
+/* Of one tier, asked for in the same way. */
+static void read_group(struct nc_async_part *const *parts, size_t count)
+{
+    struct nc_async_part *absent[GROUP_MOST];
+    struct nc_call_context call;
+    size_t n = 0;
+    int outcome = nc_call_begin_tier(&call, parts[0]->op->tier);
     for (size_t i = 0; i < count; i++) {
-        ops[i]->outcome = statuses[i];
-        ops[i]->results[0] = results[i];
-        /* The deadline was that of the first; one with more time goes on alone. */
-        if (i > 0 && statuses[i] == NEARCACHE_ETIMEOUT && nc_async_op_left_us(ops[i]) > 1000)
-            nc_async_op_run(ops[i]);
+        if (outcome != 0)
+            parts[i]->loop.want.outcome = outcome;
+        else if (!is_here(&call, parts[i]))
+            absent[n++] = parts[i];
+    }
+    if (n > 0)
+        fetch(&call, absent, n, &absent[0]->op->options);
+    for (size_t i = 1; i < n; i++) {
+        const struct nc_fetch_options *options = &absent[i]->op->options;
+        if (absent[i]->loop.want.outcome == NEARCACHE_ETIMEOUT &&
+            options->deadline_ns > nc_clock_io_ns() + WORTH_NS)
+            fetch(&call, &absent[i], 1, options);
     }
 }
 
-static bool may_share(const struct nc_async_op *a, const struct nc_async_op *b)
+static bool may_share(const struct nc_async_part *a, const struct nc_async_part *b)
 {
-    return b->kind == NC_ASYNC_GET && a->tier == b->tier &&
-           a->read.soft_timeout_us == b->read.soft_timeout_us &&
-           a->read.max_stale_ms == b->read.max_stale_ms && a->read.refresh == b->read.refresh;
+    const struct nc_fetch_options *x = &a->op->options, *y = &b->op->options;
+    return !nc_async_op_writes(b->op) && a->op->tier == b->op->tier &&
+           (x->soft_deadline_ns == y->soft_deadline_ns) && x->max_stale_ns == y->max_stale_ns &&
+           x->refresh == y->refresh;
 }
 
-/* The first one may be begun. */
-static bool is_runnable_locked(const struct nc_async_worker *worker)
+/* ---- writes ---- */
+
+static void write_one(struct nc_async_part *part)
 {
-    const struct nc_async_op *first = worker->queue.first;
-    return first && !(nc_async_op_writes(first) && worker->async->orders[first->order].reads > 0);
+    struct nc_async_op *op = part->op;
+    const struct nc_key *key = &part->loop.want.key;
+    uint64_t now_ns = nc_clock_io_ns();
+    op->write.timeout_us = op->deadline_ns > now_ns + 1000 ? (op->deadline_ns - now_ns) / 1000 : 1;
+    op->outcome = op->kind == NC_ASYNC_SET
+                      ? nearcache_set(op->tier, key->name, key->name_bytes, op->value,
+                                      op->value_bytes, &op->write)
+                      : nearcache_delete(op->tier, key->name, key->name_bytes, &op->write);
 }
 
-static size_t take_locked(struct nc_async_worker *worker, struct nc_async_op **ops)
+/* ---- the threads ---- */
+
+static size_t take_locked(struct nc_async *async, struct nc_async_part **parts)
 {
-    struct nc_async_queue *queue = &worker->queue;
+    struct nc_async_queue *queue = &async->threads.queue;
     size_t count = 0;
-    ops[count++] = nc_async_queue_cut(queue, &queue->first);
-    /* Only neighbours: what comes behind a write of the same key must see it. */
-    while (ops[0]->kind == NC_ASYNC_GET && count < GROUP_MOST && queue->first &&
-           may_share(ops[0], queue->first))
-        ops[count++] = nc_async_queue_cut(queue, &queue->first);
+    parts[count++] = nc_async_queue_cut(queue);
+    while (!nc_async_op_writes(parts[0]->op) && count < GROUP_MOST && queue->first &&
+           may_share(parts[0], queue->first))
+        parts[count++] = nc_async_queue_cut(queue);
     for (size_t i = 0; i < count; i++)
-        ops[i]->state = NC_ASYNC_RUNNING;
+        parts[i]->state = NC_ASYNC_RUNNING;
     return count;
 }
 
 static void *work(void *arg)
 {
-    struct nc_async_worker *worker = arg;
-    struct nc_async *async = worker->async;
-    struct nc_async_op *ops[GROUP_MOST];
+    struct nc_async *async = arg;
+    struct nc_async_part *parts[GROUP_MOST];
     pthread_mutex_lock(&async->lock);
     for (;;) {
-        while (!is_runnable_locked(worker) && !async->stopping)
-            pthread_cond_wait(&worker->wake, &async->lock);
+        async->threads.idle++;
+        while (!async->threads.queue.first && !async->stopping)
+            pthread_cond_wait(&async->threads.wake, &async->lock);
+        async->threads.idle--;
         if (async->stopping)
             break;
-        size_t count = take_locked(worker, ops);
+        size_t count = take_locked(async, parts);
         pthread_mutex_unlock(&async->lock);
-        if (count > 1)
-            run_group(ops, count);
+        if (nc_async_op_writes(parts[0]->op))
+            write_one(parts[0]);
         else
-            nc_async_op_run(ops[0]);
+            read_group(parts, count);
         pthread_mutex_lock(&async->lock);
-        for (size_t i = 0; i < count; i++)
-            nc_async_end_locked(async, ops[i]);
+        for (size_t i = 0; i < count; i++) {
+            parts[i]->has_outcome = !nc_async_op_writes(parts[i]->op);
+            nc_async_land_locked(async, parts[i]);
+        }
+        nc_async_tell_locked(async);
     }
     pthread_mutex_unlock(&async->lock);
     return NULL;
 }
 
-void nc_async_threads_init(struct nc_async *async)
+void nc_async_threads_put_locked(struct nc_async *async, struct nc_async_part *part)
 {
-    for (size_t i = 0; i < NC_ASYNC_WORKERS; i++) {
-        async->workers[i].async = async;
-        nc_async_queue_init(&async->workers[i].queue);
-        pthread_cond_init(&async->workers[i].wake, NULL);
+    unsigned *count = &async->threads.count;
+    if (*count < NC_ASYNC_WORKERS && async->threads.idle <= async->threads.queue.count &&
+        !async->stopping) {
+        int rc = pthread_create(&async->threads.all[*count], NULL, work, async);
+        if (rc == 0) {
+            ++*count;
+        } else if (*count == 0) {
+            nc_async_fail_locked(async, part, rc == ENOMEM ? NEARCACHE_ENOMEM : NEARCACHE_EIO);
+            return;
+        }
     }
-}
-
-int nc_async_threads_put_locked(struct nc_async *async, struct nc_async_op *op)
-{
-    struct nc_async_worker *worker = worker_of(async, op->order);
-    if (!worker->started) {
-        int rc = pthread_create(&worker->thread, NULL, work, worker);
-        if (rc != 0)
-            return rc == ENOMEM ? NEARCACHE_ENOMEM : NEARCACHE_EIO;
-        worker->started = true;
-    }
-    op->state = NC_ASYNC_QUEUED;
-    op->by_loop = false;
-    async->orders[op->order].writes += nc_async_op_writes(op);
-    nc_async_queue_put(&worker->queue, op);
-    pthread_cond_signal(&worker->wake);
-    return 0;
-}
-
-void nc_async_threads_wake_locked(struct nc_async *async, uint32_t order)
-{
-    struct nc_async_worker *worker = worker_of(async, order);
-    if (worker->queue.first)
-        pthread_cond_signal(&worker->wake);
-}
-
-void nc_async_threads_remove_locked(struct nc_async *async, const struct nc_async_op *op)
-{
-    nc_async_queue_remove(&worker_of(async, op->order)->queue, op);
+    part->state = NC_ASYNC_QUEUED;
+    nc_async_queue_put(&async->threads.queue, part);
+    pthread_cond_signal(&async->threads.wake);
 }
 
 void nc_async_threads_stop(struct nc_async *async)
 {
     pthread_mutex_lock(&async->lock);
-    for (size_t i = 0; i < NC_ASYNC_WORKERS; i++)
-        pthread_cond_signal(&async->workers[i].wake);
+    pthread_cond_broadcast(&async->threads.wake);
     pthread_mutex_unlock(&async->lock);
-    for (size_t i = 0; i < NC_ASYNC_WORKERS; i++) {
-        if (async->workers[i].started)
-            pthread_join(async->workers[i].thread, NULL);
-        pthread_cond_destroy(&async->workers[i].wake);
-    }
+    for (unsigned i = 0; i < async->threads.count; i++)
+        pthread_join(async->threads.all[i], NULL);
 }

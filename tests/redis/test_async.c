@@ -1,7 +1,5 @@
 /* The asynchronous calls on a real server: one loop thread, callbacks only in the dispatch. */
-#include "nearcache/async.h"
-
-#include "lib/redis_server.h"
+#include "lib/async_fixture.h"
 #include "lib/wait_until.h"
 
 #include <criterion/criterion.h>
@@ -14,121 +12,7 @@
 
 REDIS_SERVER_REQUIRED;
 
-enum { PATIENT_US = 20000000, PATIENT_MS = 20000 };
-
-static struct redis_server server;
-static struct nearcache *cache;
-static struct nearcache_tier *tier;
-
-static struct nearcache *open_cache(uint64_t deadline_us)
-{
-    struct nearcache_redis redis = NEARCACHE_REDIS_INIT;
-    struct nearcache_config config = NEARCACHE_CONFIG_INIT;
-    struct nearcache *opened;
-    redis.url = server.unix_url;
-    config.redis = &redis;
-    config.deadline_us = deadline_us;
-    cr_assert_eq(nearcache_open(&opened, &config), 0);
-    cr_assert_eq(nearcache_wait(opened, PATIENT_US), 0);
-    return opened;
-}
-
-static struct nearcache_tier *open_tier(struct nearcache *in)
-{
-    struct nearcache_tier_config config = NEARCACHE_TIER_INIT;
-    struct nearcache_tier *opened;
-    config.name = "t";
-    config.prefix = "t:";
-    config.redis_ttl_ms = 60000;
-    cr_assert_eq(nearcache_tier_open(in, &config, &opened), 0);
-    return opened;
-}
-
-static long connections(void)
-{
-    char *text = redis_server_ask(&server, "INFO clients");
-    const char *at = text ? strstr(text, "connected_clients:") : NULL;
-    long count = at ? strtol(at + strlen("connected_clients:"), NULL, 10) : -1;
-    free(text);
-    return count;
-}
-
-static void wait_for_loop(void);
-
-static void set_up(void)
-{
-    cr_assert(redis_server_start(&server, NULL));
-    cache = open_cache(PATIENT_US);
-    tier = open_tier(cache);
-    wait_for_loop();
-}
-
-static void tear_down(void)
-{
-    cr_assert_eq(nearcache_close(cache, 0), 0);
-    redis_server_stop(&server);
-}
-
-TestSuite(async, .init = set_up, .fini = tear_down, .timeout = 90);
-
-/* Dispatches until `*count` has reached `wanted`. */
-static void loop_until(const unsigned *count, unsigned wanted)
-{
-    struct pollfd readable = {nearcache_fd(cache), POLLIN, 0};
-    cr_assert_geq(readable.fd, 0);
-    while (*count < wanted) {
-        cr_assert_gt(poll(&readable, 1, PATIENT_MS), 0, "nothing came, %u of %u", *count, wanted);
-        cr_assert_geq(nearcache_dispatch(cache, 0), 0);
-    }
-}
-
-struct got {
-    unsigned calls;
-    int status;
-    enum nearcache_source source;
-    char text[64];
-};
-
-static void on_get(void *arg, int status, struct nearcache_result *result)
-{
-    struct got *got = arg;
-    got->calls++;
-    got->status = status;
-    got->source = result->source;
-    got->text[0] = '\0';
-    if (status == 0) {
-        snprintf(got->text, sizeof got->text, "%.*s", (int)result->bytes,
-                 (const char *)result->data);
-        nearcache_release(result);
-    }
-}
-
-static void on_end(void *arg, int status)
-{
-    struct got *got = arg;
-    got->calls++;
-    got->status = status;
-}
-
-static int get(const char *name, struct got *got, nearcache_ticket *ticket)
-{
-    struct nearcache_result result;
-    int outcome = nearcache_get_async(tier, name, strlen(name), NULL, on_get, got, &result, ticket);
-    if (outcome == 0)
-        nearcache_release(&result);
-    return outcome;
-}
-
-/* The loop reads by itself once the cache has made a connection for it. */
-static void wait_for_loop(void)
-{
-    struct got got = {0};
-    long before = connections();
-    cr_assert_eq(get("first", &got, NULL), NEARCACHE_PENDING);
-    loop_until(&got.calls, 1);
-    cr_assert_eq(got.status, NEARCACHE_MISS);
-    cr_assert(WAIT_UNTIL(connections() == before + 1, PATIENT_MS));
-}
+TestSuite(async, .init = async_set_up, .fini = async_tear_down, .timeout = 90);
 
 Test(async, a_miss_is_read_and_then_a_hit_calls_nobody)
 {
@@ -152,68 +36,6 @@ Test(async, what_is_nowhere_is_a_miss_and_remembered)
     loop_until(&got.calls, 1);
     cr_assert_eq(got.status, NEARCACHE_MISS);
     cr_assert_eq(get("none", &got, NULL), NEARCACHE_MISS);
-}
-
-Test(async, writes_of_a_key_keep_their_order)
-{
-    struct got got = {0};
-    char value[16];
-    for (unsigned i = 0; i < 200; i++) {
-        snprintf(value, sizeof value, "%u", i);
-        cr_assert_eq(
-            nearcache_set_async(tier, "k", 1, value, strlen(value), NULL, on_end, &got, NULL),
-            NEARCACHE_PENDING);
-    }
-    loop_until(&got.calls, 200);
-    cr_assert_eq(got.status, 0);
-    char *now = redis_server_ask(&server, "GET t:k");
-    cr_assert_str_eq(now, "199");
-    free(now);
-    cr_assert_eq(nearcache_delete_async(tier, "k", 1, NULL, on_end, &got, NULL), NEARCACHE_PENDING);
-    loop_until(&got.calls, 201);
-    now = redis_server_ask(&server, "EXISTS t:k");
-    cr_assert_str_eq(now, "0");
-    free(now);
-}
-
-Test(async, a_read_sees_the_writes_before_it_and_none_after_it)
-{
-    struct got got[3] = {{0}};
-    char before[16], after[16];
-    for (unsigned i = 0; i < 300; i++) {
-        struct nearcache_read how = NEARCACHE_READ_INIT;
-        struct nearcache_result result;
-        memset(got, 0, sizeof got);
-        snprintf(before, sizeof before, "%u", 2 * i);
-        snprintf(after, sizeof after, "%u", 2 * i + 1);
-        how.refresh = true;
-        cr_assert_eq(
-            nearcache_set_async(tier, "o", 1, before, strlen(before), NULL, on_end, &got[0], NULL),
-            NEARCACHE_PENDING);
-        /* Every other time the read is the loop's own: no write is there when it is asked for. */
-        if (i % 2)
-            loop_until(&got[0].calls, 1);
-        cr_assert_eq(nearcache_get_async(tier, "o", 1, &how, on_get, &got[1], &result, NULL),
-                     NEARCACHE_PENDING);
-        cr_assert_eq(
-            nearcache_set_async(tier, "o", 1, after, strlen(after), NULL, on_end, &got[2], NULL),
-            NEARCACHE_PENDING);
-        loop_until(&got[1].calls, 1);
-        loop_until(&got[2].calls, 1);
-        cr_assert_eq(got[1].status, 0);
-        cr_assert_str_eq(got[1].text, before);
-    }
-}
-
-static long requests(const char *command)
-{
-    char field[32];
-    char *text = redis_server_ask(&server, "INFO commandstats");
-    snprintf(field, sizeof field, "cmdstat_%s:calls=", command);
-    const char *at = text ? strstr(text, field) : NULL;
-    long count = at ? strtol(at + strlen(field), NULL, 10) : 0;
-    free(text);
-    return count;
 }
 
 Test(async, what_is_asked_for_together_is_one_request)
@@ -327,56 +149,6 @@ Test(async, a_connection_that_breaks_costs_its_calls_an_error_and_comes_back)
     cr_assert_eq(got.status, NEARCACHE_MISS);
 }
 
-Test(async, a_batch_fills_the_arrays_of_the_caller)
-{
-    const struct nearcache_name names[] = {{"a", 1}, {"b", 1}, {"none", 4}};
-    struct nearcache_result results[3];
-    int statuses[3] = {-100, -100, -100};
-    struct got got = {0};
-    free(redis_server_ask(&server, "MSET t:a one t:b two"));
-    cr_assert_eq(
-        nearcache_get_many_async(tier, names, 3, NULL, results, statuses, on_end, &got, NULL),
-        NEARCACHE_PENDING);
-    loop_until(&got.calls, 1);
-    cr_assert_eq(got.status, 0);
-    cr_assert_eq(statuses[0], 0);
-    cr_assert_eq(statuses[1], 0);
-    cr_assert_eq(statuses[2], NEARCACHE_MISS);
-    cr_assert_arr_eq(results[1].data, "two", 3);
-    nearcache_release_many(results, 3);
-    cr_assert_eq(nearcache_pinned(cache), 0);
-    cr_assert_eq(
-        nearcache_get_many_async(tier, names, 2, NULL, results, statuses, on_end, &got, NULL), 0,
-        "all of it is here now");
-    nearcache_release_many(results, 2);
-}
-
-Test(async, vectors_are_rows_of_the_matrix_of_the_caller)
-{
-    struct nearcache_tier *vectors;
-    struct nearcache_tier_config config = NEARCACHE_TIER_INIT;
-    const struct nearcache_name names[] = {{"1", 1}, {"2", 1}};
-    const float row[4] = {1, 2, 3, 4};
-    float matrix[2][8] = {{0}};
-    int statuses[2];
-    enum nearcache_source sources[2];
-    struct got got = {0};
-    config.name = "v";
-    config.prefix = "v:";
-    config.kind = NEARCACHE_VECTOR_F32;
-    config.dimension = 4;
-    cr_assert_eq(nearcache_tier_open(cache, &config, &vectors), 0);
-    free(redis_server_ask(&server, "SET v:2 %b", row, sizeof row));
-    cr_assert_eq(nearcache_get_vectors_async(vectors, names, 2, NULL, matrix, sizeof matrix[0],
-                                             statuses, sources, on_end, &got, NULL),
-                 NEARCACHE_PENDING);
-    loop_until(&got.calls, 1);
-    cr_assert_eq(statuses[0], NEARCACHE_MISS);
-    cr_assert_eq(statuses[1], 0);
-    cr_assert_eq(sources[1], NEARCACHE_SOURCE_REMOTE);
-    cr_assert_arr_eq(matrix[1], row, sizeof row);
-}
-
 Test(async, ten_thousand_at_once_end_once_each)
 {
     enum { MANY = 10000 };
@@ -451,23 +223,6 @@ Test(async, a_server_that_hangs_costs_a_call_its_deadline)
     loop_until(&got.calls, 50);
     cr_assert(got.status == NEARCACHE_ETIMEOUT || got.status == NEARCACHE_EOFFLINK);
     redis_server_resume(&server);
-}
-
-Test(async, redis_killed_and_back_writes_are_local_and_then_there)
-{
-    struct nearcache_write how = NEARCACHE_WRITE_INIT;
-    struct got got = {0};
-    how.timeout_us = 100000;
-    redis_server_kill(&server);
-    cr_assert_eq(nearcache_set_async(tier, "l", 1, "local", 5, &how, on_end, &got, NULL),
-                 NEARCACHE_PENDING);
-    loop_until(&got.calls, 1);
-    cr_assert_eq(got.status, NEARCACHE_LOCAL);
-    cr_assert(redis_server_restart(&server));
-    cr_assert_eq(nearcache_wait(cache, PATIENT_US), 0);
-    char *now = redis_server_ask(&server, "GET t:l");
-    cr_assert_str_eq(now, "local");
-    free(now);
 }
 
 Test(async, arguments_are_checked_and_change_nothing)

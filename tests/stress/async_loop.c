@@ -1,8 +1,8 @@
 /*
- * async_loop SECONDS [SEED]: a loop thread with gets, writes and cancels under way, another thread
- * that asks too, and synchronous callers of the same keys, while the link is torn down now and
- * then. Each call must end once or be cancelled, and what is read must be what was written. Meant
- * for ThreadSanitizer.
+ * async_loop SECONDS [SEED]: a loop thread with gets, batches, writes and cancels under way,
+ * another thread that asks too, and synchronous callers of the same keys, while the link is torn
+ * down now and then. Each call must end once or be cancelled, and what is read must be what was
+ * written. Meant for ThreadSanitizer.
  */
 #include "nearcache/async.h"
 
@@ -19,6 +19,7 @@
 
 #define KEYS 200u
 #define CALLERS 2
+#define BATCH 12u
 #define UNDER_WAY 64u
 #define PATIENT_US 5000000u
 
@@ -39,6 +40,10 @@ static void complain(const char *what)
 struct request {
     _Atomic uint32_t ends;
     uint32_t key;
+    uint32_t keys[BATCH]; /* of a batch, with what they point to and what comes */
+    struct nearcache_name names[BATCH];
+    struct nearcache_result results[BATCH];
+    int statuses[BATCH];
 };
 
 /* A value begins with its key. */
@@ -78,9 +83,37 @@ static void on_write(void *arg, int status)
     end(arg);
 }
 
+static void check_batch(struct request *request)
+{
+    for (unsigned i = 0; i < BATCH; i++)
+        check(request->keys[i], request->statuses[i], &request->results[i]);
+    nearcache_release_many(request->results, BATCH);
+}
+
+static void on_many(void *arg, int status)
+{
+    (void)status;
+    check_batch(arg);
+    end(arg);
+}
+
+static int ask_batch(uint64_t *random, const struct nearcache_read *how, struct request *request,
+                     nearcache_ticket *ticket)
+{
+    for (unsigned i = 0; i < BATCH; i++) {
+        request->keys[i] = (uint32_t)(nc_hash_step(random) % KEYS);
+        request->names[i] = (struct nearcache_name){&request->keys[i], 4};
+    }
+    int outcome = nearcache_get_many_async(tier, request->names, BATCH, how, request->results,
+                                           request->statuses, on_many, request, ticket);
+    if (outcome != NEARCACHE_PENDING)
+        check_batch(request);
+    return outcome;
+}
+
 static void ask(uint64_t *random, nearcache_ticket *ticket, struct request **request)
 {
-    struct nearcache_result result;
+    struct nearcache_result result = {0};
     struct nearcache_read read = NEARCACHE_READ_INIT;
     uint32_t value[2] = {(uint32_t)(nc_hash_step(random) % KEYS), 7};
     uint64_t dice = nc_hash_step(random) % 100;
@@ -91,7 +124,9 @@ static void ask(uint64_t *random, nearcache_ticket *ticket, struct request **req
     atomic_fetch_add(&under_way, 1);
     read.timeout_us = dice < 20 ? 200 : PATIENT_US;
     read.refresh = dice < 60;
-    if (dice < 90)
+    if (dice >= 50 && dice < 70)
+        outcome = ask_batch(random, &read, *request, ticket);
+    else if (dice < 90)
         outcome = nearcache_get_async(tier, value, 4, &read, on_get, *request, &result, ticket);
     else if (dice < 98)
         outcome = nearcache_set_async(tier, value, 4, value, 8, NULL, on_write, *request, ticket);
@@ -99,9 +134,9 @@ static void ask(uint64_t *random, nearcache_ticket *ticket, struct request **req
         outcome = nearcache_delete_async(tier, value, 4, NULL, on_write, *request, ticket);
     if (outcome == NEARCACHE_PENDING)
         return;
-    check(value[0], outcome, &result);
-    if (outcome == 0)
-        nearcache_release(&result);
+    if (result.data)
+        check(value[0], outcome, &result);
+    nearcache_release(&result);
     atomic_fetch_add(&read_here, 1);
     atomic_fetch_sub(&under_way, 1);
     free(*request);
