@@ -119,7 +119,9 @@ libnearcache_core_la_SOURCES += \
 	src/sync/row.h \
 	src/sync/script.c src/sync/script.h \
 	src/sync/sync.c src/sync/sync.h \
-	src/sync/write.c src/sync/write.h
+	src/sync/write.c src/sync/write.h \
+	src/sync/write_loop.c src/sync/write_loop.h \
+	src/sync/write_step.c src/sync/write_step.h
 
 sync_lua = \
 	src/sync/lua/clear-2.lua \
@@ -189,6 +191,7 @@ libnearcache_core_la_SOURCES += \
 	src/api/async_order.c src/api/async_order.h \
 	src/api/async_reads.c src/api/async_reads.h \
 	src/api/async_threads.c src/api/async_threads.h \
+	src/api/async_writes.c src/api/async_writes.h \
 	src/api/batch.c \
 	src/api/call.c src/api/call.h \
 	src/api/config.c src/api/config.h \

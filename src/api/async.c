@@ -2,6 +2,7 @@
 
 #include "api/async_reads.h"
 #include "api/async_threads.h"
+#include "api/async_writes.h"
 #include "base/clock.h"
 
 #include <errno.h>
@@ -81,7 +82,8 @@ void nc_async_tell_locked(struct nc_async *async)
     uint64_t one = 1;
     /* The dispatch looks by itself. */
     if (async->signalled || nc_async_dispatches(async) ||
-        !(async->landed.first || async->ended || async->singles.first || async->rows.first))
+        !(async->landed.first || async->ended || async->singles.first || async->rows.first ||
+          async->writes_due.first))
         return;
     async->signalled = true;
     /* Cannot fail but for EINTR: the counter is nowhere near its end. */
@@ -153,8 +155,11 @@ static void begin_ready_locked(struct nc_async *async)
         return;
     async->beginning = true;
     while ((part = nc_async_queue_cut(&async->ready))) {
-        if (!nc_async_op_writes(part->op) &&
-            nc_fetch_loop_takes(async->sync, &part->loop.want.key, async->epoll_fd))
+        const struct nc_key *key = &part->loop.want.key;
+        bool writes = nc_async_op_writes(part->op);
+        if (writes && nc_write_loop_takes(async->sync, key, async->epoll_fd))
+            nc_async_writes_put_locked(async, part);
+        else if (!writes && nc_fetch_loop_takes(async->sync, key, async->epoll_fd))
             nc_async_reads_put_locked(async, part);
         else
             nc_async_threads_put_locked(async, part);
@@ -162,11 +167,17 @@ static void begin_ready_locked(struct nc_async *async)
     async->beginning = false;
 }
 
+void nc_async_uncount_locked(struct nc_async *async, struct nc_async_part *part)
+{
+    async->flying--;
+    async->row_bytes -= part->bytes;
+    part->bytes = 0;
+}
+
 void nc_async_land_locked(struct nc_async *async, struct nc_async_part *part)
 {
-    bool loops = part->state == NC_ASYNC_FLYING;
-    if (loops)
-        nc_async_reads_uncount_locked(async, part);
+    if (part->state == NC_ASYNC_FLYING)
+        nc_async_uncount_locked(async, part);
     nc_async_order_leave(async->orders, part, &async->ready);
     if (part->op->cancelled) {
         end_part_locked(async, part);
@@ -180,7 +191,10 @@ void nc_async_land_locked(struct nc_async *async, struct nc_async_part *part)
 void nc_async_fail_locked(struct nc_async *async, struct nc_async_part *part, int outcome)
 {
     part->has_outcome = true;
-    part->loop.want.outcome = outcome;
+    if (nc_async_op_writes(part->op))
+        part->op->write->item.outcome = outcome;
+    else
+        part->loop.want.outcome = outcome;
     nc_async_land_locked(async, part);
 }
 
@@ -193,6 +207,12 @@ static void uncount_write_locked(struct nc_async *async, const struct nc_async_o
                                   memory_order_relaxed); /* as where it is read */
 }
 
+static void depart_all(struct nc_async *async)
+{
+    nc_async_writes_depart(async);
+    nc_async_reads_depart(async);
+}
+
 int nc_async_submit(struct nc_async *async, struct nc_async_op *op, nearcache_ticket *ticket)
 {
     bool depart = false, writes = nc_async_op_writes(op);
@@ -203,19 +223,19 @@ int nc_async_submit(struct nc_async *async, struct nc_async_op *op, nearcache_ti
             *ticket = op->ticket;
         if (writes)
             atomic_fetch_add_explicit(&async->writes, 1, memory_order_relaxed); /* see above */
-        else if (async->timer_ns == 0 || op->wake_ns < async->timer_ns)
+        if (async->timer_ns == 0 || op->wake_ns < async->timer_ns)
             set_timer_locked(async, op->wake_ns);
         for (size_t i = 0; i < op->part_count; i++)
             if (nc_async_order_enter(async->orders, &op->parts[i]))
                 nc_async_queue_put(&async->ready, &op->parts[i]);
         begin_ready_locked(async);
-        depart = nc_async_reads_are_due_locked(async);
+        depart = nc_async_reads_are_due_locked(async) || nc_async_writes_are_due_locked(async);
         if (async->landed.first)
             nc_async_tell_locked(async);
     }
     pthread_mutex_unlock(&async->lock);
     if (depart)
-        nc_async_reads_depart(async);
+        depart_all(async);
     return outcome;
 }
 
@@ -230,27 +250,42 @@ bool nc_async_is_written(struct nc_async *async, const struct nc_key *key)
     return written;
 }
 
+/* Cuts a part that has not begun out of where it waits. False: it has. */
+static bool cut_locked(struct nc_async *async, struct nc_async_part *part)
+{
+    if (part->state == NC_ASYNC_GATHERED && nc_async_op_writes(part->op))
+        nc_async_queue_remove(&async->writes_due, part);
+    else if (part->state == NC_ASYNC_GATHERED)
+        nc_async_reads_remove_locked(async, part);
+    else if (part->state == NC_ASYNC_QUEUED)
+        nc_async_queue_remove(&async->threads.queue, part);
+    else
+        return part->state == NC_ASYNC_HELD;
+    return true;
+}
+
 /* A part of one that was given up: over, or in the hands of somebody who ends it. */
 static void drop_part_locked(struct nc_async *async, struct nc_async_part *part)
 {
+    bool writes = nc_async_op_writes(part->op);
     switch (part->state) {
-    case NC_ASYNC_GATHERED:
-        nc_async_reads_remove_locked(async, part);
-        break;
-    case NC_ASYNC_QUEUED:
-        nc_async_queue_remove(&async->threads.queue, part);
-        break;
     case NC_ASYNC_LANDED:
         nc_async_queue_remove(&async->landed, part);
         break;
     case NC_ASYNC_FLYING:
-        if (part->departing || !nc_fetch_loop_leave(&part->loop))
+        /* A write may still happen: it is told in any case. */
+        if (writes || part->departing || !nc_fetch_loop_leave(&part->loop))
             return;
         break;
     case NC_ASYNC_RUNNING:
     case NC_ASYNC_OVER:
         return;
     default:
+        if (writes && nc_async_writes_in_doubt(part) && !async->stopping)
+            return; /* a thread sees to it */
+        cut_locked(async, part);
+        if (writes && nc_async_writes_in_doubt(part))
+            nc_async_writes_give_up(async, part);
         break;
     }
     nc_async_land_locked(async, part);
@@ -310,34 +345,27 @@ void nc_async_stop(struct nc_async *async)
 /* When to look again at what could not be touched. */
 #define SOON_NS NC_NS_PER_MS
 
-/* Cuts a part that has not begun out of where it waits. False: it has. */
-static bool cut_locked(struct nc_async *async, struct nc_async_part *part)
-{
-    if (part->state == NC_ASYNC_GATHERED)
-        nc_async_reads_remove_locked(async, part);
-    else if (part->state == NC_ASYNC_QUEUED)
-        nc_async_queue_remove(&async->threads.queue, part);
-    else
-        return part->state == NC_ASYNC_HELD;
-    return true;
-}
-
 /* Its time is over, or (not `hard`) an old copy is at hand and its owner would rather have that.
  * False: to be looked at again. */
 static bool answer_late_part_locked(struct nc_async *async, struct nc_async_part *part, bool hard)
 {
+    bool writes = nc_async_op_writes(part->op);
     if (part->state >= NC_ASYNC_LANDED)
         return true;
-    if (!hard && !nc_async_reads_has_old(part))
+    if (!hard && (writes || !nc_async_reads_has_old(part)))
         return false;
-    if (part->state == NC_ASYNC_FLYING && part->departing)
-        return false;
-    if (cut_locked(async, part))
-        nc_async_land_locked(async, part);
-    else if (part->state == NC_ASYNC_FLYING &&
-             nc_fetch_loop_leave(&part->loop)) /* else it is being told this moment */
-        nc_async_land_locked(async, part);
-    return true; /* a thread that runs it keeps the deadline itself */
+    if (part->state == NC_ASYNC_FLYING) {
+        if (part->departing)
+            return false;
+        if (!(writes ? nc_write_loop_leave(part->op->write) : nc_fetch_loop_leave(&part->loop)))
+            return true; /* it is being told this moment */
+    } else if (!cut_locked(async, part)) {
+        return true; /* a thread that runs it keeps the deadline itself */
+    }
+    if (writes)
+        nc_async_writes_give_up(async, part);
+    nc_async_land_locked(async, part);
+    return true;
 }
 
 static void answer_late_locked(struct nc_async *async)
@@ -349,7 +377,7 @@ static void answer_late_locked(struct nc_async *async)
     HASH_ITER(hh, async->by_ticket, op, after)
     {
         bool hard = op->deadline_ns <= now_ns;
-        if (nc_async_op_writes(op) || op->ended)
+        if (op->ended)
             continue;
         bool again = op->wake_ns > now_ns;
         for (size_t i = 0; op->wake_ns <= now_ns && i < op->part_count; i++)
@@ -389,10 +417,10 @@ static void take_landed_locked(struct nc_async *async)
     memset(&async->landed, 0, sizeof async->landed);
     pthread_mutex_unlock(&async->lock);
     for (part = first; part; part = part->next)
-        if (!nc_async_op_writes(part->op))
+        if (nc_async_op_writes(part->op))
+            nc_async_writes_arrive(async, part);
+        else
             nc_async_reads_arrive(async, part);
-        else if (part->has_outcome)
-            part->op->outcome = part->loop.want.outcome;
     pthread_mutex_lock(&async->lock);
     for (part = first; part; part = first) {
         first = part->next;
@@ -418,7 +446,7 @@ struct nc_async_op *nc_async_take_ended(struct nc_async *async)
 void nc_async_end_dispatch(struct nc_async *async)
 {
     if (async->sync)
-        nc_async_reads_depart(async);
+        depart_all(async);
     pthread_mutex_lock(&async->lock);
     atomic_store_explicit(&async->dispatcher, 0, memory_order_relaxed);
     if (async->ended || async->landed.first)

@@ -2,9 +2,9 @@
  * api/async: calls that wait for Redis on behalf of an event loop.
  *
  * What the cache can answer at once is answered on the caller's thread (async_calls,
- * async_batches). The rest becomes an operation with a part for each key (async_op). Reads are
- * carried by the loop itself (async_reads): they leave together, their replies are read by the
- * dispatch. Writes, and reads while that is not possible, are carried by a few threads of the cache
+ * async_batches). The rest becomes an operation with a part for each key (async_op). The loop
+ * itself carries them (async_reads, async_writes): they leave together, their replies are read by
+ * the dispatch. What cannot be carried so at the moment is by a few threads of the cache
  * (async_threads). nearcache_dispatch takes what has landed and calls back for what is complete.
  * The timer behind nearcache_fd sees to deadlines. Parts of one key keep their order (async_order).
  *
@@ -29,8 +29,8 @@ struct nc_async {
     /* Those whose turn it is, until their carrier has been found. */
     struct nc_async_queue ready;
     bool beginning;
-    /* The loop's: gets, parts of batches, and how much of it is under way. */
-    struct nc_async_queue singles, rows;
+    /* The loop's: gets, parts of batches, writes, and how much of it is under way. */
+    struct nc_async_queue singles, rows, writes_due;
     size_t flying;
     size_t row_bytes;           /* under way for batches */
     _Atomic size_t usual_bytes; /* of a value, as learned; no lock */
@@ -84,6 +84,8 @@ static inline bool nc_async_dispatches(struct nc_async *async)
 /* The part is in no queue any more: it goes to the landed ones, or is over if nobody wants it; what
  * waited for it begins. The operation may be gone afterwards. */
 void nc_async_land_locked(struct nc_async *async, struct nc_async_part *part);
+/* One that flies does so no more. */
+void nc_async_uncount_locked(struct nc_async *async, struct nc_async_part *part);
 /* The same with an outcome, of one that could not be carried. */
 void nc_async_fail_locked(struct nc_async *async, struct nc_async_part *part, int outcome);
 /* Makes the descriptor readable if there is something for the dispatch to do. */

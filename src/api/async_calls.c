@@ -1,6 +1,8 @@
 /* api/async_calls: the exported functions of nearcache/async.h, but for batches. */
 #include "api/async_calls.h"
 
+#include "api/async_writes.h"
+
 /* The part that operations need, made when it is needed first. */
 int nc_async_of(struct nearcache *cache, struct nc_async **async)
 {
@@ -85,11 +87,11 @@ static int write_async(struct nearcache_tier *tier, enum nc_async_kind kind,
                        nearcache_ticket *ticket)
 {
     struct nc_call_context call;
-    struct nearcache_write options = NEARCACHE_WRITE_INIT;
+    struct nc_write_options options;
     struct nc_key key;
     int outcome = done ? nc_call_begin_tier(&call, tier) : NEARCACHE_EINVAL;
-    if (outcome == 0 && nc_config_copy(&options, sizeof options, how) != 0)
-        outcome = NEARCACHE_EINVAL;
+    if (outcome == 0)
+        outcome = nc_config_write(tier, call.cache->config.deadline_us, how, &options);
     if (outcome == 0)
         outcome = nc_cache_key(tier, name->data, name->bytes, &key);
     if (outcome == 0 && kind == NC_ASYNC_SET)
@@ -101,15 +103,13 @@ static int write_async(struct nearcache_tier *tier, enum nc_async_kind kind,
                    ? nearcache_set(tier, name->data, name->bytes, value, value_bytes, how)
                    : nearcache_delete(tier, name->data, name->bytes, how);
     struct nc_async_op *op = nc_async_op_create(kind, tier, name, 1, NULL, value_bytes);
-    if (!op)
-        return NEARCACHE_ENOMEM;
-    if (value_bytes)
-        memcpy(op->value, value, value_bytes);
-    op->deadline_ns = nc_call_deadline(call.cache, options.timeout_us);
-    op->write = options;
-    op->write.size = sizeof op->write;
-    op->done.set = done;
-    op->arg = arg;
+    if (op) {
+        if (value_bytes)
+            memcpy(op->value, value, value_bytes);
+        nc_async_writes_init(op, &options, value_bytes);
+        op->done.set = done;
+        op->arg = arg;
+    }
     return submit(&call, op, ticket);
 }
 

@@ -12,7 +12,7 @@ static bool is_part(const int *statuses, size_t row)
 
 /* What an operation is made of, behind its struct. */
 struct room {
-    size_t parts, results, text_bytes, bytes;
+    size_t parts, results, writes, text_bytes, bytes;
 };
 
 /* False: more than there can be. */
@@ -31,8 +31,11 @@ static bool measure(enum nc_async_kind kind, const struct nearcache_name *names,
         room->results = count;
     else if (kind <= NC_ASYNC_GET_VECTORS)
         room->results = room->parts;
+    else
+        room->writes = 1;
     room->bytes = sizeof(struct nc_async_op) + room->parts * sizeof(struct nc_async_part) +
-                  room->results * sizeof(struct nearcache_result) + room->text_bytes + value_bytes;
+                  room->results * sizeof(struct nearcache_result) +
+                  room->writes * sizeof(struct nc_loop_write) + room->text_bytes + value_bytes;
     return true;
 }
 
@@ -75,10 +78,12 @@ struct nc_async_op *nc_async_op_create(enum nc_async_kind kind, struct nearcache
     if (room.results)
         op->results = results;
     op->result_count = room.results;
-    char *text = (char *)(results + room.results);
+    struct nc_loop_write *writes = (struct nc_loop_write *)(results + room.results);
+    if (room.writes)
+        op->write = writes;
+    char *text = (char *)(writes + room.writes);
     make_parts(op, names, count, statuses, text);
     op->value = text + room.text_bytes;
-    op->value_bytes = value_bytes;
     return op;
 }
 

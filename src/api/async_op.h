@@ -8,6 +8,7 @@
 #include "base/table.h"
 #include "nearcache/async.h"
 #include "sync/fetch_loop.h"
+#include "sync/write_loop.h"
 
 #include <stdbool.h>
 
@@ -24,7 +25,7 @@ enum nc_async_kind {
  *                   --thread-> QUEUED  -> RUNNING --> LANDED -> OVER
  *
  * HELD: behind another one of its key (async_order). LANDED: until the dispatch takes it. What the
- * loop cannot ask for after all goes from FLYING to QUEUED.
+ * loop cannot carry after all goes from FLYING to QUEUED.
  */
 enum nc_async_state {
     NC_ASYNC_HELD,
@@ -78,15 +79,14 @@ struct nc_async_op {
     struct nearcache_tier *tier;
     uint64_t deadline_ns, wake_ns; /* wake_ns: when to look at it if nothing has come */
     struct nc_fetch_options options;
-    struct nearcache_write write;
+    struct nc_loop_write *write; /* NULL: a read */
     struct nc_async_part *parts;
     size_t part_count, parts_left; /* that are not over */
     /* The operation's own until the dispatch hands them over: of all rows of a GET_MANY, of each
      * part of other reads. */
     struct nearcache_result *results;
     size_t result_count;
-    void *value;
-    size_t value_bytes;
+    void *value; /* of a SET */
     size_t rows; /* of the caller's arrays */
     struct nc_async_out out;
     union {
@@ -105,10 +105,7 @@ struct nc_async_op *nc_async_op_create(enum nc_async_kind kind, struct nearcache
                                        const int *statuses, size_t value_bytes);
 /* All its parts are over, or were never submitted. NULL is fine. */
 void nc_async_op_destroy(struct nc_async_op *op);
-static inline bool nc_async_op_writes(const struct nc_async_op *op)
-{
-    return op->kind > NC_ASYNC_GET_VECTORS;
-}
+static inline bool nc_async_op_writes(const struct nc_async_op *op) { return op->write != NULL; }
 
 struct nc_async_queue {
     struct nc_async_part *first, *last;

@@ -96,13 +96,6 @@ static void count_locked(struct nc_async *async, struct nc_async_part *part)
     async->row_bytes += part->bytes;
 }
 
-void nc_async_reads_uncount_locked(struct nc_async *async, struct nc_async_part *part)
-{
-    async->flying--;
-    async->row_bytes -= part->bytes;
-    part->bytes = 0;
-}
-
 /* The oldest ones of one tier, gets before batches. */
 static size_t take_locked(struct nc_async *async, struct nc_loop_read **reads)
 {
@@ -125,7 +118,7 @@ static void settle_locked(struct nc_async *async, struct nc_async_part *part)
     bool flies = part->loop.want.flight != NULL;
     part->departing = false;
     if (!flies && !part->op->cancelled) {
-        nc_async_reads_uncount_locked(async, part);
+        nc_async_uncount_locked(async, part);
         part->state = NC_ASYNC_READY;
         nc_async_threads_put_locked(async, part);
     } else if (!flies || part->told || (part->op->cancelled && nc_fetch_loop_leave(&part->loop))) {

@@ -17,8 +17,6 @@ void nc_async_reads_remove_locked(struct nc_async *async, struct nc_async_part *
 bool nc_async_reads_are_due_locked(struct nc_async *async);
 /* Asks Redis for what was gathered. */
 void nc_async_reads_depart(struct nc_async *async);
-/* One that flies does so no more. */
-void nc_async_reads_uncount_locked(struct nc_async *async, struct nc_async_part *part);
 /* Whether something is at hand that the soft deadline is for. */
 bool nc_async_reads_has_old(const struct nc_async_part *part);
 /* The outcome of one that has landed, to where the caller wants it. Dispatch, without the lock. */

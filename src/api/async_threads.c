@@ -1,5 +1,6 @@
 #include "api/async_threads.h"
 
+#include "api/async_writes.h"
 #include "api/call.h"
 
 #include <errno.h>
@@ -61,20 +62,6 @@ static bool may_share(const struct nc_async_part *a, const struct nc_async_part 
            x->refresh == y->refresh;
 }
 
-/* ---- writes ---- */
-
-static void write_one(struct nc_async_part *part)
-{
-    struct nc_async_op *op = part->op;
-    const struct nc_key *key = &part->loop.want.key;
-    uint64_t now_ns = nc_clock_io_ns();
-    op->write.timeout_us = op->deadline_ns > now_ns + 1000 ? (op->deadline_ns - now_ns) / 1000 : 1;
-    op->outcome = op->kind == NC_ASYNC_SET
-                      ? nearcache_set(op->tier, key->name, key->name_bytes, op->value,
-                                      op->value_bytes, &op->write)
-                      : nearcache_delete(op->tier, key->name, key->name_bytes, &op->write);
-}
-
 /* ---- the threads ---- */
 
 static size_t take_locked(struct nc_async *async, struct nc_async_part **parts)
@@ -105,12 +92,12 @@ static void *work(void *arg)
         size_t count = take_locked(async, parts);
         pthread_mutex_unlock(&async->lock);
         if (nc_async_op_writes(parts[0]->op))
-            write_one(parts[0]);
+            nc_async_writes_run(async, parts[0]);
         else
             read_group(parts, count);
         pthread_mutex_lock(&async->lock);
         for (size_t i = 0; i < count; i++) {
-            parts[i]->has_outcome = !nc_async_op_writes(parts[i]->op);
+            parts[i]->has_outcome = true;
             nc_async_land_locked(async, parts[i]);
         }
         nc_async_tell_locked(async);

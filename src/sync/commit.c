@@ -196,6 +196,27 @@ static int complete_answer(struct nc_answer *answer, unsigned count)
     return 0;
 }
 
+int nc_commit_prepare(struct nc_sync *sync, enum nc_script script,
+                      const struct nc_commit_item *const *items, unsigned count,
+                      struct nc_script_run *run, struct nc_answer *answer,
+                      void (*done)(void *arg, int status), void *arg, uint64_t *deadline_ns)
+{
+    struct arguments a;
+    int outcome = write_arguments(&a, sync, script, items, count);
+    if (outcome == 0)
+        outcome = nc_script_prepare(&sync->scripts, script, a.keys, a.key_count, a.args,
+                                    a.arg_count, run, answer, done, arg);
+    *deadline_ns = a.deadline_ns;
+    free_arguments(&a);
+    return outcome;
+}
+
+int nc_commit_end(struct nc_script_run *run, int status, unsigned count)
+{
+    int outcome = nc_script_end(run, status);
+    return outcome != 0 ? outcome : complete_answer(run->answer, count);
+}
+
 static int call_alone(struct nc_sync *sync, enum nc_script script,
                       const struct nc_commit_item *const *items, unsigned count,
                       void (*meanwhile)(void *arg), void *arg, struct nc_answer *answer)
@@ -316,17 +337,11 @@ static void on_done(void *arg, int status)
 static int prepare(struct nc_sync *sync, enum nc_script script, struct nc_group *group,
                    uint64_t *deadline_ns)
 {
-    struct arguments a;
     const struct nc_commit_item *items[NC_COMMIT_KEYS];
     for (unsigned i = 0; i < group->count; i++)
         items[i] = group->members[i]->item;
-    int outcome = write_arguments(&a, sync, script, items, group->count);
-    if (outcome == 0)
-        outcome = nc_script_prepare(&sync->scripts, script, a.keys, a.key_count, a.args,
-                                    a.arg_count, &group->run, &group->answer, on_done, group);
-    *deadline_ns = a.deadline_ns;
-    free_arguments(&a);
-    return outcome;
+    return nc_commit_prepare(sync, script, items, group->count, &group->run, &group->answer,
+                             on_done, group, deadline_ns);
 }
 
 /* Sends a prepared group and reads for it up to the own deadline. */

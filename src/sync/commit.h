@@ -55,4 +55,15 @@ void nc_commits_deinit(struct nc_commits *commits);
 int nc_commit(struct nc_sync *sync, enum nc_script script, const struct nc_commit_item *items,
               unsigned count, void (*meanwhile)(void *arg), void *arg, struct nc_answer *answer);
 
+/*
+ * The same in steps, for who does not wait, and without sharing: prepare makes run->call (see
+ * nc_script_prepare), to be submitted and dropped by the caller; *deadline_ns is the latest of the
+ * items'. `done` ends with nc_commit_end, whose outcome is as above.
+ */
+int nc_commit_prepare(struct nc_sync *sync, enum nc_script script,
+                      const struct nc_commit_item *const *items, unsigned count,
+                      struct nc_script_run *run, struct nc_answer *answer,
+                      void (*done)(void *arg, int status), void *arg, uint64_t *deadline_ns);
+int nc_commit_end(struct nc_script_run *run, int status, unsigned count);
+
 #endif

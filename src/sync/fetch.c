@@ -215,18 +215,9 @@ void nc_fetch_leave(struct nc_cache_thread *self, struct nc_want *want, bool lan
     want->flight = NULL;
 }
 
-/* What an event loop asked for it reads when it comes to that; who waits here has less time. */
 static bool wait_flight(struct nc_sync *any, const struct nc_want *want, uint64_t deadline_ns)
 {
-    struct nc_link *link = nc_sync_for(any, &want->key)->link;
-    struct nc_flight *flight = want->flight;
-    bool along = flight->in_loop && !nc_flight_has_landed(flight);
-    if (along)
-        nc_link_loop_await(link, true);
-    bool landed = nc_flight_wait(flight, deadline_ns);
-    if (along)
-        nc_link_loop_await(link, false);
-    return landed;
+    return nc_sync_wait_flight(nc_sync_for(any, &want->key), want->flight, deadline_ns);
 }
 
 /* Drives our own requests, then waits for those of others. What is given up at the soft deadline

@@ -114,7 +114,7 @@ static void unlist_locked(struct nc_flight **at, struct nc_flight *flight)
 
 static struct nc_flight *join(struct nc_flights *flights, struct nc_flight_block *block,
                               const struct nc_key *key, const struct nc_ticket *ticket,
-                              struct nc_flight_watch *watch, bool *leads)
+                              struct nc_flight_watch *watch, bool in_loop, bool *leads)
 {
     struct nc_flight_stripe *stripe = stripe_of(flights, key);
     struct nc_flight **bucket = bucket_of(stripe, key);
@@ -133,7 +133,7 @@ static struct nc_flight *join(struct nc_flights *flights, struct nc_flight_block
     } else if ((flight = create(flights, block, key))) {
         if (ticket)
             flight->ticket = *ticket;
-        flight->in_loop = watch != NULL;
+        flight->in_loop = in_loop;
         list_locked(bucket, flight);
         *leads = true;
     }
@@ -149,21 +149,31 @@ static struct nc_flight *join(struct nc_flights *flights, struct nc_flight_block
 struct nc_flight *nc_flight_join(struct nc_flights *flights, const struct nc_key *key,
                                  const struct nc_ticket *ticket, bool *leads)
 {
-    return join(flights, NULL, key, ticket, NULL, leads);
+    return join(flights, NULL, key, ticket, NULL, false, leads);
 }
 
 struct nc_flight *nc_flight_join_in(struct nc_flights *flights, struct nc_flight_block *block,
                                     const struct nc_key *key, const struct nc_ticket *ticket,
                                     bool *leads)
 {
-    return join(flights, block, key, ticket, NULL, leads);
+    return join(flights, block, key, ticket, NULL, false, leads);
 }
 
 struct nc_flight *nc_flight_join_watched(struct nc_flights *flights, const struct nc_key *key,
                                          const struct nc_ticket *ticket,
                                          struct nc_flight_watch *watch, bool *leads)
 {
-    return join(flights, NULL, key, ticket, watch, leads);
+    return join(flights, NULL, key, ticket, watch, true, leads);
+}
+
+struct nc_flight *nc_flight_begin_in_loop(struct nc_flights *flights, const struct nc_key *key)
+{
+    bool leads;
+    struct nc_flight *flight = join(flights, NULL, key, NULL, NULL, true, &leads);
+    if (!flight || leads)
+        return flight;
+    nc_flight_release(flight);
+    return NULL;
 }
 
 bool nc_flight_unwatch(struct nc_flight *flight, struct nc_flight_watch *watch)

@@ -98,6 +98,9 @@ struct nc_flight *nc_flight_join_in(struct nc_flights *flights, struct nc_flight
 struct nc_flight *nc_flight_join_watched(struct nc_flights *flights, const struct nc_key *key,
                                          const struct nc_ticket *ticket,
                                          struct nc_flight_watch *watch, bool *leads);
+/* Begins the flight of a key by an event loop, which nobody need be told of. NULL: it is under way
+ * already, or out of memory. */
+struct nc_flight *nc_flight_begin_in_loop(struct nc_flights *flights, const struct nc_key *key);
 /* True: it will not be told any more. False: it has been or is being told. */
 bool nc_flight_unwatch(struct nc_flight *flight, struct nc_flight_watch *watch);
 

@@ -148,7 +148,11 @@ static struct nc_flight *take_key(struct nc_sync *sync, const struct nc_key *key
         struct nc_flight *flight = nc_flight_join(&sync->writes, key, NULL, &leads);
         if (!flight || leads)
             return flight;
-        bool landed = wait && nc_flight_wait(flight, deadline_ns);
+        /* What an event loop wrote may have been answered, and the loop may stand. */
+        if (!wait && flight->in_loop)
+            nc_link_loop_serve(sync->link);
+        bool landed =
+            wait ? nc_sync_wait_flight(sync, flight, deadline_ns) : nc_flight_has_landed(flight);
         nc_flight_release(flight);
         if (!landed)
             return NULL;

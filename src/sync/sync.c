@@ -98,3 +98,14 @@ void nc_sync_mark_slot(const struct nc_sync *sync, const struct nc_key *key, str
         nc_call_in_slot(call, nc_slot_of_both(key->tier->prefix, key->tier->prefix_bytes, key->name,
                                               key->name_bytes));
 }
+
+bool nc_sync_wait_flight(struct nc_sync *sync, struct nc_flight *flight, uint64_t deadline_ns)
+{
+    bool along = flight->in_loop && !nc_flight_has_landed(flight);
+    if (along)
+        nc_link_loop_await(sync->link, true);
+    bool landed = nc_flight_wait(flight, deadline_ns);
+    if (along)
+        nc_link_loop_await(sync->link, false);
+    return landed;
+}

@@ -133,6 +133,10 @@ void nc_sync_init(struct nc_sync *sync);
 void nc_sync_attach(struct nc_sync *sync, struct nc_link *link);
 void nc_sync_deinit(struct nc_sync *sync);
 
+/* Waits for a flight of this lane. What an event loop asked for it reads when it comes to that; who
+ * waits here has less time, so others read along. False: the deadline passed first. */
+bool nc_sync_wait_flight(struct nc_sync *sync, struct nc_flight *flight, uint64_t deadline_ns);
+
 /* Raises sync->seen. */
 static inline void nc_sync_saw(struct nc_sync *sync, uint64_t version)
 {

@@ -3,6 +3,7 @@
 #include "base/futex.h"
 #include "base/mutant.h"
 #include "sync/replay.h"
+#include "sync/write_step.h"
 
 #include <inttypes.h>
 #include <stdio.h>
@@ -11,60 +12,11 @@
 
 /* ---- the local half ---- */
 
-static bool fits_locally(const struct nc_write_item *item)
-{
-    return item->value_bytes <= item->key.tier->largest_local_bytes;
-}
-
-static uint64_t ttl_ns_of(const struct nc_write_item *item)
-{
-    if (item->ttl_ms == NEARCACHE_NONE || item->ttl_ms > UINT64_MAX / NC_NS_PER_MS)
-        return item->key.tier->local_ttl_ns;
-    uint64_t ttl_ns = item->ttl_ms * NC_NS_PER_MS;
-    return ttl_ns < item->key.tier->local_ttl_ns ? ttl_ns : item->key.tier->local_ttl_ns;
-}
-
-static bool leaves_a_copy(const struct nc_write_item *item)
-{
-    const struct nearcache_tier *tier = item->key.tier;
-    if (item->op == NC_WRITE_DELETE)
-        return tier->linked && tier->negative_ttl_ns != NEARCACHE_NONE;
-    return item->op == NC_WRITE_SET && fits_locally(item);
-}
-
-/* What the cache will hold once it is known that the write counts. NULL: out of memory. */
-static struct nc_entry *make_entry(struct nc_cache_thread *self, const struct nc_write_item *item)
-{
-    bool absent = item->op == NC_WRITE_DELETE;
-    struct nc_entry *entry =
-        nc_cache_entry_create(self, &item->key, absent ? 0 : item->value_bytes, absent);
-    if (entry && !absent && item->value_bytes)
-        memcpy(nc_entry_value(entry), item->value, item->value_bytes);
-    return entry;
-}
-
-/* Puts what was written into the cache; not being able to only costs a later read. Takes `made`,
- * or makes it. */
-static int keep(struct nc_cache_thread *self, const struct nc_write_item *item,
-                const struct nc_ticket *ticket, struct nc_entry *made, uint64_t now_ns)
-{
-    struct nearcache_tier *tier = item->key.tier;
-    if (!made && !leaves_a_copy(item))
-        return 0;
-    struct nc_entry *entry = made ? made : make_entry(self, item);
-    if (!entry)
-        return NEARCACHE_ENOMEM;
-    nc_entry_set_version(entry, item->version);
-    nc_cache_entry_times(self, &item->key, entry, now_ns,
-                         item->op == NC_WRITE_DELETE ? tier->negative_ttl_ns : ttl_ns_of(item));
-    return nc_cache_fill(self, &item->key, ticket, entry) ? 0 : NEARCACHE_ETOOBIG;
-}
-
 void nc_write_local(struct nc_cache_thread *self, struct nc_write_item *item,
                     const struct nc_ticket *made_under)
 {
     struct nearcache_tier *tier = item->key.tier;
-    if (item->op == NC_WRITE_SET && !fits_locally(item)) {
+    if (item->op == NC_WRITE_SET && !nc_write_fits_locally(item)) {
         item->outcome = NEARCACHE_ETOOBIG;
         return;
     }
@@ -73,7 +25,8 @@ void nc_write_local(struct nc_cache_thread *self, struct nc_write_item *item,
         item->outcome = 0;
         return;
     }
-    item->outcome = keep(self, item, made_under, NULL, nc_clock_now_ns(&tier->cache->clock));
+    item->outcome =
+        nc_write_keep(self, item, made_under, NULL, nc_clock_now_ns(&tier->cache->clock));
     /* As if it had been made first, and what voided the ticket came then. */
     if (made_under && item->outcome == NEARCACHE_ETOOBIG)
         item->outcome = 0;
@@ -106,60 +59,19 @@ static int take_key(struct nc_sync *sync, struct nc_write_item *item, uint64_t d
             item->flight = flight;
             return 0;
         }
-        bool landed = nc_flight_wait(flight, deadline_ns);
+        bool landed = nc_sync_wait_flight(sync, flight, deadline_ns);
         nc_flight_release(flight);
         if (!landed)
             return NEARCACHE_ETIMEOUT;
     }
 }
 
-static void give_key(struct nc_write_item *item)
-{
-    nc_flight_land(item->flight, 0);
-    nc_flight_release(item->flight);
-    item->flight = NULL;
-}
-
-/* ---- the journal ---- */
-
-/* A write that Redis did not take: kept or refused, by policy. */
-static int keep_for_later(struct nc_sync *sync, struct nc_cache_thread *self,
-                          struct nc_write_item *item, uint64_t taken_ns, uint64_t not_before_ns)
-{
-    struct nearcache_tier *tier = item->key.tier;
-    uint64_t ends_ns = NEARCACHE_NONE;
-    if (item->op == NC_WRITE_INVALIDATE)
-        return NEARCACHE_EOFFLINK;
-    if (tier->outage_writes == NEARCACHE_OUTAGE_REFUSE)
-        return not_before_ns ? NEARCACHE_ETIMEOUT : NEARCACHE_EREFUSED;
-    if (item->ttl_ms != NEARCACHE_NONE && item->ttl_ms < (UINT64_MAX - taken_ns) / NC_NS_PER_MS)
-        ends_ns = taken_ns + item->ttl_ms * NC_NS_PER_MS;
-    struct nc_digest before;
-    if (item->before_known)
-        nc_digest_of(&before, item->before.data, item->before.bytes);
-    int outcome = nc_journal_put(
-        &sync->journal, &item->key, item->op == NC_WRITE_SET ? NC_INTENT_SET : NC_INTENT_DELETE,
-        item->value, item->op == NC_WRITE_SET ? item->value_bytes : 0, taken_ns, ends_ns,
-        not_before_ns, atomic_load_explicit(&sync->seen, memory_order_relaxed),
-        item->before_known ? &before : NULL);
-    if (outcome == 0) {
-        nc_link_wake(sync->link);
-        return NEARCACHE_LOCAL;
-    }
-    if (outcome == NEARCACHE_EFULL)
-        nc_cache_count(self, tier, NC_COUNT_journal_full, 1);
-    return outcome;
-}
-
 /* ---- the call ---- */
 
 struct call {
-    struct nc_sync *sync;
-    struct nc_cache_thread *self;
+    struct nc_write_terms terms;
     struct nc_write_item **items; /* distinct keys, each with its flight */
     unsigned count;
-    uint64_t deadline_ns, taken_ns;
-    enum nc_script script;
     char *names; /* what the following point into */
     const void *redis_key[NC_COMMIT_KEYS];
     size_t redis_key_bytes[NC_COMMIT_KEYS];
@@ -173,8 +85,8 @@ static void make_copies(void *arg)
     if (call->items[0]->key.tier->coherence == NEARCACHE_COHERENCE_TRACKING)
         return;
     for (unsigned i = 0; i < call->count; i++)
-        if (!call->made[i] && leaves_a_copy(call->items[i]))
-            call->made[i] = make_entry(call->self, call->items[i]);
+        if (!call->made[i] && nc_write_leaves_a_copy(call->items[i]))
+            call->made[i] = nc_write_make_copy(call->terms.self, call->items[i]);
 }
 
 static void drop_copies(struct call *call)
@@ -197,60 +109,18 @@ static int send_items(struct call *call, struct nc_answer *answer)
             .value = item->value,
             .value_bytes = item->value_bytes,
             .ttl_ms = item->ttl_ms == NEARCACHE_NONE ? 0 : item->ttl_ms,
-            .deadline_ns = call->deadline_ns,
+            .deadline_ns = call->terms.deadline_ns,
         };
     }
-    return nc_commit(call->sync, call->script, items, call->count, make_copies, call, answer);
-}
-
-/* Redis applied it: what is known here moves on (R4). */
-static void applied(struct call *call, struct nc_write_item *item, struct nc_entry *made,
-                    uint64_t version, bool moved)
-{
-    struct nc_sync *sync = call->sync;
-    item->version = version;
-    item->outcome = 0;
-    nc_journal_forget(&sync->journal, &item->key);
-    if (call->script == NC_SCRIPT_WRITE) {
-        nc_sync_saw(sync, version);
-        nc_cache_observe(call->self, &item->key, version, NEARCACHE_CAUSE_REPLACED);
-    }
-    /* Tracking tiers keep a value only after reading it; an invalidation keeps nothing. */
-    if (item->op == NC_WRITE_INVALIDATE || !fits_locally(item) ||
-        item->key.tier->coherence == NEARCACHE_COHERENCE_TRACKING)
-        return;
-    if (moved) {
-        if (made)
-            nc_cache_entry_destroy(item->key.tier, made);
-        return;
-    }
-    item->ticket.generation = 0; /* an own write holds on any link, epoch and version decide */
-    keep(call->self, item, &item->ticket, made, nc_clock_now_ns(&sync->cache->clock));
-}
-
-/* Nothing was done and will be: journal, refuse or report, the same for all items. */
-static void not_applied(struct call *call, struct nc_write_item *item, int outcome,
-                        const struct nc_answer *answer)
-{
-    bool in_doubt = answer->sent && outcome != NEARCACHE_EREMOTE;
-    if (outcome == NEARCACHE_ENOMEM || outcome == NEARCACHE_EPROTOCOL ||
-        (outcome == NEARCACHE_EREMOTE && answer->refusal != NC_REFUSAL_UNAVAILABLE)) {
-        item->outcome = outcome == NEARCACHE_EREMOTE && answer->refusal == NC_REFUSAL_TYPE
-                            ? NEARCACHE_ETYPE
-                            : outcome;
-        return;
-    }
-    /* One tick of slack: Redis compares whole microseconds. */
-    item->outcome = keep_for_later(
-        call->sync, call->self, item, call->taken_ns,
-        in_doubt && !NC_MUTANT(early_give_up) ? call->deadline_ns + NC_NS_PER_MS : 0);
+    return nc_commit(call->terms.sync, call->terms.script, items, call->count, make_copies, call,
+                     answer);
 }
 
 /* A connection that broke leaves the write in doubt until its not_after has passed (R11). */
 static void wait_out_doubt(struct call *call)
 {
     _Atomic uint32_t never = 0;
-    while (nc_futex_wait(&never, 0, call->deadline_ns))
+    while (nc_futex_wait(&never, 0, call->terms.deadline_ns))
         ;
 }
 
@@ -259,25 +129,25 @@ static void wait_out_doubt(struct call *call)
 static void run_call(struct call *call)
 {
     struct nc_answer answer;
-    struct nc_sync *sync = call->sync;
+    struct nc_sync *sync = call->terms.sync;
     for (int attempt = 0; attempt < 2 && call->count > 0; attempt++) {
         memset(&answer, 0, offsetof(struct nc_answer, number));
-        int outcome = nc_write_learn_clock(sync, call->deadline_ns);
+        int outcome = nc_write_learn_clock(sync, call->terms.deadline_ns);
         if (outcome == 0)
             outcome = send_items(call, &answer);
         if (outcome != 0) {
             if (outcome == NEARCACHE_EOFFLINK && answer.sent)
                 wait_out_doubt(call);
             for (unsigned i = 0; i < call->count; i++)
-                not_applied(call, call->items[i], outcome, &answer);
+                nc_write_not_applied(&call->terms, call->items[i], outcome, &answer);
             drop_copies(call);
             return;
         }
         unsigned late = 0;
         for (unsigned i = 0; i < call->count; i++) {
             if (answer.number[i + 2] == 1) {
-                applied(call, call->items[i], call->made[i], (uint64_t)answer.number[0],
-                        answer.moved);
+                nc_write_applied(&call->terms, call->items[i], call->made[i],
+                                 (uint64_t)answer.number[0], answer.moved);
             } else {
                 call->redis_key[late] = call->redis_key[i];
                 call->redis_key_bytes[late] = call->redis_key_bytes[i];
@@ -292,8 +162,7 @@ static void run_call(struct call *call)
     }
     drop_copies(call);
     for (unsigned i = 0; i < call->count; i++)
-        call->items[i]->outcome =
-            keep_for_later(sync, call->self, call->items[i], call->taken_ns, 0);
+        call->items[i]->outcome = nc_write_keep_for_later(&call->terms, call->items[i], 0);
 }
 
 int nc_write_learn_clock(struct nc_sync *sync, uint64_t deadline_ns)
@@ -312,37 +181,17 @@ int nc_write_learn_clock(struct nc_sync *sync, uint64_t deadline_ns)
     return 0;
 }
 
-/* Where other programs write too, an outage's write may only replace what was seen here. */
-static void remember(struct nc_cache_thread *self, struct nc_write_item *item)
-{
-    if (item->key.tier->coherence != NEARCACHE_COHERENCE_TRACKING ||
-        item->key.tier->outage_writes != NEARCACHE_OUTAGE_JOURNAL)
-        return;
-    memset(&item->before, 0, sizeof item->before);
-    switch (nc_cache_find(self, &item->key, true, UINT64_MAX, &item->before)) {
-    case NC_FOUND_NOTHING:
-        return;
-    case NC_FOUND_FRESH:
-    case NC_FOUND_OLD:
-        item->before_known = true;
-        return;
-    default:
-        item->before_known = true;
-        item->before.data = NULL;
-    }
-}
-
 /* The names of the keys in Redis, one behind the other. False: out of memory. */
 static bool name_keys(struct call *call, char *small, size_t room)
 {
     size_t bytes = 0;
     for (unsigned i = 0; i < call->count; i++)
-        bytes += nc_sync_redis_key_bytes(call->sync, &call->items[i]->key);
+        bytes += nc_sync_redis_key_bytes(call->terms.sync, &call->items[i]->key);
     char *at = call->names = bytes <= room ? small : malloc(bytes);
     for (unsigned i = 0; at && i < call->count; i++) {
         call->redis_key[i] = at;
-        call->redis_key_bytes[i] = nc_sync_redis_key_bytes(call->sync, &call->items[i]->key);
-        nc_sync_write_redis_key(call->sync, &call->items[i]->key, at);
+        call->redis_key_bytes[i] = nc_sync_redis_key_bytes(call->terms.sync, &call->items[i]->key);
+        nc_sync_write_redis_key(call->terms.sync, &call->items[i]->key, at);
         at += call->redis_key_bytes[i];
     }
     return at != NULL;
@@ -355,7 +204,7 @@ static void write_group(struct call *call)
     struct nc_write_item *all[NC_COMMIT_KEYS];
     unsigned count = call->count;
     for (unsigned i = 0; i < count; i++)
-        nc_cache_approach(call->self, &call->items[i]->key);
+        nc_cache_approach(call->terms.self, &call->items[i]->key);
     bool named = name_keys(call, small, sizeof small);
     for (unsigned i = 0; i < count; i++) {
         struct nc_write_item *item = all[i] = call->items[i];
@@ -363,21 +212,14 @@ static void write_group(struct call *call)
             item->outcome = NEARCACHE_ENOMEM;
             continue;
         }
-        /* The copy goes before the request does: from here on this process has no old value. */
-        item->ticket = nc_cache_ticket(&item->key);
-        remember(call->self, item);
-        nc_cache_drop(call->self, &item->key,
-                      item->op == NC_WRITE_SET ? NEARCACHE_CAUSE_REPLACED
-                                               : NEARCACHE_CAUSE_INVALIDATED);
+        /* The copy goes before the request does. */
+        nc_write_prepare(call->terms.self, item);
     }
     memset(call->made, 0, count * sizeof call->made[0]);
     if (named)
         run_call(call);
-    for (unsigned i = 0; i < count; i++) {
-        give_key(all[i]);
-        if (all[i]->before_known)
-            nc_cache_release(&all[i]->before);
-    }
+    for (unsigned i = 0; i < count; i++)
+        nc_write_finish(all[i]);
     if (call->names != small)
         free(call->names);
 }
@@ -416,8 +258,9 @@ static void write_loaded_in_lane(struct nc_sync *sync, struct nc_cache_thread *s
         nc_sync_saw(sync, loaded[i].version);
         nc_cache_observe(self, &items[i].key, loaded[i].version, NEARCACHE_CAUSE_REPLACED);
         items[i].ticket.generation = 0; /* an own write holds on any link */
-        if (fits_locally(&items[i]) && !loaded[i].moved)
-            keep(self, &items[i], &items[i].ticket, NULL, nc_clock_now_ns(&sync->cache->clock));
+        if (nc_write_fits_locally(&items[i]) && !loaded[i].moved)
+            nc_write_keep(self, &items[i], &items[i].ticket, NULL,
+                          nc_clock_now_ns(&sync->cache->clock));
     }
 }
 
@@ -426,11 +269,11 @@ static void write_in_lane(struct nc_sync *sync, struct nc_cache_thread *self,
                           struct nc_write_item *items, size_t count, uint64_t deadline_ns)
 {
     struct nc_write_item *sorted[NC_COMMIT_KEYS], *group[NC_COMMIT_KEYS];
-    struct call call = {.sync = sync,
-                        .self = self,
-                        .items = group,
-                        .deadline_ns = deadline_ns,
-                        .taken_ns = nc_clock_io_ns()};
+    struct call call = {.terms = {.sync = sync,
+                                  .self = self,
+                                  .deadline_ns = deadline_ns,
+                                  .taken_ns = nc_clock_io_ns()},
+                        .items = group};
     for (size_t at = 0; at < count;) {
         unsigned picked = 0;
         size_t bytes = 0;
@@ -448,12 +291,13 @@ static void write_in_lane(struct nc_sync *sync, struct nc_cache_thread *self,
                 continue; /* of equal keys the last one counts */
             item->outcome = take_key(sync, item, deadline_ns);
             if (item->outcome == NEARCACHE_ETIMEOUT)
-                item->outcome = keep_for_later(sync, self, item, call.taken_ns, 0);
+                item->outcome = nc_write_keep_for_later(&call.terms, item, 0);
             else if (item->outcome == 0)
                 group[call.count++] = item;
         }
-        call.script = items[0].key.tier->coherence == NEARCACHE_COHERENCE_PUBSUB ? NC_SCRIPT_WRITE
-                                                                                 : NC_SCRIPT_PLAIN;
+        call.terms.script = items[0].key.tier->coherence == NEARCACHE_COHERENCE_PUBSUB
+                                ? NC_SCRIPT_WRITE
+                                : NC_SCRIPT_PLAIN;
         write_group(&call);
         for (unsigned i = picked - 1; i-- > 0;)
             if (same_key(sorted[i], sorted[i + 1]))

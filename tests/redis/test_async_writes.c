@@ -1,5 +1,6 @@
 /* Writes of an event loop on a real server. */
 #include "lib/async_fixture.h"
+#include "lib/wait_until.h"
 
 #include <criterion/criterion.h>
 #include <stdio.h>
@@ -76,4 +77,170 @@ Test(async_writes, redis_killed_and_back_writes_are_local_and_then_there)
     char *now = redis_server_ask(&server, "GET t:l");
     cr_assert_str_eq(now, "local");
     free(now);
+}
+
+static int set(const char *name, const char *value, const struct nearcache_write *how,
+               struct got *got, nearcache_ticket *ticket)
+{
+    return nearcache_set_async(tier, name, strlen(name), value, strlen(value), how, on_end, got,
+                               ticket);
+}
+
+Test(async_writes, what_is_written_together_is_one_call_and_needs_no_thread)
+{
+    struct got got = {0};
+    char name[16];
+    unsigned before = threads();
+    long calls = requests("evalsha");
+    for (unsigned i = 0; i < 64; i++) {
+        snprintf(name, sizeof name, "w%u", i);
+        cr_assert_eq(set(name, name, NULL, &got, NULL), NEARCACHE_PENDING);
+    }
+    loop_until(&got.calls, 64);
+    cr_assert_eq(got.status, 0);
+    calls = requests("evalsha") - calls;
+    cr_assert(calls > 0 && calls < 10, "%ld calls for 64 writes", calls);
+    cr_assert_eq(threads(), before, "no thread stands between the loop and Redis");
+    cr_assert(redis_says("w63", "GET t:w63"));
+}
+
+Test(async_writes, a_copy_stays_here)
+{
+    struct nearcache_result result;
+    struct got got = {0};
+    cr_assert_eq(set("own", "1", NULL, &got, NULL), NEARCACHE_PENDING);
+    loop_until(&got.calls, 1);
+    cr_assert_eq(nearcache_peek(tier, "own", 3, &result), 0);
+    cr_assert_eq(result.source, NEARCACHE_SOURCE_LOCAL);
+    nearcache_release(&result);
+    cr_assert_eq(nearcache_delete_async(tier, "own", 3, NULL, on_end, &got, NULL),
+                 NEARCACHE_PENDING);
+    loop_until(&got.calls, 2);
+    cr_assert_eq(nearcache_peek(tier, "own", 3, &result), NEARCACHE_MISS);
+    cr_assert_eq(result.source, NEARCACHE_SOURCE_NEGATIVE);
+}
+
+Test(async_writes, a_copy_is_no_answer_while_a_write_is_under_way)
+{
+    struct got wrote = {0}, got = {0};
+    cr_assert_eq(nearcache_set(tier, "k", 1, "old", 3, NULL), 0);
+    cr_assert_eq(set("k", "new", NULL, &wrote, NULL), NEARCACHE_PENDING);
+    cr_assert_eq(get("k", &got, NULL), NEARCACHE_PENDING);
+    loop_until(&got.calls, 1);
+    cr_assert_eq(got.status, 0);
+    cr_assert_str_eq(got.text, "new");
+    cr_assert_eq(wrote.calls, 1);
+}
+
+Test(async_writes, a_synchronous_writer_does_not_wait_for_a_loop_that_stands)
+{
+    struct nearcache_write how = NEARCACHE_WRITE_INIT;
+    struct got got = {0};
+    how.timeout_us = PATIENT_US / 4;
+    for (unsigned i = 0; i < 4; i++) {
+        cr_assert_eq(set("s", "loop", NULL, &got, NULL), NEARCACHE_PENDING);
+        cr_assert_eq(nearcache_set(tier, "s", 1, "caller", 6, &how), 0);
+        cr_assert_eq(got.calls, i, "only inside of the dispatch");
+        cr_assert(redis_says("caller", "GET t:s"));
+        loop_until(&got.calls, i + 1);
+        cr_assert_eq(got.status, 0);
+    }
+}
+
+Test(async_writes, a_server_that_forgot_the_script_gets_it_again)
+{
+    struct got got = {0};
+    cr_assert_eq(set("f", "1", NULL, &got, NULL), NEARCACHE_PENDING);
+    loop_until(&got.calls, 1);
+    free(redis_server_ask(&server, "SCRIPT FLUSH"));
+    cr_assert_eq(set("f", "2", NULL, &got, NULL), NEARCACHE_PENDING);
+    loop_until(&got.calls, 2);
+    cr_assert_eq(got.status, 0);
+    cr_assert(redis_says("2", "GET t:f"));
+}
+
+Test(async_writes, a_server_that_hangs_leaves_a_write_in_the_journal)
+{
+    struct nearcache_write how = NEARCACHE_WRITE_INIT;
+    struct got got = {0};
+    how.timeout_us = 50000;
+    redis_server_pause(&server);
+    cr_assert_eq(set("h", "1", &how, &got, NULL), NEARCACHE_PENDING);
+    cr_assert_eq(set("h", "2", &how, &got, NULL), NEARCACHE_PENDING);
+    loop_until(&got.calls, 2);
+    cr_assert_eq(got.status, NEARCACHE_LOCAL);
+    redis_server_resume(&server);
+    cr_assert_eq(nearcache_wait(cache, PATIENT_US), 0);
+    cr_assert(WAIT_UNTIL(redis_says("2", "GET t:h"), PATIENT_MS));
+}
+
+Test(async_writes, a_connection_that_breaks_under_a_write_leaves_it_in_doubt_until_its_deadline)
+{
+    struct nearcache_write how = NEARCACHE_WRITE_INIT;
+    struct got got = {0};
+    unsigned pending = 0;
+    char name[16];
+    how.timeout_us = 300000;
+    redis_server_pause(&server);
+    for (unsigned i = 0; i < 20; i++) {
+        snprintf(name, sizeof name, "d%u", i);
+        cr_assert_eq(set(name, name, &how, &got, NULL), NEARCACHE_PENDING);
+        pending++;
+    }
+    const uint64_t begin_ns = wait_now_ns();
+    redis_server_kill(&server);
+    loop_until(&got.calls, pending);
+    cr_assert_eq(got.status, NEARCACHE_LOCAL);
+    cr_assert_geq(wait_now_ns() - begin_ns, UINT64_C(200000000));
+    cr_assert(redis_server_restart(&server));
+    cr_assert_eq(nearcache_wait(cache, PATIENT_US), 0);
+    cr_assert(WAIT_UNTIL(redis_says("d19", "GET t:d19"), PATIENT_MS));
+}
+
+Test(async_writes, a_value_of_the_wrong_type_is_reported)
+{
+    struct nearcache_tier *vectors;
+    struct nearcache_tier_config config = NEARCACHE_TIER_INIT;
+    struct got got = {0};
+    config.name = "v";
+    config.prefix = "v:";
+    config.kind = NEARCACHE_VECTOR_F32;
+    config.dimension = 4;
+    cr_assert_eq(nearcache_tier_open(cache, &config, &vectors), 0);
+    cr_assert_eq(nearcache_set_async(vectors, "a", 1, "short", 5, NULL, on_end, &got, NULL),
+                 NEARCACHE_ETYPE);
+    cr_assert_eq(got.calls, 0);
+}
+
+Test(async_writes, what_is_cancelled_never_calls_back)
+{
+    struct got got = {0}, after = {0};
+    nearcache_ticket ticket;
+    for (unsigned i = 0; i < 50; i++) {
+        cr_assert_eq(set("c", "x", NULL, &got, &ticket), NEARCACHE_PENDING);
+        cr_assert_eq(nearcache_cancel(cache, ticket), 0);
+        cr_assert_eq(nearcache_cancel(cache, ticket), NEARCACHE_MISS);
+    }
+    cr_assert_eq(set("c", "last", NULL, &after, NULL), NEARCACHE_PENDING);
+    loop_until(&after.calls, 1);
+    cr_assert_eq(after.status, 0);
+    cr_assert_eq(got.calls, 0);
+    cr_assert(redis_says("last", "GET t:c"));
+}
+
+Test(async_writes, closing_with_writes_under_way_calls_nobody)
+{
+    struct nearcache *mine = cache;
+    struct got got = {0};
+    char name[16];
+    cache = open_cache(200000);
+    tier = open_tier(cache);
+    wait_for_loop();
+    for (unsigned i = 0; i < 500; i++) {
+        snprintf(name, sizeof name, "x%u", i % 100);
+        cr_assert_eq(set(name, name, NULL, &got, NULL), NEARCACHE_PENDING);
+    }
+    cr_assert_eq(nearcache_close(cache, 0), 0);
+    cr_assert_eq(got.calls, 0);
+    cache = mine;
 }
