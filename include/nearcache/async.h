@@ -9,12 +9,17 @@
  * nearcache_dispatch, on the thread that calls it. Deadlines are kept by the one descriptor:
  * there is no timer to arm. Synchronous callers may use the same cache at the same time.
  *
- * A nearcache_get_async that has to ask Redis is carried by the loop itself: what is asked for
- * alone leaves at once, what is asked for while others are under way leaves with others in one
- * request, and nearcache_dispatch reads the replies. Batches and writes are carried by a few
- * threads of the cache, which the first such call starts (as are reads for the moment that it takes
- * to make the loop's connection). Calls of one key run in the order in which they were made; a
- * write of a key that has been read may have to wait for the dispatch that ends the read.
+ * What has to ask Redis is carried by the loop itself, on a connection of its own: what is asked
+ * for alone leaves at once, what is asked for while others are under way leaves with others in one
+ * request, and nearcache_dispatch reads the replies. Of large batches only so much is under way at
+ * a time that a get made meanwhile is not kept waiting.
+ *
+ * A few threads of the cache stand by for what would have to be waited for: calls made before the
+ * loop's connection is there, keys that a synchronous caller is writing or whose last write waits
+ * for Redis, writes in doubt because the connection broke. None is started before one is needed.
+ *
+ * Calls of one key run in the order in which they were made: a write waits for the reads of the key
+ * that are under way, a read for the writes, and a local copy is no answer meanwhile.
  *
  * Calls may be made on any thread; callbacks run in the dispatch. nearcache_close drops what has
  * not been dispatched: those callbacks never run.
@@ -53,8 +58,11 @@ int nearcache_get_async(struct nearcache_tier *tier, const void *name, size_t na
                         struct nearcache_result *result, nearcache_ticket *ticket);
 
 /*
- * As nearcache_get_many and nearcache_get_vectors (without a loader). Names are copied; results,
- * matrix, statuses and sources are the caller's and must stay until the callback or a cancel.
+ * As nearcache_get_many and nearcache_get_vectors (without a loader). What is here is taken at
+ * once; when that is all, the call is complete and returns what they would have. Names are copied;
+ * results, matrix, statuses and sources are the caller's and must stay until the callback or a
+ * cancel. Until the callback only statuses tell something: a row that is under way has
+ * NEARCACHE_PENDING.
  */
 int nearcache_get_many_async(struct nearcache_tier *tier, const struct nearcache_name *names,
                              size_t count, const struct nearcache_read *how,

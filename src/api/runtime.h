@@ -2,7 +2,7 @@
  * api/runtime: the cache handle: what it is made of, and the order of start and stop.
  *
  *     start   life page, cache, sync, link (its thread), metrics socket, maintenance thread;
- *             with the first asynchronous call its threads
+ *             threads for an event loop with the first call that needs one
  *     stop    the mirror of that
  */
 #ifndef NC_API_RUNTIME_H
