@@ -18,7 +18,10 @@ static enum nc_write_loop_state state_of(const struct nc_async_part *part)
 static void take_told_locked(struct nc_async *async, struct nc_async_part *part)
 {
     nc_write_loop_told(part->op->write);
-    if (state_of(part) == NC_WRITE_LOOP_ENDED) {
+    /* At the end of the cache there is no thread any more, and nobody to be told. */
+    if (async->stopping && nc_async_writes_in_doubt(part))
+        nc_async_writes_give_up(async, part);
+    if (async->stopping || state_of(part) == NC_WRITE_LOOP_ENDED) {
         nc_async_land_locked(async, part);
         return;
     }
