@@ -374,38 +374,24 @@ void nc_cache_load_end(const struct nc_key *key)
     nc_shard_unlock(shard);
 }
 
-/* The lines that filling will wait for come while the value is copied. */
-static void prefetch_place(struct nc_cache_thread *self, const struct nc_key *key)
+/* The lines that filling will wait for come while the entry is made. */
+static void prefetch_place(const struct nc_key *key)
 {
-    struct nc_store *store = &key->tier->cache->store;
+    struct nc_cache *cache = key->tier->cache;
     if (key->tier->linked)
-        __builtin_prefetch(bucket_of(key->tier->cache, key), 1);
-    nc_epoch_enter(&store->epoch, &self->reader);
-    nc_index_prefetch_bucket(nc_store_head(store, key->hash), key->hash);
-    nc_epoch_leave(&self->reader);
-}
-
-/* After them, the entry that it may replace. */
-static void prefetch_old(struct nc_cache_thread *self, const struct nc_key *key)
-{
-    struct nc_store *store = &key->tier->cache->store;
-    nc_epoch_enter(&store->epoch, &self->reader);
-    nc_index_guess(nc_store_head(store, key->hash), key->hash);
-    nc_epoch_leave(&self->reader);
+        __builtin_prefetch(bucket_of(cache, key), 1);
+    nc_index_prefetch_both(nc_store_head(&cache->store, key->hash), key->hash);
 }
 
 struct nc_entry *nc_cache_entry_create(struct nc_cache_thread *self, const struct nc_key *key,
                                        size_t value_bytes, bool absent)
 {
     struct nc_store *store = &key->tier->cache->store;
-    prefetch_place(self, key);
+    prefetch_place(key);
     uint8_t flags =
         (uint8_t)((absent ? NC_ENTRY_NEGATIVE : 0) | (key->tier->row_bytes ? NC_ENTRY_ALIGNED : 0));
-    struct nc_entry *entry =
-        nc_entry_create(&store->arena, nc_epoch_heap(&store->epoch, &self->reader), key->hash,
-                        key->tier->id, key->name, key->name_bytes, value_bytes, flags);
-    prefetch_old(self, key);
-    return entry;
+    return nc_entry_create(&store->arena, nc_epoch_heap(&store->epoch, &self->reader), key->hash,
+                           key->tier->id, key->name, key->name_bytes, value_bytes, flags);
 }
 
 void nc_cache_entry_destroy(struct nearcache_tier *tier, struct nc_entry *entry)
@@ -450,7 +436,7 @@ void nc_cache_announce(const struct nc_key *key)
 {
     struct nc_cache *cache = key->tier->cache;
     __builtin_prefetch(bucket_of(cache, key), 1);
-    nc_index_prefetch_bucket(nc_store_head(&cache->store, key->hash), key->hash);
+    nc_index_prefetch_both(nc_store_head(&cache->store, key->hash), key->hash);
 }
 
 void nc_cache_approach(struct nc_cache_thread *self, const struct nc_key *key)
@@ -510,6 +496,7 @@ bool nc_cache_fill(struct nc_cache_thread *self, const struct nc_key *key,
     struct nc_shard *shard = nc_store_shard(store, key->hash);
     struct nc_removed removed = {NULL, NULL};
     bool raced = false, kept = false;
+    nc_cache_approach(self, key); /* the entry that it may replace */
     nc_shard_lock(shard);
     uint32_t epoch = ticket ? ticket->epoch
                             : atomic_load_explicit(&tier->epochs[key->lane], memory_order_acquire);

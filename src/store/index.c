@@ -75,6 +75,12 @@ static _Atomic uint64_t *place(struct nc_index_table *table, uint32_t hash, uint
  * had looked there already may miss him, which is legal in a cache. */
 static _Atomic uint64_t *kick_from(struct nc_index_table *table, uint32_t at, unsigned depth)
 {
+    /* One after the other they would be waited for. */
+    for (int i = 0; i < NC_BUCKET_WORDS; i++) {
+        uint64_t word = atomic_load_explicit(&table->words[at][i], memory_order_relaxed);
+        __builtin_prefetch(
+            table->words[nc_index_other(table->buckets, at, (uint16_t)(word >> 48))]);
+    }
     for (unsigned level = 0; level <= depth; level++)
         for (int i = 0; i < NC_BUCKET_WORDS; i++) {
             uint64_t word = atomic_load_explicit(&table->words[at][i], memory_order_relaxed);
@@ -221,12 +227,17 @@ unsigned nc_index_with_hash(const struct nc_index *index, uint32_t hash,
     return n;
 }
 
+void nc_index_prefetch_both(const struct nc_index_head *head, uint64_t hash)
+{
+    struct nc_index_view view = nc_index_view(head);
+    uint32_t at = nc_index_first(view.buckets, (uint32_t)hash);
+    __builtin_prefetch(view.table->words[at], 1);
+    __builtin_prefetch(view.table->words[nc_index_other(view.buckets, at, nc_hash_tag(hash))], 1);
+}
+
 void nc_index_announce(const struct nc_index *index, uint32_t hash)
 {
-    struct nc_index_table *table = table_of(index);
-    uint32_t at = nc_index_first(table->buckets, hash);
-    __builtin_prefetch(table->words[at]);
-    __builtin_prefetch(table->words[nc_index_other(table->buckets, at, nc_hash_tag(hash))]);
+    nc_index_prefetch_both(index->head, hash);
 }
 
 void nc_index_approach(const struct nc_index *index, uint32_t hash)

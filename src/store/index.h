@@ -184,6 +184,9 @@ nc_index_find(const struct nc_index_head *head, uint64_t hash, uint32_t tier_epo
     return nc_index_find_other(view, at, tag, tier_epoch, mask, name, name_bytes);
 }
 
+/* Fetches both buckets, for who will have to look through both. A hint; in an epoch or not. */
+void nc_index_prefetch_both(const struct nc_index_head *head, uint64_t hash);
+
 /* Fetches the bucket in which a look-up begins. A hint. */
 static inline void nc_index_prefetch_bucket(const struct nc_index_head *head, uint64_t hash)
 {

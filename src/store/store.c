@@ -461,14 +461,14 @@ static struct nc_arrival arrive(struct nc_shard *shard, const struct nc_entry *e
                              old && !nc_entry_is(old, NC_ENTRY_NEGATIVE) ? old : NULL);
 }
 
-/* Who goes next is most likely a miss of each of his lines: they come meanwhile. His own has come
- * since the last insertion. */
-static void prefetch_victim(struct nc_shard *shard, const struct nc_segment *segment)
+/* Who goes next is most likely a miss of each of his lines: they come before the next insertion
+ * into the shard needs them. His own is here, because his neighbour has just gone. */
+static void prefetch_victim(const struct nc_shard *shard, const struct nc_segment *segment)
 {
     struct nc_entry *candidate = nc_segment_candidate(segment);
     if (!candidate)
         return;
-    nc_index_prefetch_bucket(shard->index.head, candidate->hash);
+    nc_index_announce(&shard->index, candidate->hash);
     __builtin_prefetch(nc_entry_newer(candidate), 1);
 }
 
@@ -488,7 +488,6 @@ bool nc_shard_insert_locked(struct nc_shard *shard, struct nc_entry *entry, stru
         account_out(shard, old, NEARCACHE_CAUSE_REPLACED, removed);
         make_room(shard, entry, bytes, most, now, removed);
     } else {
-        prefetch_victim(shard, segment);
         make_room(shard, entry, bytes, most, now, removed);
         grown = place(shard, entry, removed);
     }
@@ -501,7 +500,7 @@ bool nc_shard_insert_locked(struct nc_shard *shard, struct nc_entry *entry, stru
     if (grown) /* the larger table, or the place where its end is filed, is paid for too */
         make_room(shard, entry, bytes, bytes_most(shard), now, removed);
     link_entry(shard, entry, arrival);
-    __builtin_prefetch(nc_segment_candidate(segment), 1);
+    prefetch_victim(shard, segment);
     return true;
 }
 
