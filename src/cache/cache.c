@@ -390,8 +390,11 @@ struct nc_entry *nc_cache_entry_create(struct nc_cache_thread *self, const struc
     prefetch_place(key);
     uint8_t flags =
         (uint8_t)((absent ? NC_ENTRY_NEGATIVE : 0) | (key->tier->row_bytes ? NC_ENTRY_ALIGNED : 0));
-    return nc_entry_create(&store->arena, nc_epoch_heap(&store->epoch, &self->reader), key->hash,
-                           key->tier->id, key->name, key->name_bytes, value_bytes, flags);
+    size_t bytes = nc_entry_bytes(key->name_bytes, value_bytes, flags);
+    void *block = bytes ? nc_epoch_alloc(&store->epoch, &self->reader, bytes) : NULL;
+    return block ? nc_entry_init(block, key->hash, key->tier->id, key->name, key->name_bytes,
+                                 value_bytes, flags)
+                 : NULL;
 }
 
 void nc_cache_entry_destroy(struct nearcache_tier *tier, struct nc_entry *entry)

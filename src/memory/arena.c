@@ -294,11 +294,14 @@ static void free_locked(struct nc_arena *arena, struct nc_heap *heap, uint32_t i
     hide(block, bytes);
     run->free_head = (uint16_t)(offset / bytes + 1);
     count_used(heap, -(int64_t)bytes);
+    bool leaving = atomic_load_explicit(&run->leaving, memory_order_relaxed);
     if (--run->used == 0) {
         if (run->listed)
             unlist(arena, heap, id);
+        if (leaving)
+            atomic_fetch_sub_explicit(&arena->leaving, 1, memory_order_relaxed);
         destroy_run(arena, id);
-    } else if (!run->listed && !atomic_load_explicit(&run->leaving, memory_order_relaxed)) {
+    } else if (!run->listed && !leaving) {
         list(arena, heap, id);
     }
 }
@@ -389,6 +392,8 @@ static uint32_t mark_class(struct nc_arena *arena, struct nc_heap *heap, unsigne
             room -= own + run->used;
             unlist(arena, heap, id);
             atomic_store_explicit(&run->leaving, true, memory_order_relaxed);
+            /* Relaxed: both are hints; a run is asked again as long as it is there. */
+            atomic_fetch_add_explicit(&arena->leaving, 1, memory_order_relaxed);
             marked++;
             looked--;
         }
@@ -410,7 +415,9 @@ uint32_t nc_arena_mark_sparse(struct nc_arena *arena)
 
 bool nc_arena_is_leaving(const struct nc_arena *arena, const void *block)
 {
-    return atomic_load_explicit(&arena->runs[run_of(arena, block)].leaving, memory_order_relaxed);
+    struct nc_arena *own = (struct nc_arena *)arena;
+    return atomic_load_explicit(&own->leaving, memory_order_relaxed) != 0 &&
+           atomic_load_explicit(&own->runs[run_of(arena, block)].leaving, memory_order_relaxed);
 }
 
 uint32_t nc_arena_heap_of(const struct nc_arena *arena, const void *block)

@@ -53,6 +53,7 @@ struct nc_arena {
     struct nc_run *runs;   /* from 1 */
     void *tables;          /* where both stand */
     size_t tables_bytes;
+    _Atomic uint32_t leaving;         /* runs that are marked so; seldom written */
     _Alignas(64) struct nc_lock lock; /* of what follows */
     struct nc_pages pages;
     uint32_t free_run; /* through next */

@@ -1,15 +1,15 @@
 #include "memory/entry.h"
 
-struct nc_entry *nc_entry_create(struct nc_arena *arena, uint32_t heap, uint64_t hash,
-                                 uint32_t tier, const void *name, size_t name_bytes,
-                                 size_t value_bytes, uint8_t flags)
+size_t nc_entry_bytes(size_t name_bytes, size_t value_bytes, uint8_t flags)
 {
     size_t offset = nc_entry_value_offset(name_bytes, value_bytes, flags & NC_ENTRY_ALIGNED);
-    if (value_bytes > UINT32_MAX - offset)
-        return NULL;
-    struct nc_entry *entry = nc_arena_alloc(arena, heap, offset + value_bytes);
-    if (!entry)
-        return NULL;
+    return value_bytes > UINT32_MAX - offset ? 0 : offset + value_bytes;
+}
+
+struct nc_entry *nc_entry_init(void *block, uint64_t hash, uint32_t tier, const void *name,
+                               size_t name_bytes, size_t value_bytes, uint8_t flags)
+{
+    struct nc_entry *entry = block;
     memset(entry, 0, sizeof *entry);
     atomic_init(&entry->version_flags, flags);
     entry->hash = (uint32_t)hash;
@@ -18,6 +18,15 @@ struct nc_entry *nc_entry_create(struct nc_arena *arena, uint32_t heap, uint64_t
     entry->value_bytes = (uint32_t)value_bytes;
     memcpy(entry->name, name, name_bytes);
     return entry;
+}
+
+struct nc_entry *nc_entry_create(struct nc_arena *arena, uint32_t heap, uint64_t hash,
+                                 uint32_t tier, const void *name, size_t name_bytes,
+                                 size_t value_bytes, uint8_t flags)
+{
+    size_t bytes = nc_entry_bytes(name_bytes, value_bytes, flags);
+    void *block = bytes ? nc_arena_alloc(arena, heap, bytes) : NULL;
+    return block ? nc_entry_init(block, hash, tier, name, name_bytes, value_bytes, flags) : NULL;
 }
 
 struct nc_entry *nc_entry_copy(struct nc_arena *arena, const struct nc_entry *entry)

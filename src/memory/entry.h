@@ -48,10 +48,15 @@ struct nc_entry {
 };
 static_assert(offsetof(struct nc_entry, name) == 40, "the header leaves 24 bytes of its line");
 
-/* Private until linked. NULL: out of memory. `heap` is any number, best the same for a thread. */
+/* Private until linked. NULL: out of memory, or too large. `heap` is any number, best the same for
+ * a thread. */
 struct nc_entry *nc_entry_create(struct nc_arena *arena, uint32_t heap, uint64_t hash,
                                  uint32_t tier, const void *name, size_t name_bytes,
                                  size_t value_bytes, uint8_t flags);
+/* The two steps of it: what it needs, 0 where it is too large, and making it in such a block. */
+size_t nc_entry_bytes(size_t name_bytes, size_t value_bytes, uint8_t flags);
+struct nc_entry *nc_entry_init(void *block, uint64_t hash, uint32_t tier, const void *name,
+                               size_t name_bytes, size_t value_bytes, uint8_t flags);
 /* The same in another block, not linked. The original is linked and its shard's lock held. NULL:
  * out of memory. */
 struct nc_entry *nc_entry_copy(struct nc_arena *arena, const struct nc_entry *entry);

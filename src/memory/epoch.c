@@ -13,6 +13,11 @@
 #define FREED_AT_CLOSING (8 * CALLS_BETWEEN)
 /* What maintenance frees of one thread's limbo while it holds its lock. */
 #define MAINTAINED_AT_ONCE 256
+/* Of a block that is to be reused soon: beyond it lines are written in a row, which the processor
+ * sees by itself. */
+#define FETCHED_BYTES (4 * NC_BLOCK_UNIT)
+/* Blocks that are looked at for one that may be reused. */
+#define REUSE_TRIES 4
 /* Looking through the slots is repeated while pins move, but not for ever. */
 #define LOOKS_MOST 16
 
@@ -281,26 +286,43 @@ static void make_ready(struct nc_epoch *epoch, struct nc_limbo *limbo)
         fill_filter(epoch, limbo);
 }
 
+/* The first of what is ready, which is not empty. NULL: it is pinned, and held from now on. The
+ * lines of the one that comes NC_EPOCH_AHEAD later are fetched. */
+static struct nc_entry *take_ready(struct nc_epoch *epoch, struct nc_limbo *limbo, uint64_t bytes)
+{
+    struct nc_entry *entry = limbo->ready.first;
+    const char *ahead = (const char *)nc_entry_older(entry);
+    limbo->ready.first = nc_entry_newer(entry);
+    if (ahead)
+        for (uint64_t at = 0; at < bytes && at < FETCHED_BYTES; at += NC_BLOCK_UNIT)
+            __builtin_prefetch(ahead + at, 1);
+    if (!limbo->ready.first)
+        limbo->ready.last = NULL;
+    limbo->ready.bytes -= bytes;
+    if (!is_pinned(epoch, limbo, entry))
+        return entry;
+    append(&limbo->held, entry, bytes);
+    return NULL;
+}
+
+/* Pins that have moved since the filter was made may be where it did not look. */
+static void refresh_filter(struct nc_epoch *epoch, struct nc_limbo *limbo)
+{
+    if (limbo->ready.first &&
+        atomic_load_explicit(&epoch->transfers, memory_order_acquire) != limbo->transfers)
+        fill_filter(epoch, limbo);
+}
+
 /* Frees up to `most` entries of what is ready. */
 static void free_some(struct nc_epoch *epoch, struct nc_limbo *limbo, uint32_t most)
 {
     void *blocks[NC_FREE_MOST];
     size_t n = 0;
-    if (limbo->ready.first &&
-        atomic_load_explicit(&epoch->transfers, memory_order_acquire) != limbo->transfers)
-        fill_filter(epoch, limbo);
+    refresh_filter(epoch, limbo);
     for (uint32_t i = 0; i < most && limbo->ready.first; i++) {
-        struct nc_entry *entry = limbo->ready.first;
-        uint64_t bytes = nc_entry_charge(entry);
-        limbo->ready.first = nc_entry_newer(entry);
-        __builtin_prefetch(nc_entry_older(entry), 1);
-        if (!limbo->ready.first)
-            limbo->ready.last = NULL;
-        limbo->ready.bytes -= bytes;
-        if (is_pinned(epoch, limbo, entry)) {
-            append(&limbo->held, entry, bytes);
+        struct nc_entry *entry = take_ready(epoch, limbo, nc_entry_charge(limbo->ready.first));
+        if (!entry)
             continue;
-        }
         blocks[n++] = entry;
         if (n == NC_FREE_MOST) {
             nc_arena_free_many(epoch->arena, blocks, n);
@@ -310,13 +332,64 @@ static void free_some(struct nc_epoch *epoch, struct nc_limbo *limbo, uint32_t m
     nc_arena_free_many(epoch->arena, blocks, n);
 }
 
+/* ---- the limbo's own thread ---- */
+
+/* Maintenance has it, or is about to. */
+static __attribute__((noinline)) void wait_for_limbo(struct nc_limbo *limbo)
+{
+    atomic_store_explicit(&limbo->inside, 0, memory_order_release);
+    nc_lock_take(&limbo->lock);
+    /* Relaxed: the lock orders it before the claim of whoever takes the lock next. */
+    atomic_store_explicit(&limbo->inside, 1, memory_order_relaxed);
+    nc_lock_drop(&limbo->lock);
+}
+
+static inline void enter_limbo(struct nc_epoch *epoch, struct nc_limbo *limbo)
+{
+    if (__builtin_expect(limbo == &epoch->limbo, 0)) { /* of many threads */
+        nc_lock_take(&limbo->lock);
+        return;
+    }
+    /* Being inside is visible before the claim is looked at: pairs with the barrier in
+     * claim_limbo, which has it the other way round. One of both sees the other. */
+    atomic_store_explicit(&limbo->inside, 1, memory_order_relaxed);
+    if (epoch->expedited)
+        atomic_signal_fence(memory_order_seq_cst);
+    else
+        atomic_thread_fence(memory_order_seq_cst);
+    /* Acquire pairs with the release in leave_claimed: what maintenance did comes before. */
+    if (__builtin_expect(atomic_load_explicit(&limbo->claimed, memory_order_acquire) != 0, 0))
+        wait_for_limbo(limbo);
+}
+
+static inline void leave_limbo(struct nc_epoch *epoch, struct nc_limbo *limbo)
+{
+    if (__builtin_expect(limbo == &epoch->limbo, 0))
+        nc_lock_drop(&limbo->lock);
+    else /* Release pairs with the acquire in claim_limbo. */
+        atomic_store_explicit(&limbo->inside, 0, memory_order_release);
+}
+
+/* The oldest batch that waits is ready, if the epoch moves on for it. */
+static void look_at_waiting(struct nc_epoch *epoch, struct nc_limbo *limbo)
+{
+    if (limbo->ready.first || limbo->count == 0)
+        return;
+    if (!nc_epoch_has_passed(epoch, limbo->waiting[limbo->begin].stamp))
+        advance(epoch);
+    if (nc_epoch_has_passed(epoch, limbo->waiting[limbo->begin].stamp))
+        make_ready(epoch, limbo);
+}
+
 void nc_epoch_retire(struct nc_epoch *epoch, struct nc_entry *entry)
 {
     struct nc_reader *reader = nc_threads_self(epoch->threads);
     struct nc_limbo *limbo = reader ? &reader->limbo : &epoch->limbo;
-    nc_lock_take(&limbo->lock);
+    enter_limbo(epoch, limbo);
     append_fresh(limbo, entry);
-    limbo->retired = true;
+    /* Relaxed, and here and below: says that somebody is at work, and orders nothing. */
+    if (!atomic_load_explicit(&limbo->retired, memory_order_relaxed))
+        atomic_store_explicit(&limbo->retired, true, memory_order_relaxed);
     if (limbo->fresh.bytes >= epoch->batch_bytes) {
         close_batch(epoch, limbo);
         /* What is ready must not wait behind batches that come faster than it is freed. */
@@ -326,9 +399,60 @@ void nc_epoch_retire(struct nc_epoch *epoch, struct nc_entry *entry)
         limbo->calls = CALLS_BETWEEN; /* large entries fill batches faster than calls come */
     }
     if (++limbo->calls >= CALLS_BETWEEN) {
-        limbo->calls = 0;
-        free_some(epoch, limbo, FREED_AT_ONCE);
+        uint32_t reused = limbo->reused * 2;
+        limbo->calls = limbo->reused = 0;
+        look_at_waiting(epoch, limbo);
+        if (reused < FREED_AT_ONCE)
+            free_some(epoch, limbo, FREED_AT_ONCE - reused);
     }
+    leave_limbo(epoch, limbo);
+}
+
+/* NULL: the next is of another size, or there is none. */
+static struct nc_entry *reuse(struct nc_epoch *epoch, struct nc_limbo *limbo, size_t block_bytes)
+{
+    struct nc_entry *entry = NULL;
+    refresh_filter(epoch, limbo);
+    for (int i = 0; i < REUSE_TRIES && !entry && limbo->ready.first; i++) {
+        if (nc_entry_charge(limbo->ready.first) != block_bytes ||
+            nc_arena_is_leaving(epoch->arena, limbo->ready.first))
+            break; /* it is freed by and by */
+        entry = take_ready(epoch, limbo, block_bytes);
+    }
+    if (entry)
+        limbo->reused++;
+    return entry;
+}
+
+void *nc_epoch_alloc(struct nc_epoch *epoch, struct nc_reader *reader, size_t bytes)
+{
+    size_t block_bytes = nc_arena_block_bytes(bytes);
+    void *block = NULL;
+    if (block_bytes <= NC_SMALL_BYTES) {
+        enter_limbo(epoch, &reader->limbo);
+        if (reader->limbo.ready.first)
+            block = reuse(epoch, &reader->limbo, block_bytes);
+        leave_limbo(epoch, &reader->limbo);
+    }
+    return block ? block : nc_arena_alloc(epoch->arena, nc_epoch_heap(epoch, reader), bytes);
+}
+
+/* ---- maintenance ---- */
+
+/* False: its thread is at work on it. */
+static bool claim_limbo(struct nc_epoch *epoch, struct nc_limbo *limbo)
+{
+    atomic_store_explicit(&limbo->claimed, 1, memory_order_relaxed);
+    /* Pairs with the fence in enter_limbo. */
+    nc_epoch_barrier(epoch);
+    /* Acquire pairs with the release in leave_limbo: what its thread did comes before. */
+    return atomic_load_explicit(&limbo->inside, memory_order_acquire) == 0;
+}
+
+static void leave_claimed(struct nc_limbo *limbo)
+{
+    /* Release pairs with the acquire in enter_limbo. */
+    atomic_store_explicit(&limbo->claimed, 0, memory_order_release);
     nc_lock_drop(&limbo->lock);
 }
 
@@ -337,11 +461,16 @@ static bool reclaim_limbo(struct nc_epoch *epoch, struct nc_limbo *limbo, bool l
 {
     nc_lock_take(&limbo->lock);
     if (looks) {
-        limbo->rests = !limbo->retired;
-        limbo->retired = false;
+        limbo->rests = !atomic_load_explicit(&limbo->retired, memory_order_relaxed);
+        limbo->empty &= limbo->rests;
+        atomic_store_explicit(&limbo->retired, false, memory_order_relaxed);
     }
-    if (!limbo->rests) {
+    if (!limbo->rests || limbo->empty) {
         nc_lock_drop(&limbo->lock);
+        return false;
+    }
+    if (!claim_limbo(epoch, limbo)) {
+        leave_claimed(limbo);
         return false;
     }
     if (limbo->fresh.first)
@@ -352,7 +481,8 @@ static bool reclaim_limbo(struct nc_epoch *epoch, struct nc_limbo *limbo, bool l
         make_ready(epoch, limbo);
     free_some(epoch, limbo, MAINTAINED_AT_ONCE);
     bool more = limbo->ready.first || limbo->count > 0;
-    nc_lock_drop(&limbo->lock);
+    limbo->empty = !more && !limbo->held.first;
+    leave_claimed(limbo);
     return more;
 }
 

@@ -5,13 +5,15 @@
  * A reader enters by publishing the epoch that it sees and leaves by publishing 0. Who unlinks an
  * entry retires it into the limbo of his own thread, where batches wait:
  *
- *     fresh --(barrier, stamp)--> waiting --(two epochs later)--> ready --> free
+ *     fresh --(barrier, stamp)--> waiting --(two epochs later)--> ready --> new entry, or free
  *                                                                   `--> held (pinned: later)
  *
  * A batch is closed when it has batch_bytes, and a call frees few entries at a time, so that no
- * writer pays for a heap of them. A pin is the address of the entry in a slot of the reader's own
- * thread, stored before leaving, so that pinning writes no line that others read; who frees looks
- * through the slots after the grace period. When a thread's slots are full a table serves.
+ * writer pays for a heap of them. A thread that writes entries of one size takes the blocks of new
+ * ones from what is ready: the next one is known long before, so that its lines are here. A pin is
+ * the address of the entry in a slot of the reader's own thread, stored before leaving, so that
+ * pinning writes no line that others read; who frees looks through the slots after the grace
+ * period. When a thread's slots are full a table serves.
  *
  * The barrier between unlinking and stamping pairs with one between publishing and reading. Where
  * the kernel has MEMBARRIER_CMD_PRIVATE_EXPEDITED the reader's half costs nothing and the other is
@@ -40,12 +42,15 @@ struct nc_batch {
     uint64_t stamp;
 };
 
-/* Guarded by its lock, which but for maintenance only its own thread takes. */
+/* Its own thread's, which is `inside` while it works on it; maintenance holds the lock and has it
+ * `claimed` while it does, so that the one who comes often needs no locked instruction. */
 struct nc_limbo {
-    _Alignas(64) struct nc_lock lock;
-    uint32_t calls;        /* since something was freed last */
-    bool retired;          /* since maintenance looked last */
-    bool rests;            /* nothing was, when it looked */
+    _Alignas(64) _Atomic uint32_t inside, claimed;
+    _Atomic bool retired; /* since maintenance looked last */
+    bool rests, empty;    /* maintenance only: nothing was, when it looked; it left nothing */
+    uint32_t calls;       /* since something was freed last */
+    uint32_t reused;      /* blocks, since then */
+    struct nc_lock lock;
     uint32_t begin, count; /* of waiting, a ring */
     bool unsure;           /* the filter could not be made: all of ready count as pinned */
     struct nc_batch fresh, ready, held;
@@ -165,12 +170,16 @@ uint64_t nc_epoch_pinned(struct nc_epoch *epoch);
 
 /* An unlinked entry, freed when nobody can see it any more. */
 void nc_epoch_retire(struct nc_epoch *epoch, struct nc_entry *entry);
+/* A block for a new entry: one of the same size that this thread has retired and nobody can see any
+ * more, else one of the arena's. NULL: out of memory. */
+void *nc_epoch_alloc(struct nc_epoch *epoch, struct nc_reader *reader, size_t bytes);
 /* Frees what may be freed by now of threads that have retired nothing since the last call; a
  * bounded amount. True: there is more. */
 bool nc_epoch_reclaim(struct nc_epoch *epoch);
 /* The same soon afterwards: of those threads only that were found at rest then. */
 bool nc_epoch_reclaim_again(struct nc_epoch *epoch);
 
+/* The heap of the arena that a thread allocates from. */
 static inline uint32_t nc_epoch_heap(struct nc_epoch *epoch, struct nc_reader *reader)
 {
     if (__builtin_expect(reader->heap == 0, 0))
