@@ -4,9 +4,11 @@
 #include "base/clock.h"
 #include "base/futex.h"
 
-/* About a microsecond: longer than a section, shorter than a sleep and a wake. */
-#define SPINS 64
-#define UNSURE_NS (500 * NC_NS_PER_US)
+/* Some microseconds: longer than a section, shorter than a sleep and a wake. */
+#define SPINS 512
+/* Sleeps without a barrier, and how long each lasts at most. */
+#define UNSURE_SLEEPS 2
+#define UNSURE_NS (100 * NC_NS_PER_US)
 
 static inline void relax(void)
 {
@@ -33,10 +35,11 @@ void nc_lock_wait(struct nc_lock *lock)
         relax();
     }
     atomic_fetch_add(&lock->sleepers, 1);
-    while (!try(lock)) {
-        /* See nc_lock_drop. Without the barrier a wake may be missed: sleep shortly then. */
-        bool sure = nc_barrier_all();
-        if (try(lock))
+    for (int sleeps = 0; !try(lock); sleeps++) {
+        /* See nc_lock_drop. Without the barrier a wake may be missed, but seldom: a short sleep
+         * costs less than the barrier, which interrupts all threads, also the lock's holder. */
+        bool sure = sleeps >= UNSURE_SLEEPS && nc_barrier_all();
+        if (sure && try(lock))
             break;
         nc_futex_wait(&lock->word, 1, sure ? UINT64_MAX : nc_clock_io_ns() + UNSURE_NS);
     }

@@ -5,7 +5,7 @@
  *
  * Letting go is a plain store: a locked instruction would wait until all that was stored in the
  * section has left the processor, which costs more than the section. Who is about to sleep pays
- * for it instead, with a barrier in all threads.
+ * for it instead: with a short sleep, and before a long one with a barrier in all threads.
  */
 #ifndef NC_BASE_LOCK_H
 #define NC_BASE_LOCK_H
@@ -37,7 +37,8 @@ static inline void nc_lock_drop(struct nc_lock *lock)
     /* Release pairs with the acquires of taking. */
     atomic_store_explicit(&lock->word, 0, memory_order_release);
     /* The store comes before the load: pairs with the barrier in nc_lock_wait, whose thread has
-     * counted itself and then sees the open lock, or is seen here. */
+     * counted itself and then sees the open lock, or is seen here. Before that barrier it sleeps
+     * for a short time only. */
     atomic_signal_fence(memory_order_seq_cst);
     if (__builtin_expect(atomic_load_explicit(&lock->sleepers, memory_order_relaxed) != 0, 0))
         nc_lock_wake(lock);
