@@ -314,15 +314,18 @@ static int write_one(struct nearcache_tier *tier, const void *name, size_t name_
 {
     struct nc_call_context call;
     struct nc_write_options options;
-    struct nc_write_item item = {.op = op, .value = value, .value_bytes = value_bytes};
-    int outcome = nc_call_begin(&call, tier, name, name_bytes, NULL, &item.key);
+    struct nc_key key;
+    int outcome = nc_call_begin(&call, tier, name, name_bytes, NULL, &key);
+    if (outcome == 0 && !call.cache->sync) /* its lines come while the rest is made ready */
+        nc_cache_announce(&key);
     if (outcome == 0)
         outcome = nc_config_write(tier, call.cache->config.deadline_us, how, &options);
     if (outcome == 0 && op == NC_WRITE_SET)
         outcome = nc_call_check_value(tier, value, value_bytes);
     if (outcome != 0)
         return outcome;
-    item.ttl_ms = options.ttl_ms;
+    struct nc_write_item item = {
+        .key = key, .op = op, .value = value, .value_bytes = value_bytes, .ttl_ms = options.ttl_ms};
     if (call.cache->sync)
         nc_write(call.cache->sync, call.self, &item, 1, options.deadline_ns);
     else

@@ -374,20 +374,11 @@ void nc_cache_load_end(const struct nc_key *key)
     nc_shard_unlock(shard);
 }
 
-/* The lines that filling will wait for come while the entry is made. */
-static void prefetch_place(const struct nc_key *key)
-{
-    struct nc_cache *cache = key->tier->cache;
-    if (key->tier->linked)
-        __builtin_prefetch(bucket_of(cache, key), 1);
-    nc_index_prefetch_both(nc_store_head(&cache->store, key->hash), key->hash);
-}
-
 struct nc_entry *nc_cache_entry_create(struct nc_cache_thread *self, const struct nc_key *key,
                                        size_t value_bytes, bool absent)
 {
     struct nc_store *store = &key->tier->cache->store;
-    prefetch_place(key);
+    nc_cache_announce(key);
     uint8_t flags =
         (uint8_t)((absent ? NC_ENTRY_NEGATIVE : 0) | (key->tier->row_bytes ? NC_ENTRY_ALIGNED : 0));
     size_t bytes = nc_entry_bytes(key->name_bytes, value_bytes, flags);
@@ -438,8 +429,10 @@ int nc_cache_copy(struct nc_cache_thread *self, const struct nc_key *key, const 
 void nc_cache_announce(const struct nc_key *key)
 {
     struct nc_cache *cache = key->tier->cache;
-    __builtin_prefetch(bucket_of(cache, key), 1);
+    if (key->tier->linked)
+        __builtin_prefetch(bucket_of(cache, key), 1);
     nc_index_prefetch_both(nc_store_head(&cache->store, key->hash), key->hash);
+    nc_shard_announce(&cache->store, key->hash, key->tier->partition);
 }
 
 void nc_cache_approach(struct nc_cache_thread *self, const struct nc_key *key)

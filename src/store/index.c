@@ -235,9 +235,20 @@ void nc_index_prefetch_both(const struct nc_index_head *head, uint64_t hash)
     __builtin_prefetch(view.table->words[nc_index_other(view.buckets, at, nc_hash_tag(hash))], 1);
 }
 
+void nc_index_lines(const struct nc_index *index, uint32_t hash, const void *lines[2])
+{
+    struct nc_index_table *table = table_of(index);
+    uint32_t at = nc_index_first(table->buckets, hash);
+    lines[0] = table->words[at];
+    lines[1] = table->words[nc_index_other(table->buckets, at, nc_hash_tag(hash))];
+}
+
 void nc_index_announce(const struct nc_index *index, uint32_t hash)
 {
-    nc_index_prefetch_both(index->head, hash);
+    const void *lines[2];
+    nc_index_lines(index, hash, lines);
+    __builtin_prefetch(lines[0]);
+    __builtin_prefetch(lines[1]);
 }
 
 void nc_index_approach(const struct nc_index *index, uint32_t hash)

@@ -80,6 +80,8 @@ unsigned nc_index_with_hash(const struct nc_index *index, uint32_t hash,
 /* Hints before it: of several hashes first the one for all, then the other. */
 void nc_index_announce(const struct nc_index *index, uint32_t hash);
 void nc_index_approach(const struct nc_index *index, uint32_t hash);
+/* Where both buckets of a hash stand. */
+void nc_index_lines(const struct nc_index *index, uint32_t hash, const void *lines[2]);
 uint32_t nc_index_buckets(const struct nc_index *index);
 
 /* ---- reading ---- */

@@ -19,10 +19,10 @@
 #define NC_GENERATIONS 32
 
 struct nc_lru {
-    struct nc_queue queues[NC_GENERATIONS]; /* of generation g at g % NC_GENERATIONS */
     uint32_t entries, inserted;             /* inserted: in this generation */
     uint8_t oldest;                         /* generation of the oldest queue */
     _Atomic uint8_t *generation;            /* beside those of the other shards, see nc_lru_hit */
+    struct nc_queue queues[NC_GENERATIONS]; /* of generation g at g % NC_GENERATIONS */
 };
 
 /* Inside an epoch or under the lock. Relaxed: a stamp is a hint and orders nothing; it is written

@@ -20,7 +20,8 @@
 #define EXCESS_GAIN 4
 /* A batch of retired entries, of one thread. */
 #define BATCH_BYTES_LEAST ((uint64_t)16 << 10)
-#define BATCH_BYTES_MOST ((uint64_t)512 << 10)
+#define BATCH_BYTES_MOST ((uint64_t)2 << 20)
+#define BATCH_SHARE 256
 /* Filed keys that are looked at: with each insertion, and in a shard with each sweep. */
 #define EXPIRED_A_TIME 2
 #define EXPIRED_A_SWEEP 256
@@ -55,7 +56,7 @@ static unsigned choose_shard_bits(const struct nc_store_config *config)
 
 static uint64_t choose_batch_bytes(uint64_t budget_bytes)
 {
-    uint64_t bytes = budget_bytes / 512;
+    uint64_t bytes = budget_bytes / BATCH_SHARE;
     if (bytes < BATCH_BYTES_LEAST)
         return BATCH_BYTES_LEAST;
     return bytes < BATCH_BYTES_MOST ? bytes : BATCH_BYTES_MOST;
@@ -462,14 +463,19 @@ static struct nc_arrival arrive(struct nc_shard *shard, const struct nc_entry *e
 }
 
 /* Who goes next is most likely a miss of each of his lines: they come before the next insertion
- * into the shard needs them. His own is here, because his neighbour has just gone. */
-static void prefetch_victim(const struct nc_shard *shard, const struct nc_segment *segment)
+ * into the shard needs them, and it asks again, because it may be another thread's. His own line is
+ * here, because his neighbour has just gone. */
+static void prefetch_victim(struct nc_shard *shard, const struct nc_segment *segment)
 {
-    struct nc_entry *candidate = nc_segment_candidate(segment);
+    const struct nc_entry *candidate = nc_segment_candidate(segment);
     if (!candidate)
         return;
-    nc_index_announce(&shard->index, candidate->hash);
-    __builtin_prefetch(nc_entry_newer(candidate), 1);
+    const void *soon[NC_SHARD_SOON] = {candidate, nc_entry_newer(candidate)};
+    nc_index_lines(&shard->index, candidate->hash, &soon[2]);
+    for (int i = 0; i < NC_SHARD_SOON; i++) {
+        __builtin_prefetch(soon[i], 1);
+        atomic_store_explicit(&shard->soon[i], soon[i], memory_order_relaxed);
+    }
 }
 
 bool nc_shard_insert_locked(struct nc_shard *shard, struct nc_entry *entry, struct nc_entry *old,

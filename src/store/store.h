@@ -35,20 +35,27 @@ struct nc_store_config {
     void *arg;
 };
 
-/* Guarded by its lock, but for the index's reading side. */
+/* Lines that the next insertion into a shard needs: of who goes next, of the one after, and both
+ * buckets of the former. */
+#define NC_SHARD_SOON 4
+
+/* Guarded by its lock, but for the index's reading side and `soon`. What every insertion needs
+ * stands in the first line and what is behind it in the second. */
 struct nc_shard {
     _Alignas(64) struct nc_lock lock;
     struct nc_index index;
-    struct nc_queue absences;
     uint64_t bytes;
     uint32_t entries, absent;
     uint32_t entries_most;
-    uint32_t sweep_at;
     uint32_t number;
-    uint32_t loads; /* under way of values that writes void, each of a key of this shard */
-    struct nc_expiry expiry;
-    size_t expiry_bytes; /* as they were accounted last */
     struct nc_store *store;
+    uint32_t sweep_at;
+    uint32_t loads; /* under way of values that writes void, each of a key of this shard */
+    /* Addresses to be fetched, never to be followed: hints for who has not the lock yet. */
+    _Alignas(64) _Atomic(const void *) soon[NC_SHARD_SOON];
+    struct nc_queue absences;
+    size_t expiry_bytes; /* as they were accounted last */
+    _Alignas(64) struct nc_expiry expiry;
 };
 
 enum nc_bytes { NC_BYTES_JOURNAL, NC_BYTES_FIXED, NC_BYTES_KINDS };
@@ -101,6 +108,17 @@ void nc_budget_uncharge(struct nc_store *store, enum nc_bytes kind, uint64_t byt
 
 static inline void nc_shard_lock(struct nc_shard *shard) { nc_lock_take(&shard->lock); }
 static inline void nc_shard_unlock(struct nc_shard *shard) { nc_lock_drop(&shard->lock); }
+/* Fetches what inserting an entry of `partition` will work on. The lock is not needed. */
+static inline void nc_shard_announce(const struct nc_store *store, uint64_t hash,
+                                     const struct nc_partition *partition)
+{
+    uint32_t number = nc_hash_shard(hash, store->sharding);
+    struct nc_shard *shard = &store->shards[number];
+    __builtin_prefetch(shard, 1);
+    __builtin_prefetch(&partition->segments[number], 1);
+    for (int i = 0; i < NC_SHARD_SOON; i++) /* relaxed: nothing is read through them */
+        __builtin_prefetch(atomic_load_explicit(&shard->soon[i], memory_order_relaxed), 1);
+}
 /* `hash`: of the key; its lower half does. */
 struct nc_entry *nc_shard_find_locked(struct nc_shard *shard, uint64_t hash, uint32_t tier,
                                       const void *name, size_t name_bytes);
