@@ -176,3 +176,98 @@ Test(epoch, thousands_of_short_lived_threads_leave_nothing_behind)
     cr_assert_leq(records, 2);
     end();
 }
+
+/* As a writer does: an entry of 100 bytes, perhaps in a block that was retired before. */
+static struct nc_entry *create_again(void)
+{
+    void *block = nc_epoch_alloc(&epoch, self(), nc_entry_bytes(4, 100, 0));
+    cr_assert_not_null(block);
+    return nc_entry_init(block, 1, 0, "name", 4, 100, 0);
+}
+
+static bool comes_again(const struct nc_entry *wanted, int times)
+{
+    bool found = false;
+    for (int i = 0; i < times && !found; i++) {
+        struct nc_entry *entry = create_again();
+        found = entry == wanted;
+        nc_epoch_retire(&epoch, entry);
+    }
+    return found;
+}
+
+Test(epoch, a_block_is_used_again_when_nobody_can_see_it)
+{
+    begin(NC_BARRIERS_BEST, 64 << 10);
+    struct nc_entry *entry = create_again();
+    nc_epoch_enter(&epoch, self());
+    comes_again(NULL, 100); /* the first of a batch may be freed */
+    nc_epoch_retire(&epoch, entry);
+    cr_assert_not(comes_again(entry, 2000), "a reader is inside");
+    nc_epoch_leave(self());
+    cr_assert(comes_again(entry, 10000));
+    settle();
+    cr_assert_eq(nc_arena_used(&arena), 0);
+    end();
+}
+
+Test(epoch, a_pinned_block_is_not_used_again)
+{
+    begin(NC_BARRIERS_FENCES, 4096);
+    struct nc_entry *entry = create_again();
+    struct nc_pin pin = nc_epoch_pin(&epoch, self(), entry);
+    nc_epoch_retire(&epoch, entry);
+    cr_assert_not(comes_again(entry, 10000));
+    nc_epoch_unpin(pin);
+    cr_assert(comes_again(entry, 10000));
+    settle();
+    cr_assert_eq(nc_arena_used(&arena), 0);
+    end();
+}
+
+Test(epoch, what_one_size_leaves_serves_another)
+{
+    begin(NC_BARRIERS_BEST, 64 << 10);
+    for (int i = 0; i < 100000; i++) {
+        size_t bytes = nc_entry_bytes(4, i < 50000 ? 100 : 1000, 0);
+        void *block = nc_epoch_alloc(&epoch, self(), bytes);
+        nc_epoch_retire(&epoch, nc_entry_init(block, 1, 0, "name", 4, i < 50000 ? 100 : 1000, 0));
+        cr_assert_leq(nc_arena_used(&arena), 6 * (64 << 10));
+    }
+    settle();
+    cr_assert_eq(nc_arena_used(&arena), 0);
+    end();
+}
+
+static _Atomic bool written;
+
+static void *write_many(void *arg)
+{
+    (void)arg;
+    for (int i = 0; i < 100000; i++)
+        nc_epoch_retire(&epoch, create_again());
+    atomic_store(&written, true);
+    return NULL;
+}
+
+/* Maintenance that never rests looks into the writer's limbo whenever it can. */
+static void shares_a_limbo(enum nc_barriers barriers)
+{
+    pthread_t id;
+    begin(barriers, 4096);
+    atomic_store(&written, false);
+    cr_assert_eq(pthread_create(&id, NULL, write_many, NULL), 0);
+    while (!atomic_load(&written))
+        nc_epoch_reclaim(&epoch);
+    pthread_join(id, NULL);
+    settle();
+    cr_assert_eq(nc_arena_used(&arena), 0);
+    end();
+}
+
+Test(epoch, a_writer_and_maintenance_share_a_limbo) { shares_a_limbo(NC_BARRIERS_BEST); }
+
+Test(epoch, a_writer_and_maintenance_share_a_limbo_by_fences)
+{
+    shares_a_limbo(NC_BARRIERS_FENCES);
+}
