@@ -1,7 +1,7 @@
 #include "api/lanes.h"
 
 #include "api/config.h"
-#include "base/hash_name.h"
+#include "base/hash.h"
 #include "sync/proof.h"
 
 #include <stdio.h>
@@ -16,7 +16,7 @@ static uint32_t partition_of(void *arg, const struct nearcache_tier *tier, const
 {
     const struct nearcache *cache = arg;
     (void)tier;
-    return (uint32_t)(nc_hash_name(0, name, name_bytes) % cache->redis->cluster_partitions);
+    return (uint32_t)(nc_hash_common(name, name_bytes) % cache->redis->cluster_partitions);
 }
 
 /* Where a slot has no owner that is known any node will do: it says who has it. */

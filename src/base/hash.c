@@ -5,9 +5,24 @@
 
 #include <sys/random.h>
 
+void nc_hash_secret(struct nc_hash_secret *secret, uint64_t seed, uint32_t tier)
+{
+    secret->seed = seed ^ ((uint64_t)(tier + 1) * UINT64_C(0x9e3779b97f4a7c15));
+    uint64_t state = secret->seed;
+    for (int i = 0; i < 4; i++)
+        secret->words[i] = nc_hash_step(&state);
+}
+
 uint64_t nc_hash_key(uint64_t seed, uint32_t tier, const void *name, size_t name_bytes)
 {
-    return nc_hash_name(nc_hash_tier_seed(seed, tier), name, name_bytes);
+    struct nc_hash_secret secret;
+    nc_hash_secret(&secret, seed, tier);
+    return nc_hash_name(secret.words, secret.seed, name, name_bytes);
+}
+
+uint64_t nc_hash_common(const void *name, size_t name_bytes)
+{
+    return XXH3_64bits(name, name_bytes);
 }
 
 uint64_t nc_hash_random(void)

@@ -14,14 +14,21 @@
 #include <stddef.h>
 #include <stdint.h>
 
-/* What tells equal names of two tiers apart. `seed` is random per cache. */
-static inline uint64_t nc_hash_tier_seed(uint64_t seed, uint32_t tier)
-{
-    return seed ^ ((uint64_t)(tier + 1) * UINT64_C(0x9e3779b97f4a7c15));
-}
+/* What the names of a tier are hashed with: nobody who does not know it can choose names that fall
+ * together. Constant once made. */
+struct nc_hash_secret {
+    uint64_t words[4];
+    uint64_t seed;
+};
 
-/* XXH3 64 bit with the seed of the tier; base/hash_name.h has the same inline, for the hit path. */
+/* `seed` is random per cache; equal names of two tiers have nothing in common. */
+void nc_hash_secret(struct nc_hash_secret *secret, uint64_t seed, uint32_t tier);
+
+/* The hash of a key, for who has no secret at hand; base/hash_name.h has it for the hit path. */
 uint64_t nc_hash_key(uint64_t seed, uint32_t tier, const void *name, size_t name_bytes);
+
+/* The same in all programs and for ever: XXH3 64 bit without a seed. What is not a secret. */
+uint64_t nc_hash_common(const void *name, size_t name_bytes);
 
 /* A random seed from the operating system; falls back to clock and address, never fails. */
 uint64_t nc_hash_random(void);
@@ -44,12 +51,8 @@ static inline uint32_t nc_hash_shard(uint64_t hash, struct nc_hash_shards shards
     return (uint32_t)(hash >> shards.shift) & shards.mask;
 }
 
-/* Never 0: 0 means an empty slot. */
-static inline uint16_t nc_hash_tag(uint64_t hash)
-{
-    uint16_t tag = (uint16_t)hash;
-    return tag ? tag : 1;
-}
+/* Odd, as 0 means an empty slot: one instruction, for a bit that nobody misses. */
+static inline uint16_t nc_hash_tag(uint64_t hash) { return (uint16_t)hash | 1; }
 
 /* A fast, well mixed step for random numbers (splitmix64; Steele, Lea, Flood 2014). */
 static inline uint64_t nc_hash_step(uint64_t *state)

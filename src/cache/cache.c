@@ -208,7 +208,7 @@ int nc_cache_tier_open(struct nc_cache *cache, const struct nearcache_tier_confi
         outcome = NEARCACHE_ENOMEM;
     } else {
         tier->id = count;
-        tier->hash_seed = nc_hash_tier_seed(cache->hash_seed, count);
+        nc_hash_secret(&tier->secret, cache->hash_seed, count);
         /* Release pairs with the acquire in nc_cache_tier_at. */
         atomic_store_explicit(&cache->tiers[count], tier, memory_order_release);
         atomic_store(&cache->tier_count, count + 1);

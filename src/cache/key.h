@@ -18,7 +18,7 @@ nc_cache_key(struct nearcache_tier *tier, const void *name, size_t name_bytes, s
     key->tier = tier;
     key->name = name;
     key->name_bytes = name_bytes;
-    key->hash = nc_hash_name(tier->hash_seed, name, name_bytes);
+    key->hash = nc_hash_name(tier->secret.words, tier->secret.seed, name, name_bytes);
     key->lane = nc_cache_lane_of(tier, name, name_bytes);
     return 0;
 }

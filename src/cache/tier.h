@@ -7,6 +7,7 @@
 #ifndef NC_CACHE_TIER_H
 #define NC_CACHE_TIER_H
 
+#include "base/hash.h"
 #include "metrics/counter.h"
 #include "nearcache.h"
 
@@ -30,7 +31,7 @@ struct nearcache_tier {
     const _Atomic uint32_t *alive; /* the cache's life page, see cache/life */
     struct nc_cache *cache;
     const struct nc_partition *partition; /* where its entries compete */
-    uint64_t hash_seed;
+    struct nc_hash_secret secret;
     _Atomic uint64_t deaf; /* lanes whose changes cannot be heard, as bits: nothing is fresh */
     _Atomic uint32_t epochs[NC_LANES_MOST]; /* entries of another epoch of their lane are dead */
 

@@ -20,6 +20,49 @@ Test(hash, seed_tier_length_and_bytes_all_matter)
     cr_expect_neq(nc_hash_key(7, 3, "a\0b", 3), nc_hash_key(7, 3, "a\0c", 3));
 }
 
+/* Pieces of a name overlap: of these each length reads the same words as others. */
+Test(hash, names_of_one_byte_over_and_over_differ_by_their_length)
+{
+    char name[64];
+    uint64_t seen[64];
+    memset(name, 'a', sizeof name);
+    for (size_t bytes = 1; bytes < 64; bytes++) {
+        seen[bytes] = nc_hash_key(1, 0, name, bytes);
+        for (size_t i = 1; i < bytes; i++)
+            cr_assert_neq(seen[i], seen[bytes]);
+    }
+}
+
+/* Numbers at any place of names of any length: as even as by chance in all three uses. */
+Test(hash, counted_names_spread_evenly_at_every_length)
+{
+    for (size_t bytes = 3; bytes <= 40; bytes++)
+        for (size_t at = 0; at + 3 <= bytes; at += 3) {
+            unsigned shards[16] = {0}, buckets[16] = {0}, tags[16] = {0};
+            unsigned char name[40] = {0};
+            for (uint32_t i = 0; i < 4000; i++) {
+                memcpy(name + at, &i, 3);
+                uint64_t hash = nc_hash_key(at + 1, 2, name, bytes);
+                shards[nc_hash_shard(hash, nc_hash_shards(4))]++;
+                buckets[(uint32_t)hash >> 28]++;
+                tags[nc_hash_tag(hash) >> 1 & 15]++;
+            }
+            /* 250 each; 6 standard deviations are 92. */
+            for (int i = 0; i < 16; i++) {
+                cr_assert(shards[i] > 158 && shards[i] < 342);
+                cr_assert(buckets[i] > 158 && buckets[i] < 342);
+                cr_assert(tags[i] > 158 && tags[i] < 342);
+            }
+        }
+}
+
+/* What programs agree on by hash may never change: xxhsum -H3 prints these. */
+Test(hash, the_common_hash_is_xxh3)
+{
+    cr_expect_eq(nc_hash_common("", 0), UINT64_C(0x2d06800538d394c2));
+    cr_expect_eq(nc_hash_common("abc", 3), UINT64_C(0x78af5f94892f3950));
+}
+
 Test(hash, tiers_do_not_undo_seeds)
 {
     /* A seed that differs by a tier's number must not map one tier onto the other. */
