@@ -14,6 +14,7 @@
 #define NC_MEMORY_ENTRY_H
 
 #include "base/clock.h"
+#include "base/name.h"
 #include "memory/arena.h"
 
 #include <assert.h>
@@ -186,31 +187,32 @@ static inline size_t nc_entry_charge(const struct nc_entry *entry)
 }
 
 /* What differs between the eight bytes at `at` of two names. */
-static inline uint64_t nc_entry_names_differ(const unsigned char *a, const unsigned char *b,
-                                             size_t at)
+static inline uint64_t nc_entry_names_differ(const void *a, const void *b, size_t at)
 {
-    uint64_t x, y;
-    memcpy(&x, a + at, 8);
-    memcpy(&y, b + at, 8);
-    return x ^ y;
+    return nc_name_word(a, at) ^ nc_name_word(b, at);
 }
 
-/* Names are short: no call, and up to 32 bytes no loop. Pieces may overlap. */
-static inline bool nc_entry_names_equal(const unsigned char *a, const unsigned char *b,
-                                        size_t bytes)
+/* Up to NC_NAME_SHORT bytes no call and no loop. Pieces may overlap. Inlined by force, as the next:
+ * a call amid a look-up would have all of it live in memory. */
+static inline __attribute__((always_inline)) bool
+nc_entry_names_equal(const unsigned char *a, const unsigned char *b, size_t bytes)
 {
-    if (bytes >= 16 && bytes <= 32)
+    if (__builtin_expect(bytes > NC_NAME_SHORT, 0))
+        return memcmp(a, b, bytes) == 0;
+    if (bytes >= 16)
         return (nc_entry_names_differ(a, b, 0) | nc_entry_names_differ(a, b, 8) |
                 nc_entry_names_differ(a, b, bytes - 16) | nc_entry_names_differ(a, b, bytes - 8)) ==
                0;
-    if (bytes >= 8 && bytes < 16)
+    if (bytes >= 8)
         return (nc_entry_names_differ(a, b, 0) | nc_entry_names_differ(a, b, bytes - 8)) == 0;
-    return memcmp(a, b, bytes) == 0;
+    return nc_name_tiny(a, bytes) == nc_name_tiny(b, bytes);
 }
 
 /* `mask` says which bits of tier and epoch must be those of `tier_epoch`: all, or the tier's. */
-static inline bool nc_entry_has_name(const struct nc_entry *entry, uint32_t tier_epoch,
-                                     uint32_t mask, const void *name, size_t name_bytes)
+static inline __attribute__((always_inline)) bool nc_entry_has_name(const struct nc_entry *entry,
+                                                                    uint32_t tier_epoch,
+                                                                    uint32_t mask, const void *name,
+                                                                    size_t name_bytes)
 {
     return entry->name_bytes == name_bytes && ((entry->tier_epoch ^ tier_epoch) & mask) == 0 &&
            nc_entry_names_equal(entry->name, name, name_bytes);

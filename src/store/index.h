@@ -120,6 +120,13 @@ static inline struct nc_index_view nc_index_view(const struct nc_index_head *hea
     return view;
 }
 
+/* Those of nc_index_first, as many bytes into the table: a shift and an addition less. */
+static inline const _Atomic uint64_t *nc_index_words(struct nc_index_view view, uint32_t hash)
+{
+    uint64_t bytes = (uint64_t)hash * view.buckets >> 26 & ~UINT64_C(63);
+    return (const _Atomic uint64_t *)((const char *)view.table->words + bytes);
+}
+
 /* The words of a bucket whose tag is this, as bits. Only a hint where it is computed from plain
  * loads: nc_index_in_bucket reads the word again. */
 static inline unsigned nc_index_match(const _Atomic uint64_t *words, uint16_t tag)
@@ -133,14 +140,16 @@ static inline unsigned nc_index_match(const _Atomic uint64_t *words, uint16_t ta
                  << i;
     return found;
 #else
-    const __m128i *v = (const __m128i *)words, same = _mm_set1_epi16((short)tag);
-    __m128 a = _mm_castsi128_ps(_mm_cmpeq_epi16(_mm_load_si128(v), same));
-    __m128 b = _mm_castsi128_ps(_mm_cmpeq_epi16(_mm_load_si128(v + 1), same));
-    __m128 c = _mm_castsi128_ps(_mm_cmpeq_epi16(_mm_load_si128(v + 2), same));
-    __m128 d = _mm_castsi128_ps(_mm_cmpeq_epi16(_mm_load_si128(v + 3), same));
-    /* The signs of the upper halves of the eight words are the results of their tags. */
-    return (unsigned)_mm_movemask_ps(_mm_shuffle_ps(a, b, _MM_SHUFFLE(3, 1, 3, 1))) |
-           (unsigned)_mm_movemask_ps(_mm_shuffle_ps(c, d, _MM_SHUFFLE(3, 1, 3, 1))) << 4;
+    /* The tag goes from register to register: a 16-bit value on the stack would be read back wider
+     * than it was written, which waits until it has left the core. */
+    const __m128i same = _mm_shuffle_epi32(_mm_shufflelo_epi16(_mm_cvtsi32_si128(tag), 0), 0);
+    const __m128 *v = (const __m128 *)words;
+    /* The upper halves of the eight words, four at a time: a tag and what of the pointer is below
+     * it. Packing keeps the sign, which is the result of the tag. */
+    __m128i a = _mm_castps_si128(_mm_shuffle_ps(v[0], v[1], _MM_SHUFFLE(3, 1, 3, 1)));
+    __m128i b = _mm_castps_si128(_mm_shuffle_ps(v[2], v[3], _MM_SHUFFLE(3, 1, 3, 1)));
+    a = _mm_packs_epi32(_mm_cmpeq_epi16(a, same), _mm_cmpeq_epi16(b, same));
+    return (unsigned)_mm_movemask_epi8(_mm_packs_epi16(a, _mm_setzero_si128()));
 #endif
 }
 
@@ -162,15 +171,6 @@ nc_index_in_bucket(const _Atomic uint64_t *words, uint16_t tag, uint32_t tier_ep
     return NULL;
 }
 
-/* In the second bucket: out of the way of the first. */
-static __attribute__((noinline, unused)) struct nc_entry *
-nc_index_find_other(struct nc_index_view view, uint32_t at, uint16_t tag, uint32_t tier_epoch,
-                    uint32_t mask, const void *name, size_t name_bytes)
-{
-    at = nc_index_other(view.buckets, at, tag);
-    return nc_index_in_bucket(view.table->words[at], tag, tier_epoch, mask, name, name_bytes);
-}
-
 /* Inside an epoch, or under the lock. `mask`: see nc_entry_has_name. */
 static inline __attribute__((always_inline)) struct nc_entry *
 nc_index_find(const struct nc_index_head *head, uint64_t hash, uint32_t tier_epoch, uint32_t mask,
@@ -178,12 +178,14 @@ nc_index_find(const struct nc_index_head *head, uint64_t hash, uint32_t tier_epo
 {
     struct nc_index_view view = nc_index_view(head);
     uint16_t tag = nc_hash_tag(hash);
-    uint32_t at = nc_index_first(view.buckets, (uint32_t)hash);
-    struct nc_entry *entry =
-        nc_index_in_bucket(view.table->words[at], tag, tier_epoch, mask, name, name_bytes);
+    struct nc_entry *entry = nc_index_in_bucket(nc_index_words(view, (uint32_t)hash), tag,
+                                                tier_epoch, mask, name, name_bytes);
     if (__builtin_expect(entry != NULL, 1))
         return entry;
-    return nc_index_find_other(view, at, tag, tier_epoch, mask, name, name_bytes);
+    /* Inlined twice rather than called: what is alive across a call is kept in memory. */
+    uint32_t at = nc_index_first(view.buckets, (uint32_t)hash);
+    return nc_index_in_bucket(view.table->words[nc_index_other(view.buckets, at, tag)], tag,
+                              tier_epoch, mask, name, name_bytes);
 }
 
 /* Fetches both buckets, for who will have to look through both. A hint; in an epoch or not. */
@@ -193,7 +195,21 @@ void nc_index_prefetch_both(const struct nc_index_head *head, uint64_t hash);
 static inline void nc_index_prefetch_bucket(const struct nc_index_head *head, uint64_t hash)
 {
     struct nc_index_view view = nc_index_view(head);
-    __builtin_prefetch(view.table->words[nc_index_first(view.buckets, (uint32_t)hash)]);
+    __builtin_prefetch(nc_index_words(view, (uint32_t)hash));
+}
+
+/* The first entry of a tag in a bucket, its lines under way; NULL: there is none. */
+static inline struct nc_entry *nc_index_guess_in(const _Atomic uint64_t *words, uint16_t tag)
+{
+    unsigned found = nc_index_match(words, tag);
+    if (!found)
+        return NULL;
+    /* Acquire pairs with the release of insertion: the entry's bytes are complete. */
+    struct nc_entry *entry = nc_index_entry(atomic_load_explicit(
+        (_Atomic uint64_t *)&words[(unsigned)__builtin_ctz(found)], memory_order_acquire));
+    __builtin_prefetch(entry);
+    __builtin_prefetch((const char *)entry + 64);
+    return entry;
 }
 
 /* The entry that is probably meant, of which no more was read than the bucket: its lines are on
@@ -202,19 +218,21 @@ static inline struct nc_entry *nc_index_guess(const struct nc_index_head *head, 
 {
     struct nc_index_view view = nc_index_view(head);
     uint16_t tag = nc_hash_tag(hash);
-    uint32_t at = nc_index_first(view.buckets, (uint32_t)hash);
-    const _Atomic uint64_t *words = view.table->words[at];
-    unsigned found = nc_index_match(words, tag);
-    if (!found) {
+    struct nc_entry *entry = nc_index_guess_in(nc_index_words(view, (uint32_t)hash), tag);
+    if (!entry) {
+        uint32_t at = nc_index_first(view.buckets, (uint32_t)hash);
         __builtin_prefetch(view.table->words[nc_index_other(view.buckets, at, tag)]);
-        return NULL;
     }
-    /* Acquire pairs with the release of insertion: the entry's bytes are complete. */
-    struct nc_entry *entry = nc_index_entry(atomic_load_explicit(
-        (_Atomic uint64_t *)&words[(unsigned)__builtin_ctz(found)], memory_order_acquire));
-    __builtin_prefetch(entry);
-    __builtin_prefetch((const char *)entry + 64);
     return entry;
+}
+
+/* After it, of several hashes of the ones whose first bucket had none: the same of the other. */
+static inline struct nc_entry *nc_index_guess_other(const struct nc_index_head *head, uint64_t hash)
+{
+    struct nc_index_view view = nc_index_view(head);
+    uint16_t tag = nc_hash_tag(hash);
+    uint32_t at = nc_index_first(view.buckets, (uint32_t)hash);
+    return nc_index_guess_in(view.table->words[nc_index_other(view.buckets, at, tag)], tag);
 }
 
 #endif
