@@ -24,19 +24,45 @@ static int fail_all(int outcome, int *statuses, size_t count)
     return outcome;
 }
 
+/* Takes what needs no more than the usual hit; left[]: the others, which it returns. */
+static size_t read_usual(const struct nc_call_context *call, const struct nearcache_tier *tier,
+                         const struct nearcache_name *names, size_t count, bool refresh,
+                         struct nearcache_result *results, int *statuses, uint8_t *left)
+{
+    uint64_t hashes[NC_HIT_WAVE];
+    bool usual = tier->plain && !refresh;
+    for (size_t i = 0; i < count && usual; i++) {
+        const struct nearcache_name *name = &names[i];
+        usual = name->data && name->bytes - 1 < NC_NAME_SHORT;
+        if (!usual)
+            break;
+        hashes[i] = nc_hash_name(tier->secret.words, tier->secret.seed, name->data, name->bytes);
+        nc_index_prefetch_bucket(nc_hit_head(tier, hashes[i]), hashes[i]);
+        statuses[i] = 0;
+    }
+    if (usual)
+        return nc_hit_take_wave(call->self, tier, names, hashes, count, results, left);
+    for (size_t i = 0; i < count; i++)
+        left[i] = (uint8_t)i;
+    return count;
+}
+
 /* Reads what is here; what is not is noted in `wants`. Returns how many those are. */
 static size_t read_wave(struct nc_call_context *call, struct nearcache_tier *tier,
-                        const struct nearcache_name *names, size_t count, bool refresh,
-                        struct nearcache_result *results, int *statuses, struct nc_want *wants)
+                        const struct nearcache_name *names, const uint8_t *left, size_t count,
+                        bool refresh, struct nearcache_result *results, int *statuses,
+                        struct nc_want *wants)
 {
     struct nc_key keys[NC_HIT_WAVE];
     struct nearcache_result *own[NC_HIT_WAVE];
     enum nc_found found[NC_HIT_WAVE] = {NC_FOUND_NOTHING};
     size_t good = 0, wanted = 0;
     for (size_t i = 0; i < count; i++) {
-        statuses[i] = nc_cache_key(tier, names[i].data, names[i].bytes, &keys[good]);
-        own[good] = &results[i];
-        if (statuses[i] == 0)
+        const struct nearcache_name *name = &names[left[i]];
+        int status = nc_cache_key(tier, name->data, name->bytes, &keys[good]);
+        statuses[left[i]] = status;
+        own[good] = &results[left[i]];
+        if (status == 0)
             nc_hit_announce(&keys[good++]);
     }
     if (!refresh)
@@ -72,43 +98,80 @@ static struct nc_want *enlarge(const struct nc_want *small, size_t wanted, size_
     return wants;
 }
 
+/* One call. `unusual`: how many keys were no usual hits; `wanted`: of them those not here. */
+struct batch {
+    struct nc_call_context call;
+    struct nc_read_options options;
+    struct nc_want small[SMALL], *wants;
+    size_t wanted, unusual;
+};
+
+static int read_local(struct batch *batch, struct nearcache_tier *tier,
+                      const struct nearcache_name *names, size_t count,
+                      struct nearcache_result *results, int *statuses)
+{
+    uint8_t left[NC_HIT_WAVE];
+    for (size_t at = 0; at < count; at += NC_HIT_WAVE) {
+        size_t n = count - at < NC_HIT_WAVE ? count - at : NC_HIT_WAVE;
+        n = read_usual(&batch->call, tier, &names[at], n, batch->options.refresh, &results[at],
+                       &statuses[at], left);
+        if (n == 0)
+            continue;
+        batch->unusual += n;
+        if (batch->wants == batch->small && batch->wanted + n > SMALL &&
+            !(batch->wants = enlarge(batch->small, batch->wanted, count)))
+            return NEARCACHE_ENOMEM;
+        batch->wanted += read_wave(&batch->call, tier, &names[at], left, n, batch->options.refresh,
+                                   &results[at], &statuses[at], &batch->wants[batch->wanted]);
+    }
+    return 0;
+}
+
+/* Without options and Redis nothing has a deadline, which would take reading the clock. */
+static int batch_options(struct batch *batch, struct nearcache_tier *tier,
+                         const struct nearcache_read *how)
+{
+    if (how || batch->call.cache->sync)
+        return nc_config_read(tier, batch->call.cache->config.deadline_us, how, &batch->options);
+    batch->options = (struct nc_read_options){.refresh = false};
+    return 0;
+}
+
 int nearcache_get_many(struct nearcache_tier *tier, const struct nearcache_name *names,
                        size_t count, const struct nearcache_read *how,
                        struct nearcache_result *results, int *statuses)
 {
-    struct nc_call_context call;
-    struct nc_read_options options;
-    struct nc_want small[SMALL], *wants = small;
-    size_t wanted = 0;
+    struct batch batch;
     if (count == 0)
         return 0;
     if (!names || !results || !statuses)
         return NEARCACHE_EINVAL;
     memset(results, 0, count * sizeof results[0]);
-    int outcome = nc_call_begin_tier(&call, tier);
+    int outcome = nc_call_begin_tier(&batch.call, tier);
     if (outcome == 0)
-        outcome = nc_config_read(tier, call.cache->config.deadline_us, how, &options);
+        outcome = batch_options(&batch, tier, how);
     if (outcome != 0)
         return fail_all(outcome, statuses, count);
 
-    for (size_t at = 0; at < count; at += NC_HIT_WAVE) {
-        size_t n = count - at < NC_HIT_WAVE ? count - at : NC_HIT_WAVE;
-        if (wants == small && wanted + n > SMALL && !(wants = enlarge(small, wanted, count))) {
-            nearcache_release_many(results, count);
-            return fail_all(NEARCACHE_ENOMEM, statuses, count);
-        }
-        wanted += read_wave(&call, tier, &names[at], n, options.refresh, &results[at],
-                            &statuses[at], &wants[wanted]);
+    batch.wants = batch.small;
+    batch.wanted = batch.unusual = 0;
+    if (read_local(&batch, tier, names, count, results, statuses) != 0) {
+        nearcache_release_many(results, count);
+        return fail_all(NEARCACHE_ENOMEM, statuses, count);
     }
-    if (wanted > 0 && call.cache->sync) {
-        struct nc_fetch_options fetch = nc_call_fetch_options(&options);
-        nc_fetch(call.cache->sync, call.self, wants, wanted, &fetch);
+    if (batch.unusual == 0) {
+        nc_cache_count(batch.call.self, tier, NC_COUNT_hits_local, count);
+        return 0;
     }
-    for (size_t i = 0; i < wanted; i++)
-        statuses[wants[i].result - results] = wants[i].outcome;
-    count_reads(&call, tier, statuses, results, count);
-    if (wants != small)
-        free(wants);
+    if (batch.wanted > 0 && batch.call.cache->sync) {
+        struct nc_fetch_options fetch = nc_call_fetch_options(&batch.options);
+        nc_fetch(batch.call.cache->sync, batch.call.self, batch.wants, batch.wanted, &fetch);
+    }
+    for (size_t i = 0; i < batch.wanted; i++)
+        statuses[batch.wants[i].result - results] = batch.wants[i].outcome;
+    count_reads(&batch.call, tier, statuses, results, count);
+    if (batch.wants != batch.small)
+        free(batch.wants);
     return first_failure(statuses, count);
 }
 

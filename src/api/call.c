@@ -21,3 +21,17 @@ void nc_call_after_hit(struct nearcache_tier *tier, const void *name, size_t nam
     if (cache->sync->audit.per_million != 0 && tier->proven)
         nc_audit_offer(cache->sync, nc_cache_self(tier->cache), &key, result);
 }
+
+bool nc_call_judge(struct nc_cache_thread *self, const struct nc_key *key, struct nc_entry *entry,
+                   struct nearcache_result *result, int *outcome)
+{
+    struct nc_hit_view none = {0, 0}; /* nothing of it is asked for in a plain tier */
+    enum nc_found found = NC_FOUND_NOTHING;
+    if (entry) {
+        uint8_t flags = nc_entry_flags(entry);
+        found =
+            nc_hit_judge(self, key, entry, flags, none, nc_hit_now_ns(key->tier, flags), result);
+    }
+    nc_epoch_leave(&self->reader);
+    return nc_call_take_hit(key, found, false, result, outcome);
+}

@@ -111,6 +111,48 @@ NC_INLINE bool nc_call_read_hit(struct nc_call_context *call, const struct nc_ke
     return nc_call_take_hit(key, found, loads, result, outcome);
 }
 
+/* Whether a read may go the usual way, which checks no more than this. The thread's record then;
+ * else NULL: the long way is for all. */
+NC_INLINE struct nc_cache_thread *nc_call_usual(const struct nearcache_tier *tier, const void *name,
+                                                size_t name_bytes,
+                                                const struct nearcache_result *result)
+{
+    if (__builtin_expect(!result || !tier || !tier->plain || !name, 0) ||
+        __builtin_expect(name_bytes - 1 >= NC_NAME_SHORT, 0) || nc_life_check(tier->alive) != 0)
+        return NULL;
+    return nc_threads_noted(&tier->cache->threads);
+}
+
+/* Enters the epoch and looks for the copy; NULL: it is not here. */
+NC_INLINE struct nc_entry *nc_call_find_usual(struct nc_cache_thread *self,
+                                              const struct nearcache_tier *tier, const void *name,
+                                              size_t name_bytes, uint64_t hash)
+{
+    /* As nc_hit_view. */
+    uint32_t tier_epoch =
+        nc_entry_tier_epoch(tier->id, atomic_load_explicit(&tier->epochs[0], memory_order_acquire));
+    nc_epoch_enter(&tier->cache->store.epoch, &self->reader);
+    return nc_index_find(nc_hit_head(tier, hash), hash, tier_epoch, UINT32_MAX, name, name_bytes);
+}
+
+/* Takes it if nothing speaks against it, leaves the epoch and counts; else false, still inside. */
+NC_INLINE bool nc_call_take_usual(struct nc_cache_thread *self, struct nearcache_tier *tier,
+                                  uint64_t hash, struct nc_entry *entry, size_t name_bytes,
+                                  struct nearcache_result *result)
+{
+    if (__builtin_expect(!entry, 0) ||
+        !nc_hit_take_plain(self, tier, hash, entry, name_bytes, result))
+        return false;
+    nc_epoch_leave(&self->reader);
+    result->source = NEARCACHE_SOURCE_LOCAL;
+    nc_cache_count(self, tier, NC_COUNT_hits_local, 1);
+    return true;
+}
+
+/* What comes of it else; leaves the epoch. As nc_call_take_hit; entry may be NULL. */
+bool nc_call_judge(struct nc_cache_thread *self, const struct nc_key *key, struct nc_entry *entry,
+                   struct nearcache_result *result, int *outcome);
+
 NC_INLINE int nc_call_count_read(struct nc_call_context *call, struct nearcache_tier *tier,
                                  int outcome, const struct nearcache_result *result)
 {

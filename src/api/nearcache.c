@@ -192,15 +192,17 @@ static __attribute__((noinline)) int get_further(struct nearcache_tier *tier, co
     return nc_call_count_read(&call, tier, outcome, result);
 }
 
-int nearcache_get(struct nearcache_tier *tier, const void *name, size_t name_bytes,
-                  const struct nearcache_read *how, struct nearcache_result *result)
+/* Any tier and any name. */
+static __attribute__((noinline)) int get_any(struct nearcache_tier *tier, const void *name,
+                                             size_t name_bytes, const struct nearcache_read *how,
+                                             struct nearcache_result *result)
 {
     struct nc_call_context call;
     struct nc_key key;
-    if (__builtin_expect(!result, 0))
+    if (!result)
         return NEARCACHE_EINVAL;
     int outcome = nc_call_begin(&call, tier, name, name_bytes, NULL, &key);
-    if (__builtin_expect(outcome != 0, 0)) {
+    if (outcome != 0) {
         memset(result, 0, sizeof *result);
         return outcome;
     }
@@ -209,8 +211,37 @@ int nearcache_get(struct nearcache_tier *tier, const void *name, size_t name_byt
     return get_further(tier, name, name_bytes, key.hash, how, result);
 }
 
-int nearcache_peek(struct nearcache_tier *tier, const void *name, size_t name_bytes,
-                   struct nearcache_result *result)
+/* Inside the epoch, which it leaves: what is not the usual hit. `entry` may be NULL. */
+static __attribute__((noinline)) int get_judged(struct nearcache_tier *tier, const void *name,
+                                                size_t name_bytes, uint64_t hash,
+                                                const struct nearcache_read *how,
+                                                struct nearcache_result *result,
+                                                struct nc_entry *entry)
+{
+    struct nc_call_context call = {tier->owner, nc_cache_self(tier->cache)};
+    struct nc_key key = {tier, name, name_bytes, hash, 0};
+    int outcome;
+    if (nc_call_judge(call.self, &key, entry, result, &outcome))
+        return nc_call_count_read(&call, tier, outcome, result);
+    return get_further(tier, name, name_bytes, hash, how, result);
+}
+
+int nearcache_get(struct nearcache_tier *tier, const void *name, size_t name_bytes,
+                  const struct nearcache_read *how, struct nearcache_result *result)
+{
+    struct nc_cache_thread *self = nc_call_usual(tier, name, name_bytes, result);
+    if (__builtin_expect(!self || (how && how->refresh != 0), 0))
+        return get_any(tier, name, name_bytes, how, result);
+    uint64_t hash = nc_hash_name(tier->secret.words, tier->secret.seed, name, name_bytes);
+    struct nc_entry *entry = nc_call_find_usual(self, tier, name, name_bytes, hash);
+    if (__builtin_expect(nc_call_take_usual(self, tier, hash, entry, name_bytes, result), 1))
+        return 0;
+    return get_judged(tier, name, name_bytes, hash, how, result, entry);
+}
+
+static __attribute__((noinline)) int peek_further(struct nearcache_tier *tier, const void *name,
+                                                  size_t name_bytes,
+                                                  struct nearcache_result *result)
 {
     struct nc_call_context call;
     struct nc_key key;
@@ -226,6 +257,20 @@ int nearcache_peek(struct nearcache_tier *tier, const void *name, size_t name_by
             outcome = NEARCACHE_MISS;
     }
     return nc_call_count_read(&call, tier, outcome, result);
+}
+
+int nearcache_peek(struct nearcache_tier *tier, const void *name, size_t name_bytes,
+                   struct nearcache_result *result)
+{
+    struct nc_cache_thread *self = nc_call_usual(tier, name, name_bytes, result);
+    if (__builtin_expect(!self, 0))
+        return peek_further(tier, name, name_bytes, result);
+    uint64_t hash = nc_hash_name(tier->secret.words, tier->secret.seed, name, name_bytes);
+    struct nc_entry *entry = nc_call_find_usual(self, tier, name, name_bytes, hash);
+    if (__builtin_expect(nc_call_take_usual(self, tier, hash, entry, name_bytes, result), 1))
+        return 0;
+    nc_epoch_leave(&self->reader);
+    return peek_further(tier, name, name_bytes, result);
 }
 
 void nearcache_release(struct nearcache_result *result)

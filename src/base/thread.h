@@ -44,10 +44,16 @@ int nc_threads_init(struct nc_threads *threads, size_t record_bytes);
 void nc_threads_deinit(struct nc_threads *threads);
 /* Finds the thread's record, or gives it one, and notes it. NULL: out of memory. */
 struct nc_thread *nc_threads_join(struct nc_threads *threads);
-static inline void *nc_threads_self(struct nc_threads *threads)
+/* The record that the thread has noted; NULL: none of this registry. */
+static inline void *nc_threads_noted(const struct nc_threads *threads)
 {
     const struct nc_thread_note *note = &nc_thread_notes[threads->id / 2 % NC_THREAD_NOTES];
-    return __builtin_expect(note->id == threads->id, 1) ? note->record : nc_threads_join(threads);
+    return __builtin_expect(note->id == threads->id, 1) ? note->record : NULL;
+}
+static inline void *nc_threads_self(struct nc_threads *threads)
+{
+    void *record = nc_threads_noted(threads);
+    return __builtin_expect(record != NULL, 1) ? record : nc_threads_join(threads);
 }
 static inline struct nc_thread *nc_threads_first(struct nc_threads *threads)
 {

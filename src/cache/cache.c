@@ -193,6 +193,7 @@ int nc_cache_tier_open(struct nc_cache *cache, const struct nearcache_tier_confi
     tier->cache = cache;
     tier->timed = tier->proven || cache->clock.now;
     tier->after_hit = tier->after_hit || (cache->audits && tier->proven);
+    tier->plain = !tier->timed && !tier->after_hit && !cache->lane_of;
     tier->alive = cache->life.word;
     tier->owner = owner;
     pthread_mutex_lock(&cache->tiers_lock);
@@ -209,6 +210,10 @@ int nc_cache_tier_open(struct nc_cache *cache, const struct nearcache_tier_confi
     } else {
         tier->id = count;
         nc_hash_secret(&tier->secret, cache->hash_seed, count);
+        tier->heads = cache->store.heads;
+        tier->sharding = cache->store.sharding;
+        if (tier->partition->policy == NEARCACHE_POLICY_LRU)
+            tier->generations = tier->partition->generations;
         /* Release pairs with the acquire in nc_cache_tier_at. */
         atomic_store_explicit(&cache->tiers[count], tier, memory_order_release);
         atomic_store(&cache->tier_count, count + 1);

@@ -38,6 +38,15 @@ NC_INLINE void nc_hit_put_times(struct nearcache_result *result, const struct nc
     }
 }
 
+/* Inside an epoch: the entry was hit. At most one relaxed store, into the entry. */
+NC_INLINE void nc_hit_mark(const struct nearcache_tier *tier, uint64_t hash, struct nc_entry *entry)
+{
+    if (__builtin_expect(tier->generations != NULL, 1))
+        nc_lru_hit(&tier->generations[nc_hash_shard(hash, tier->sharding)], entry);
+    else
+        nc_as3_hit(entry);
+}
+
 /* How far the proof has gone, judged by the reader's own clock. */
 static inline uint64_t nc_hit_proof_age_ns(const struct nc_cache *cache, uint64_t proof_ns,
                                            uint64_t now_ns)
@@ -65,7 +74,7 @@ NC_INLINE enum nc_found nc_hit_take(struct nc_cache_thread *self, const struct n
         nc_hit_put_pin(result, (struct nc_pin){NULL, 0}, NULL, 0);
     }
     nc_hit_put_times(result, entry, flags, now_ns);
-    nc_partition_hit(tier->partition, nc_hash_shard(key->hash, tier->cache->store.sharding), entry);
+    nc_hit_mark(tier, key->hash, entry);
     return found;
 }
 
@@ -89,15 +98,16 @@ NC_INLINE struct nc_hit_view nc_hit_view(const struct nc_key *key)
     return view;
 }
 
-static inline const struct nc_index_head *nc_hit_head(const struct nc_key *key)
+static inline const struct nc_index_head *nc_hit_head(const struct nearcache_tier *tier,
+                                                      uint64_t hash)
 {
-    return nc_store_head(&key->tier->cache->store, key->hash);
+    return &tier->heads[nc_hash_shard(hash, tier->sharding)];
 }
 
 NC_INLINE struct nc_entry *nc_hit_lookup(const struct nc_key *key, uint32_t tier_epoch)
 {
-    return nc_index_find(nc_hit_head(key), key->hash, tier_epoch, UINT32_MAX, key->name,
-                         key->name_bytes);
+    return nc_index_find(nc_hit_head(key->tier, key->hash), key->hash, tier_epoch, UINT32_MAX,
+                         key->name, key->name_bytes);
 }
 
 /* After the bucket was read. Where nothing depends on the time it is not asked for: the age that
@@ -163,12 +173,67 @@ NC_INLINE enum nc_found nc_hit_find(struct nc_cache_thread *self, const struct n
     return found;
 }
 
+/* ---- the usual hit: of a tier that is plain ---- */
+
+/* Inside the epoch. False: there is more to judge or the slots are full, nothing was done. No call
+ * in here or before it: what is alive across one is kept in memory from the first step on. */
+NC_INLINE bool nc_hit_take_plain(struct nc_cache_thread *self, const struct nearcache_tier *tier,
+                                 uint64_t hash, struct nc_entry *entry, size_t name_bytes,
+                                 struct nearcache_result *result)
+{
+    uint8_t flags = nc_entry_flags(entry);
+    if (__builtin_expect(flags & ~NC_ENTRY_ALIGNED, 0))
+        return false;
+    _Atomic(struct nc_entry *) *slot = nc_epoch_slot(&self->reader);
+    if (__builtin_expect(!slot, 0))
+        return false;
+    nc_hit_put_pin(result, nc_epoch_pin_in(slot, entry),
+                   nc_entry_value_of(entry, flags, name_bytes), nc_entry_value_bytes(entry));
+    /* Relaxed: an age, not an order. */
+    nc_hit_put_times(result, entry, 0,
+                     atomic_load_explicit(&tier->cache->recent_ns, memory_order_relaxed));
+    nc_hit_mark(tier, hash, entry);
+    return true;
+}
+
 #define NC_HIT_WAVE 16
+
+/* Up to NC_HIT_WAVE short names of a plain tier, their buckets under way: takes what is a usual hit
+ * and the first of its tag. left[]: the numbers of the others, which it returns. */
+NC_INLINE size_t nc_hit_take_wave(struct nc_cache_thread *self, const struct nearcache_tier *tier,
+                                  const struct nearcache_name *names, const uint64_t *hashes,
+                                  size_t count, struct nearcache_result *results, uint8_t *left)
+{
+    struct nc_entry *entries[NC_HIT_WAVE];
+    size_t lefts = 0;
+    /* As nc_hit_view. */
+    uint32_t tier_epoch =
+        nc_entry_tier_epoch(tier->id, atomic_load_explicit(&tier->epochs[0], memory_order_acquire));
+    nc_epoch_enter(&tier->cache->store.epoch, &self->reader);
+    for (size_t i = 0; i < count; i++)
+        entries[i] = nc_index_guess(nc_hit_head(tier, hashes[i]), hashes[i]);
+    for (size_t i = 0; i < count; i++)
+        if (__builtin_expect(!entries[i], 0))
+            entries[i] = nc_index_guess_other(nc_hit_head(tier, hashes[i]), hashes[i]);
+    for (size_t i = 0; i < count; i++) {
+        if (__builtin_expect(entries[i] &&
+                                 nc_entry_has_name(entries[i], tier_epoch, UINT32_MAX,
+                                                   names[i].data, names[i].bytes) &&
+                                 nc_hit_take_plain(self, tier, hashes[i], entries[i],
+                                                   names[i].bytes, &results[i]),
+                             1))
+            results[i].source = NEARCACHE_SOURCE_LOCAL;
+        else
+            left[lefts++] = (uint8_t)i;
+    }
+    nc_epoch_leave(&self->reader);
+    return lefts;
+}
 
 /* A key of a wave has been made: its bucket comes while the others are. */
 static inline void nc_hit_announce(const struct nc_key *key)
 {
-    nc_index_prefetch_bucket(nc_hit_head(key), key->hash);
+    nc_index_prefetch_bucket(nc_hit_head(key->tier, key->hash), key->hash);
 }
 
 /* The same for up to NC_HIT_WAVE keys of one tier, each announced: their buckets are waited for
@@ -188,7 +253,11 @@ static inline void nc_hit_find_wave(struct nc_cache_thread *self, const struct n
         views[i] = nc_hit_view(&keys[i]);
     nc_epoch_enter(&cache->store.epoch, &self->reader);
     for (size_t i = 0; i < count; i++)
-        entries[i] = nc_index_guess(nc_hit_head(&keys[i]), keys[i].hash);
+        entries[i] = nc_index_guess(nc_hit_head(keys[i].tier, keys[i].hash), keys[i].hash);
+    for (size_t i = 0; i < count; i++)
+        if (!entries[i])
+            entries[i] =
+                nc_index_guess_other(nc_hit_head(keys[i].tier, keys[i].hash), keys[i].hash);
     for (size_t i = 0; i < count; i++) {
         uint32_t tier_epoch = views[lanes ? i : 0].tier_epoch;
         if (!entries[i] || !nc_entry_has_name(entries[i], tier_epoch, UINT32_MAX, keys[i].name,

@@ -15,6 +15,7 @@
 #include <stdbool.h>
 
 struct nc_cache;
+struct nc_index_head;
 struct nc_partition;
 
 /* What one Redis primary orders is a lane: the only one without a cluster. */
@@ -28,10 +29,14 @@ struct nearcache_tier {
     bool proven;    /* fresh only while the link is proven: Redis configured, coherence not none */
     bool timed;     /* every hit needs the time: proven, or the clock is the user's */
     bool after_hit; /* a hit may be followed by work: a refresh, an audit */
+    bool plain;     /* neither of them, one lane: a copy is judged by its entry alone */
     const _Atomic uint32_t *alive; /* the cache's life page, see cache/life */
     struct nc_cache *cache;
     const struct nc_partition *partition; /* where its entries compete */
     struct nc_hash_secret secret;
+    const struct nc_index_head *heads; /* the store's, here for the hit path as the next */
+    struct nc_hash_shards sharding;
+    const _Atomic uint8_t *generations; /* the partition's; NULL: its policy has none */
     _Atomic uint64_t deaf; /* lanes whose changes cannot be heard, as bits: nothing is fresh */
     _Atomic uint32_t epochs[NC_LANES_MOST]; /* entries of another epoch of their lane are dead */
 

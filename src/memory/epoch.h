@@ -130,28 +130,40 @@ static inline bool nc_epoch_has_passed(struct nc_epoch *epoch, uint64_t stamp)
     return atomic_load_explicit(&epoch->now, memory_order_acquire) >= stamp + 2;
 }
 
-/* The same as below, where the slot that was used last is taken. */
+/* The same as nc_epoch_pin, where both slots below are taken. */
 struct nc_pin nc_epoch_pin_elsewhere(struct nc_epoch *epoch, struct nc_reader *reader,
                                      struct nc_entry *entry);
 void nc_epoch_unpin_in_table(struct nc_overflow *overflow);
+
+/* The slot that was used last, or the next, as a batch takes them. NULL: neither is free. */
+static inline _Atomic(struct nc_entry *) *nc_epoch_slot(struct nc_reader *reader)
+{
+    _Atomic(struct nc_entry *) *slot = &reader->slots[reader->next_slot];
+    /* Relaxed: only this thread fills it; nothing is read through what another has cleared. */
+    if (atomic_load_explicit(slot, memory_order_relaxed) == NULL)
+        return slot;
+    uint32_t next = reader->next_slot + 1 < NC_PIN_SLOTS ? reader->next_slot + 1 : 0;
+    slot = &reader->slots[next];
+    if (__builtin_expect(atomic_load_explicit(slot, memory_order_relaxed) != NULL, 0))
+        return NULL;
+    reader->next_slot = next;
+    return slot;
+}
+
+static inline struct nc_pin nc_epoch_pin_in(_Atomic(struct nc_entry *) *slot,
+                                            struct nc_entry *entry)
+{
+    /* Release: with the leaving (also a release) whoever frees sees it after the grace. */
+    atomic_store_explicit(slot, entry, memory_order_release);
+    return (struct nc_pin){entry, (uintptr_t)slot};
+}
 
 /* Pins an entry inside the epoch in which it was found, or a private one. */
 static inline struct nc_pin nc_epoch_pin(struct nc_epoch *epoch, struct nc_reader *reader,
                                          struct nc_entry *entry)
 {
-    _Atomic(struct nc_entry *) *slot = &reader->slots[reader->next_slot];
-    /* Relaxed: only this thread fills it; nothing is read through what another has cleared. */
-    if (atomic_load_explicit(slot, memory_order_relaxed) != NULL) {
-        /* One after the other, as a batch takes them. */
-        uint32_t next = reader->next_slot + 1 < NC_PIN_SLOTS ? reader->next_slot + 1 : 0;
-        slot = &reader->slots[next];
-        if (__builtin_expect(atomic_load_explicit(slot, memory_order_relaxed) != NULL, 0))
-            return nc_epoch_pin_elsewhere(epoch, reader, entry);
-        reader->next_slot = next;
-    }
-    /* Release: with the leaving (also a release) whoever frees sees it after the grace. */
-    atomic_store_explicit(slot, entry, memory_order_release);
-    return (struct nc_pin){entry, (uintptr_t)slot};
+    _Atomic(struct nc_entry *) *slot = nc_epoch_slot(reader);
+    return slot ? nc_epoch_pin_in(slot, entry) : nc_epoch_pin_elsewhere(epoch, reader, entry);
 }
 
 /* Pins an entry that another pin holds until this has returned. */

@@ -41,17 +41,6 @@ struct nc_partition *nc_partitions_add(struct nc_partitions *partitions, uint32_
                                        enum nearcache_policy policy, uint32_t share_percent,
                                        uint64_t *bytes);
 
-/* Inside an epoch: the entry was hit, in the shard of that number. At most one relaxed store, into
- * the entry. */
-static inline void nc_partition_hit(const struct nc_partition *partition, uint32_t shard,
-                                    struct nc_entry *entry)
-{
-    if (partition->policy == NEARCACHE_POLICY_AS3)
-        nc_as3_hit(entry);
-    else
-        nc_lru_hit(&partition->generations[shard], entry);
-}
-
 /* Where `shard` has somebody to evict: the segment furthest above its guarantee of `most`, when
  * `incoming` more come into `own`. NULL: there is nobody. */
 struct nc_segment *nc_partitions_payer(const struct nc_partitions *partitions, uint32_t shard,
