@@ -30,7 +30,9 @@ static size_t read_usual(const struct nc_call_context *call, const struct nearca
                          struct nearcache_result *results, int *statuses, uint8_t *left)
 {
     uint64_t hashes[NC_HIT_WAVE];
-    bool usual = tier->plain && !refresh;
+    /* Entries with an end would be looked up twice: a wave of them goes the general way at once. */
+    bool ends = tier->local_ttl_ns != NEARCACHE_NONE || tier->redis_ttl_ms != NEARCACHE_NONE;
+    bool usual = tier->plain && !ends && !refresh;
     for (size_t i = 0; i < count && usual; i++) {
         const struct nearcache_name *name = &names[i];
         usual = name->data && name->bytes - 1 < NC_NAME_SHORT;
