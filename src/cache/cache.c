@@ -237,11 +237,12 @@ struct nearcache_tier *nc_cache_tier_find(struct nc_cache *cache, const char *na
 void nc_cache_count_first(struct nc_cache_thread *self, struct nearcache_tier *tier,
                           enum nc_counter which, uint64_t n)
 {
-    struct nc_counters *counters = self ? calloc(1, sizeof *counters) : NULL;
+    struct nc_counters *counters = self ? aligned_alloc(64, sizeof *counters) : NULL;
     if (!counters) {
         nc_counter_add_shared(&tier->shared, which, n);
         return;
     }
+    memset(counters, 0, sizeof *counters);
     nc_counter_add(counters, which, n);
     /* Release pairs with the acquire of who sums: the block is filled in. */
     atomic_store_explicit(&self->counters[tier->id], counters, memory_order_release);

@@ -47,8 +47,9 @@ enum nc_counter {
         NC_COUNTERS
 };
 
+/* On lines of its own: its writer's neighbours would wait for each other's. */
 struct nc_counters {
-    _Atomic uint64_t value[NC_COUNTERS];
+    _Alignas(64) _Atomic uint64_t value[NC_COUNTERS];
 };
 
 /* By the block's only writer. Relaxed: a counter orders nothing, its sum is read at leisure. */
