@@ -23,7 +23,7 @@
  */
 #define CONNECT_NS (1 * NC_NS_PER_S)
 /* Replies under way on the connection for batches: more only fills buffers. */
-#define BATCH_BYTES (256 * 1024)
+#define BATCH_BYTES (512 * 1024)
 /* A subscription that is refused is tried again so often and so soon; then with backoff. */
 #define REFUSALS_MOST 50
 #define REFUSED_MS 20

@@ -204,8 +204,8 @@ static void on_done(void *arg, int status)
 
 /* ---- its beginning ---- */
 
-/* Rows are asked for in replies of some 64 KiB, so that several fit what may be under way. */
-#define CHUNK_BYTES 65536u
+/* Rows are asked for in replies of some 128 KiB, so that several fit what may be under way. */
+#define CHUNK_BYTES 131072u
 #define CHUNK_KEYS_LEAST 8u
 
 uint32_t nc_chunk_keys(const struct nc_sync *sync, const struct nearcache_tier *tier)
