@@ -463,7 +463,10 @@ static bool reclaim_limbo(struct nc_epoch *epoch, struct nc_limbo *limbo, bool l
     if (looks) {
         limbo->rests = !atomic_load_explicit(&limbo->retired, memory_order_relaxed);
         limbo->empty &= limbo->rests;
-        atomic_store_explicit(&limbo->retired, false, memory_order_relaxed);
+        /* Not where it is false: its thread, which may be just about to say that it has retired
+         * something, would not be heard. Where it is true, it has been. */
+        if (!limbo->rests)
+            atomic_store_explicit(&limbo->retired, false, memory_order_relaxed);
     }
     if (!limbo->rests || limbo->empty) {
         nc_lock_drop(&limbo->lock);

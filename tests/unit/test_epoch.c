@@ -271,3 +271,39 @@ Test(epoch, a_writer_and_maintenance_share_a_limbo_by_fences)
 {
     shares_a_limbo(NC_BARRIERS_FENCES);
 }
+
+static _Atomic uint64_t looks;
+static _Atomic bool forgotten;
+
+/* One at a time, each after another while; the next only when the last is gone. */
+static void *write_seldom(void *arg)
+{
+    (void)arg;
+    for (uint32_t i = 0; i < 20000 && !atomic_load(&forgotten); i++) {
+        for (uint32_t wait = i % 512; wait > 0; wait--)
+            atomic_load(&looks);
+        nc_epoch_retire(&epoch, create_again());
+        uint64_t enough = atomic_load(&looks) + 1000;
+        while (nc_arena_used(&arena) != 0 && !atomic_load(&forgotten))
+            if (atomic_load(&looks) > enough && nc_arena_used(&arena) != 0)
+                atomic_store(&forgotten, true);
+    }
+    atomic_store(&written, true);
+    return NULL;
+}
+
+Test(epoch, what_is_retired_while_maintenance_looks_is_freed_if_its_thread_never_writes_again)
+{
+    pthread_t id;
+    begin(NC_BARRIERS_FENCES, 1 << 20);
+    atomic_store(&written, false);
+    cr_assert_eq(pthread_create(&id, NULL, write_seldom, NULL), 0);
+    while (!atomic_load(&written)) {
+        nc_epoch_reclaim(&epoch);
+        atomic_fetch_add(&looks, 1);
+    }
+    pthread_join(id, NULL);
+    cr_assert_not(atomic_load(&forgotten));
+    cr_assert_eq(nc_arena_used(&arena), 0);
+    end();
+}
