@@ -17,6 +17,8 @@ uint64_t nc_hash_key(uint64_t seed, uint32_t tier, const void *name, size_t name
 {
     struct nc_hash_secret secret;
     nc_hash_secret(&secret, seed, tier);
+    if (name_bytes == 0) /* no name, but a value may be empty; nothing is read of it */
+        return secret.words[0];
     return nc_hash_name(secret.words, secret.seed, name, name_bytes);
 }
 

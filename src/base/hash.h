@@ -24,7 +24,8 @@ struct nc_hash_secret {
 /* `seed` is random per cache; equal names of two tiers have nothing in common. */
 void nc_hash_secret(struct nc_hash_secret *secret, uint64_t seed, uint32_t tier);
 
-/* The hash of a key, for who has no secret at hand; base/hash_name.h has it for the hit path. */
+/* The hash of a key, for who has no secret at hand; base/hash_name.h has it for the hit path. Here
+ * it may be of no bytes, too. */
 uint64_t nc_hash_key(uint64_t seed, uint32_t tier, const void *name, size_t name_bytes);
 
 /* The same in all programs and for ever: XXH3 64 bit without a seed. What is not a secret. */

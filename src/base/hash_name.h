@@ -16,7 +16,7 @@
 
 #include <xxhash.h>
 
-/* `words` and `seed`: of a struct nc_hash_secret. */
+/* `words` and `seed`: of a struct nc_hash_secret. A name has at least one byte. */
 static inline uint64_t nc_hash_name(const uint64_t words[4], uint64_t seed, const void *name,
                                     size_t name_bytes)
 {

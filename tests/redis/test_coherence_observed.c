@@ -203,6 +203,19 @@ Test(coherence_observed, rows_that_a_loader_made_do_not_bury_a_newer_write)
 
 /* ---- self-audit ---- */
 
+Test(coherence_observed, an_audit_of_an_empty_value_finds_it_the_same)
+{
+    struct nearcache_config config = coherence_config();
+    config.audit_per_million = 1000000;
+    struct nearcache *cache = coherence_open(&server, config);
+    struct nearcache_tier *tier = coherence_tier(cache, coherence_tier_config());
+    cr_assert_eq(coherence_set(tier, "a", ""), 0);
+    cr_assert(WAIT_UNTIL(
+        coherence_get(tier, "a", "", NULL) == 0 && coherence_metrics(cache).audits >= 4, 10000));
+    cr_expect_eq(coherence_metrics(cache).audit_differences, 0);
+    cr_assert_eq(nearcache_close(cache, 0), 0);
+}
+
 Test(coherence_observed, an_audit_finds_a_copy_that_was_never_invalidated)
 {
     struct nearcache_config config = coherence_config();

@@ -4,6 +4,8 @@
 
 #include <criterion/criterion.h>
 #include <string.h>
+#include <sys/mman.h>
+#include <unistd.h>
 
 Test(hash, a_key_hashes_the_same_every_time)
 {
@@ -18,6 +20,38 @@ Test(hash, seed_tier_length_and_bytes_all_matter)
     cr_expect_neq(h, nc_hash_key(7, 3, "shoe", 3));
     cr_expect_neq(h, nc_hash_key(7, 3, "shoo", 4));
     cr_expect_neq(nc_hash_key(7, 3, "a\0b", 3), nc_hash_key(7, 3, "a\0c", 3));
+}
+
+/* One page that may be read, between two that may not. */
+static char *lone_page(size_t *page_bytes)
+{
+    *page_bytes = (size_t)sysconf(_SC_PAGESIZE);
+    char *pages = mmap(NULL, *page_bytes * 3, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    cr_assert_neq(pages, MAP_FAILED);
+    cr_assert_eq(mprotect(pages + *page_bytes, *page_bytes, PROT_READ | PROT_WRITE), 0);
+    return pages + *page_bytes;
+}
+
+Test(hash, nothing_is_read_before_a_name_or_behind_it)
+{
+    size_t page_bytes;
+    char *page = lone_page(&page_bytes);
+    for (size_t bytes = 1; bytes <= 300; bytes++)
+        cr_assert_eq(nc_hash_key(7, 3, page, bytes),
+                     nc_hash_key(7, 3, page + page_bytes - bytes, bytes));
+}
+
+/* Values are hashed too, and those may be empty. */
+Test(hash, of_no_bytes_nothing_is_read)
+{
+    size_t page_bytes;
+    char *page = lone_page(&page_bytes);
+    memset(page, 'x', page_bytes);
+    uint64_t hash = nc_hash_key(7, 3, page, 0);
+    cr_expect_eq(nc_hash_key(7, 3, page + page_bytes, 0), hash);
+    cr_expect_eq(nc_hash_key(7, 3, NULL, 0), hash);
+    cr_expect_neq(nc_hash_key(8, 3, page, 0), hash);
+    cr_expect_neq(nc_hash_key(7, 3, "", 1), hash);
 }
 
 /* Pieces of a name overlap: of these each length reads the same words as others. */
