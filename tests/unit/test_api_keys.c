@@ -3,6 +3,8 @@
 
 #include <pthread.h>
 #include <stdlib.h>
+#include <sys/mman.h>
+#include <unistd.h>
 
 TestSuite(api_keys, .init = api_open, .fini = api_close);
 
@@ -54,6 +56,46 @@ Test(api_keys, a_key_may_have_65535_bytes_with_its_prefix)
     nearcache_release(&r);
     cr_expect_eq(nearcache_get(api_tier, name, most - 1, NULL, &r), NEARCACHE_MISS);
     free(name);
+}
+
+/* A cache by the machine's clock, where a hit goes the shortest way. */
+Test(api_keys, nothing_is_read_behind_a_name)
+{
+    struct nearcache_config config = NEARCACHE_CONFIG_INIT;
+    struct nearcache_tier_config tier_config = NEARCACHE_TIER_INIT;
+    struct nearcache *cache;
+    struct nearcache_tier *tier;
+    struct nearcache_result r[3];
+    int statuses[3];
+    size_t page_bytes = (size_t)sysconf(_SC_PAGESIZE);
+    tier_config.name = "plain";
+    tier_config.redis_ttl_ms = NEARCACHE_NONE;
+    cr_assert_eq(nearcache_open(&cache, &config), 0);
+    cr_assert_eq(nearcache_tier_open(cache, &tier_config, &tier), 0);
+    char *page = mmap(NULL, 2 * page_bytes, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    cr_assert_neq(page, MAP_FAILED);
+    cr_assert_eq(mprotect(page, page_bytes, PROT_READ | PROT_WRITE), 0);
+    memset(page, 'n', page_bytes);
+    for (size_t bytes = 1; bytes <= 100; bytes++) {
+        const char *name = page + page_bytes - bytes;
+        struct nearcache_name names[3] = {{name, bytes}, {name, bytes}, {"none", 4}};
+        cr_assert_eq(nearcache_get(tier, name, bytes, NULL, &r[0]), NEARCACHE_MISS);
+        cr_assert_eq(nearcache_set(tier, name, bytes, &bytes, sizeof bytes, NULL), 0);
+        cr_assert_eq(nearcache_get(tier, name, bytes, NULL, &r[0]), 0);
+        cr_expect_eq(memcmp(r[0].data, &bytes, sizeof bytes), 0);
+        nearcache_release(&r[0]);
+        cr_assert_eq(nearcache_peek(tier, name, bytes, &r[0]), 0);
+        cr_expect_eq(memcmp(r[0].data, &bytes, sizeof bytes), 0);
+        nearcache_release(&r[0]);
+        cr_assert_eq(nearcache_get_many(tier, names, 3, NULL, r, statuses), 0);
+        cr_expect_eq(statuses[0], 0);
+        cr_expect_eq(statuses[1], 0);
+        cr_expect_eq(statuses[2], NEARCACHE_MISS);
+        cr_expect_eq(memcmp(r[1].data, &bytes, sizeof bytes), 0);
+        nearcache_release_many(r, 3);
+    }
+    munmap(page, 2 * page_bytes);
+    cr_assert_eq(nearcache_close(cache, 0), 0);
 }
 
 Test(api_keys, without_a_tier_or_a_result_nothing_is_done)
