@@ -29,6 +29,7 @@ libnearcache_core_la_SOURCES += \
 	src/base/log.c src/base/log.h \
 	src/base/mutant.h \
 	src/base/name.h \
+	src/base/poison.h \
 	src/base/sha1.c src/base/sha1.h \
 	src/base/table.h \
 	src/base/thread.c src/base/thread.h

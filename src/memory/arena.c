@@ -1,26 +1,11 @@
 #include "memory/arena.h"
 
+#include "base/poison.h"
 #include "nearcache.h"
 
 #include <string.h>
 #include <sys/mman.h>
 #include <unistd.h>
-
-#if defined(__SANITIZE_ADDRESS__)
-#define NC_ASAN 1
-#elif defined(__has_feature)
-#if __has_feature(address_sanitizer)
-#define NC_ASAN 1
-#endif
-#endif
-#ifdef NC_ASAN
-#include <sanitizer/asan_interface.h>
-#define hide(at, bytes) __asan_poison_memory_region(at, bytes)
-#define show(at, bytes) __asan_unpoison_memory_region(at, bytes)
-#else
-#define hide(at, bytes) ((void)0)
-#define show(at, bytes) ((void)0)
-#endif
 
 /* From here on a huge page is a small part of the budget. */
 #define HUGE_BUDGET ((uint64_t)32 << 20)
@@ -126,7 +111,7 @@ void nc_arena_deinit(struct nc_arena *arena)
 {
     if (!arena->tables)
         return;
-    show(arena->pages.base, arena->pages.chunks * NC_CHUNK_BYTES);
+    nc_show(arena->pages.base, arena->pages.chunks * NC_CHUNK_BYTES);
     munmap(arena->tables, arena->tables_bytes);
     nc_pages_deinit(&arena->pages);
     arena->tables = NULL;
@@ -161,7 +146,7 @@ static uint32_t create_run(struct nc_arena *arena, uint32_t pages)
 static void destroy_run(struct nc_arena *arena, uint32_t id)
 {
     struct nc_run *run = &arena->runs[id];
-    show(nc_pages_at(&arena->pages, run->first), run->pages * NC_PAGE_BYTES);
+    nc_show(nc_pages_at(&arena->pages, run->first), run->pages * NC_PAGE_BYTES);
     nc_lock_take(&arena->lock);
     nc_pages_free(&arena->pages, run->first, run->pages);
     run->next = arena->free_run;
@@ -206,7 +191,7 @@ static uint32_t open_run(struct nc_arena *arena, uint32_t heap, unsigned class)
     atomic_store_explicit(&run->leaving, false, memory_order_relaxed);
     for (uint32_t i = 0; i < run->pages; i++)
         arena->run_of_page[run->first + i] = id;
-    hide(nc_pages_at(&arena->pages, run->first), run->pages * NC_PAGE_BYTES);
+    nc_hide(nc_pages_at(&arena->pages, run->first), run->pages * NC_PAGE_BYTES);
     list(arena, &arena->heaps[heap], id);
     return id;
 }
@@ -269,11 +254,11 @@ void *nc_arena_alloc(struct nc_arena *arena, uint32_t number, size_t bytes)
         struct nc_run *run = &arena->runs[id];
         if (run->free_head) {
             block = block_at(arena, run, run->free_head - 1u);
-            show(block, block_bytes);
+            nc_show(block, block_bytes);
             memcpy(&run->free_head, block, sizeof run->free_head);
         } else {
             block = block_at(arena, run, run->fresh++);
-            show(block, block_bytes);
+            nc_show(block, block_bytes);
         }
         if (++run->used == run->blocks)
             unlist(arena, heap, id);
@@ -291,7 +276,7 @@ static void free_locked(struct nc_arena *arena, struct nc_heap *heap, uint32_t i
     size_t bytes = class_bytes(run->class);
     size_t offset = (size_t)(block - (char *)nc_pages_at(&arena->pages, run->first));
     memcpy(block, &run->free_head, sizeof run->free_head);
-    hide(block, bytes);
+    nc_hide(block, bytes);
     run->free_head = (uint16_t)(offset / bytes + 1);
     count_used(heap, -(int64_t)bytes);
     bool leaving = atomic_load_explicit(&run->leaving, memory_order_relaxed);

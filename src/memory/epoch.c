@@ -2,6 +2,7 @@
 
 #include "base/barrier.h"
 #include "base/hash.h"
+#include "base/poison.h"
 #include "base/table.h"
 
 #include <stdlib.h>
@@ -273,6 +274,19 @@ static void close_batch(struct nc_epoch *epoch, struct nc_limbo *limbo)
     advance(epoch);
 }
 
+/* For AddressSanitizer: of what nobody can see any more only the header is touched until it is
+ * taken. Else who reads a value after its release may read another one and is not caught. */
+static void hide_ready(struct nc_epoch *epoch, const struct nc_limbo *limbo)
+{
+#ifdef NC_ASAN
+    for (struct nc_entry *entry = limbo->ready.first; entry; entry = nc_entry_newer(entry))
+        if (!is_pinned(epoch, limbo, entry))
+            nc_hide(entry->name, nc_entry_charge(entry) - offsetof(struct nc_entry, name));
+#else
+    (void)epoch, (void)limbo;
+#endif
+}
+
 /* What was pinned the last time is looked at again with every batch that becomes ready. */
 static void make_ready(struct nc_epoch *epoch, struct nc_limbo *limbo)
 {
@@ -282,8 +296,10 @@ static void make_ready(struct nc_epoch *epoch, struct nc_limbo *limbo)
         limbo->begin = (limbo->begin + 1) % NC_EPOCH_WAITING;
         limbo->count--;
     }
-    if (limbo->ready.first)
+    if (limbo->ready.first) {
         fill_filter(epoch, limbo);
+        hide_ready(epoch, limbo);
+    }
 }
 
 /* The first of what is ready, which is not empty. NULL: it is pinned, and held from now on. The
@@ -299,8 +315,10 @@ static struct nc_entry *take_ready(struct nc_epoch *epoch, struct nc_limbo *limb
     if (!limbo->ready.first)
         limbo->ready.last = NULL;
     limbo->ready.bytes -= bytes;
-    if (!is_pinned(epoch, limbo, entry))
+    if (!is_pinned(epoch, limbo, entry)) {
+        nc_show(entry, bytes);
         return entry;
+    }
     append(&limbo->held, entry, bytes);
     return NULL;
 }

@@ -1,6 +1,8 @@
 /* memory/epoch: what may be freed when, by both kinds of barriers. */
 #include "memory/epoch.h"
 
+#include "base/poison.h"
+
 #include <criterion/criterion.h>
 #include <pthread.h>
 
@@ -224,6 +226,25 @@ Test(epoch, a_pinned_block_is_not_used_again)
     cr_assert_eq(nc_arena_used(&arena), 0);
     end();
 }
+
+#ifdef NC_ASAN
+Test(epoch, a_value_that_nobody_holds_is_hidden_until_its_block_is_used_again)
+{
+    begin(NC_BARRIERS_BEST, 4096);
+    struct nc_limbo *limbo = &self()->limbo;
+    while (!limbo->ready.first)
+        nc_epoch_retire(&epoch, create(100));
+    struct nc_entry *entry = limbo->ready.first;
+    size_t bytes = nc_entry_bytes(4, 100, 0);
+    cr_expect(__asan_address_is_poisoned(nc_entry_value(entry)));
+    cr_assert_eq(nc_epoch_alloc(&epoch, self(), bytes), entry);
+    cr_expect_null(__asan_region_is_poisoned(entry, bytes));
+    nc_epoch_retire(&epoch, nc_entry_init(entry, 1, 0, "name", 4, 100, 0));
+    settle();
+    cr_assert_eq(nc_arena_used(&arena), 0);
+    end();
+}
+#endif
 
 Test(epoch, what_one_size_leaves_serves_another)
 {
