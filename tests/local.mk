@@ -133,6 +133,7 @@ stress_tests = \
 	tests/stress/queue_kill \
 	tests/stress/queue_memory \
 	tests/stress/redis_link \
+	tests/stress/slot_again \
 	tests/stress/store_mixed \
 	tests/stress/vector_rows
 

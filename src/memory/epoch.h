@@ -139,12 +139,13 @@ void nc_epoch_unpin_in_table(struct nc_overflow *overflow);
 static inline _Atomic(struct nc_entry *) *nc_epoch_slot(struct nc_reader *reader)
 {
     _Atomic(struct nc_entry *) *slot = &reader->slots[reader->next_slot];
-    /* Relaxed: only this thread fills it; nothing is read through what another has cleared. */
-    if (atomic_load_explicit(slot, memory_order_relaxed) == NULL)
+    /* Acquire pairs with the release of whoever cleared it: his reads come before what is stored
+     * there next, which is all that who frees may see of both. */
+    if (atomic_load_explicit(slot, memory_order_acquire) == NULL)
         return slot;
     uint32_t next = reader->next_slot + 1 < NC_PIN_SLOTS ? reader->next_slot + 1 : 0;
     slot = &reader->slots[next];
-    if (__builtin_expect(atomic_load_explicit(slot, memory_order_relaxed) != NULL, 0))
+    if (__builtin_expect(atomic_load_explicit(slot, memory_order_acquire) != NULL, 0))
         return NULL;
     reader->next_slot = next;
     return slot;
