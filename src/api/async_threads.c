@@ -7,7 +7,7 @@
 
 /* Reads that one thread takes at once. */
 #define GROUP_MOST 32
-/* What a read that ran with the shorter time of another one still does alone. */
+/* What a read that ran with the shorter time of another one still runs again for. */
 #define WORTH_NS NC_NS_PER_MS
 
 /* ---- reads ---- */
@@ -31,8 +31,19 @@ static void fetch(struct nc_call_context *call, struct nc_async_part *const *par
         parts[i]->loop.want = wants[i];
 }
 
-/* Of one tier, asked for in the same way. */
-static void read_group(struct nc_async_part *const *parts, size_t count)
+/* The time of the one that has the least is that of all. */
+static struct nc_fetch_options shared_options(struct nc_async_part *const *parts, size_t count)
+{
+    struct nc_fetch_options options = parts[0]->op->options;
+    for (size_t i = 1; i < count; i++)
+        if (parts[i]->op->options.deadline_ns < options.deadline_ns)
+            options.deadline_ns = parts[i]->op->options.deadline_ns;
+    return options;
+}
+
+/* Of one tier, asked for in the same way. Returns when those that have more time than others may
+ * run again, if they were not answered. */
+static uint64_t read_group(struct nc_async_part *const *parts, size_t count)
 {
     struct nc_async_part *absent[GROUP_MOST];
     struct nc_call_context call;
@@ -44,14 +55,11 @@ static void read_group(struct nc_async_part *const *parts, size_t count)
         else if (!is_here(&call, parts[i]))
             absent[n++] = parts[i];
     }
-    if (n > 0)
-        fetch(&call, absent, n, &absent[0]->op->options);
-    for (size_t i = 1; i < n; i++) {
-        const struct nc_fetch_options *options = &absent[i]->op->options;
-        if (absent[i]->loop.want.outcome == NEARCACHE_ETIMEOUT &&
-            options->deadline_ns > nc_clock_io_ns() + WORTH_NS)
-            fetch(&call, &absent[i], 1, options);
-    }
+    if (n == 0)
+        return UINT64_MAX;
+    const struct nc_fetch_options options = shared_options(absent, n);
+    fetch(&call, absent, n, &options);
+    return options.deadline_ns + WORTH_NS;
 }
 
 static bool may_share(const struct nc_async_part *a, const struct nc_async_part *b)
@@ -77,6 +85,14 @@ static size_t take_locked(struct nc_async *async, struct nc_async_part **parts)
     return count;
 }
 
+/* The others of its group do not wait for it. */
+static bool runs_again(const struct nc_async_part *part, uint64_t again_ns)
+{
+    return again_ns != UINT64_MAX && !part->op->cancelled &&
+           part->loop.want.outcome == NEARCACHE_ETIMEOUT &&
+           part->op->options.deadline_ns > again_ns;
+}
+
 static void *work(void *arg)
 {
     struct nc_async *async = arg;
@@ -91,12 +107,17 @@ static void *work(void *arg)
             break;
         size_t count = take_locked(async, parts);
         pthread_mutex_unlock(&async->lock);
+        uint64_t again_ns = UINT64_MAX;
         if (nc_async_op_writes(parts[0]->op))
             nc_async_writes_run(async, parts[0]);
         else
-            read_group(parts, count);
+            again_ns = read_group(parts, count);
         pthread_mutex_lock(&async->lock);
         for (size_t i = 0; i < count; i++) {
+            if (runs_again(parts[i], again_ns)) {
+                nc_async_threads_put_locked(async, parts[i]);
+                continue;
+            }
             parts[i]->has_outcome = true;
             nc_async_land_locked(async, parts[i]);
         }

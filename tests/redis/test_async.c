@@ -316,3 +316,36 @@ Test(async, synchronous_callers_share_the_cache)
     for (int i = 0; i < 3; i++)
         pthread_join(threads[i], NULL);
 }
+
+Test(async, a_read_does_not_wait_for_the_deadline_of_another_one)
+{
+    struct nearcache *mine = cache;
+    struct nearcache_read how = NEARCACHE_READ_INIT;
+    struct nearcache_result result;
+    struct got busy = {0}, patient = {0}, hasty = {0};
+    char name[16];
+    /* Without the loop's connection reads are for the threads, and those are busy. */
+    cache = open_cache(PATIENT_US);
+    tier = open_tier(cache);
+    redis_server_pause(&server);
+    how.timeout_us = 200000;
+    for (unsigned i = 0; i < 8; i++) {
+        snprintf(name, sizeof name, "busy%u", i);
+        cr_assert_eq(
+            nearcache_get_async(tier, name, strlen(name), &how, on_get, &busy, &result, NULL),
+            NEARCACHE_PENDING);
+    }
+    how.timeout_us = PATIENT_US;
+    cr_assert_eq(nearcache_get_async(tier, "p", 1, &how, on_get, &patient, &result, NULL),
+                 NEARCACHE_PENDING);
+    how.timeout_us = 400000;
+    cr_assert_eq(nearcache_get_async(tier, "h", 1, &how, on_get, &hasty, &result, NULL),
+                 NEARCACHE_PENDING);
+    loop_until(&hasty.calls, 1);
+    cr_assert_lt(hasty.status, 0);
+    cr_assert_eq(patient.calls, 0);
+    redis_server_resume(&server);
+    loop_until(&patient.calls, 1);
+    cr_assert_eq(nearcache_close(cache, 0), 0);
+    cache = mine;
+}
