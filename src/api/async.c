@@ -328,6 +328,7 @@ int nc_async_cancel(struct nc_async *async, nearcache_ticket ticket)
 void nc_async_stop(struct nc_async *async)
 {
     struct nc_async_op *op, *next;
+    struct nc_async_part *part;
     if (!async)
         return;
     pthread_mutex_lock(&async->lock);
@@ -337,6 +338,12 @@ void nc_async_stop(struct nc_async *async)
     pthread_mutex_lock(&async->lock);
     HASH_ITER(hh, async->by_ticket, op, next)
     drop_locked(async, op);
+    /* Cancelled before, and left to the threads. */
+    while ((part = nc_async_queue_cut(&async->threads.queue))) {
+        if (nc_async_op_writes(part->op) && nc_async_writes_in_doubt(part))
+            nc_async_writes_give_up(async, part);
+        nc_async_land_locked(async, part);
+    }
     pthread_mutex_unlock(&async->lock);
 }
 

@@ -39,6 +39,7 @@ struct nc_async {
         unsigned count, idle;
         pthread_cond_t wake;
         struct nc_async_queue queue;
+        _Atomic uint32_t over; /* futex of those that wait out a doubt. No lock. */
     } threads;
     struct nc_async_queue landed;
     struct nc_async_op *ended, **ended_last;

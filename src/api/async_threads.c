@@ -2,8 +2,10 @@
 
 #include "api/async_writes.h"
 #include "api/call.h"
+#include "base/futex.h"
 
 #include <errno.h>
+#include <limits.h>
 
 /* Reads that one thread takes at once. */
 #define GROUP_MOST 32
@@ -150,6 +152,9 @@ void nc_async_threads_stop(struct nc_async *async)
     pthread_mutex_lock(&async->lock);
     pthread_cond_broadcast(&async->threads.wake);
     pthread_mutex_unlock(&async->lock);
+    /* Relaxed: the futex looks at the word itself, and nothing else is told by it. */
+    atomic_store_explicit(&async->threads.over, 1, memory_order_relaxed);
+    nc_futex_wake(&async->threads.over, INT_MAX);
     for (unsigned i = 0; i < async->threads.count; i++)
         pthread_join(async->threads.all[i], NULL);
 }

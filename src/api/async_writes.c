@@ -137,10 +137,10 @@ void nc_async_writes_run(struct nc_async *async, struct nc_async_part *part)
 {
     struct nc_call_context call;
     struct nc_loop_write *write = part->op->write;
-    _Atomic uint32_t never = 0;
     if (nc_async_writes_in_doubt(part)) {
-        /* Until its not_after has passed (R11). */
-        while (nc_futex_wait(&never, 0, write->deadline_ns))
+        /* Until its not_after has passed (R11), or the cache closes. Relaxed: as it is set. */
+        while (atomic_load_explicit(&async->threads.over, memory_order_relaxed) == 0 &&
+               nc_futex_wait(&async->threads.over, 0, write->deadline_ns))
             ;
         nc_async_writes_give_up(async, part);
         return;

@@ -244,3 +244,40 @@ Test(async_writes, closing_with_writes_under_way_calls_nobody)
     cr_assert_eq(got.calls, 0);
     cache = mine;
 }
+
+/* The loop's connection is lost under more writes than there are threads: some wait for one. */
+static void leave_writes_in_doubt(const struct nearcache_write *how, struct got *got,
+                                  nearcache_ticket *tickets, unsigned count)
+{
+    char name[16];
+    unsigned before = threads();
+    redis_server_pause(&server);
+    for (unsigned i = 0; i < count; i++) {
+        snprintf(name, sizeof name, "q%u", i);
+        cr_assert_eq(set(name, name, how, got, &tickets[i]), NEARCACHE_PENDING);
+    }
+    cr_assert_eq(nearcache_dispatch(cache, 0), 0);
+    redis_server_kill(&server);
+    cr_assert(WAIT_UNTIL(threads() >= before + 7, PATIENT_MS));
+}
+
+Test(async_writes, one_in_doubt_that_was_cancelled_ends_with_the_cache)
+{
+    struct nearcache *mine = cache;
+    struct nearcache_write how = NEARCACHE_WRITE_INIT;
+    nearcache_ticket tickets[20];
+    struct got got = {0};
+    cache = open_cache(PATIENT_US);
+    tier = open_tier(cache);
+    wait_for_loop();
+    how.timeout_us = PATIENT_US;
+    leave_writes_in_doubt(&how, &got, tickets, 20);
+    for (unsigned i = 0; i < 20; i++)
+        cr_assert_eq(nearcache_cancel(cache, tickets[i]), 0);
+    const uint64_t begin_ns = wait_now_ns();
+    cr_assert_eq(nearcache_close(cache, 100000), 0);
+    cr_assert_lt(wait_now_ns() - begin_ns, UINT64_C(500000) * PATIENT_MS,
+                 "closing does not wait for their deadlines");
+    cr_assert_eq(got.calls, 0);
+    cache = mine;
+}
