@@ -157,6 +157,8 @@ void nc_async_writes_arrive(struct nc_async *async, struct nc_async_part *part)
     op->outcome = op->write->item.outcome;
     if (op->write->unanswered)
         nc_link_expired(nc_sync_for(async->sync, &op->write->item.key)->link);
-    if (nc_call_begin_tier(&call, op->tier) == 0)
-        nc_call_count_write(&call, op->tier, op->outcome, op->kind == NC_ASYNC_DELETE);
+    if (nc_call_begin_tier(&call, op->tier) != 0)
+        return;
+    nc_write_loop_arrive(call.self, op->write);
+    nc_call_count_write(&call, op->tier, op->outcome, op->kind == NC_ASYNC_DELETE);
 }

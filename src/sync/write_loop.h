@@ -38,6 +38,7 @@ struct nc_loop_write {
     void *owner;                  /* the caller's */
     _Atomic uint32_t state;       /* enum nc_write_loop_state */
     bool unanswered;              /* it was left: nc_link_expired is due, without locks */
+    bool never_begun;             /* it was given up before anything was done for it */
     struct nc_write_flock *flock; /* those it flies with; the write has a reference */
     unsigned index;
 };
@@ -58,5 +59,8 @@ void nc_write_loop_told(struct nc_loop_write *write);
 /* The deadline of one that is IDLE, was left or is in DOUBT has passed: sets the outcome. */
 void nc_write_loop_give_up(struct nc_sync *any, struct nc_cache_thread *self,
                            struct nc_loop_write *write);
+
+/* It has ended and its owner is about to be told: what may call back, so without locks. */
+void nc_write_loop_arrive(struct nc_cache_thread *self, const struct nc_loop_write *write);
 
 #endif

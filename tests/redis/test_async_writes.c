@@ -281,3 +281,34 @@ Test(async_writes, one_in_doubt_that_was_cancelled_ends_with_the_cache)
     cr_assert_eq(got.calls, 0);
     cache = mine;
 }
+
+Test(async_writes, one_that_was_never_begun_leaves_no_old_copy)
+{
+    struct nearcache *mine = cache;
+    struct nearcache_write how = NEARCACHE_WRITE_INIT;
+    struct nearcache_read read = NEARCACHE_READ_INIT;
+    struct nearcache_result result;
+    struct got busy = {0}, got = {0};
+    char name[16];
+    cache = open_cache(PATIENT_US);
+    tier = open_tier(cache);
+    cr_assert_eq(nearcache_set(tier, "k", 1, "old", 3, NULL), 0);
+    /* Without the loop's connection writes are for the threads, and those are busy. */
+    redis_server_pause(&server);
+    how.timeout_us = 500000;
+    for (unsigned i = 0; i < 8; i++) {
+        snprintf(name, sizeof name, "busy%u", i);
+        cr_assert_eq(set(name, name, &how, &busy, NULL), NEARCACHE_PENDING);
+    }
+    read.timeout_us = how.timeout_us = 20000;
+    cr_assert_eq(set("k", "new", &how, &got, NULL), NEARCACHE_PENDING);
+    loop_until(&got.calls, 1);
+    cr_assert_eq(got.status, NEARCACHE_LOCAL);
+    cr_assert_eq(nearcache_get(tier, "k", 1, &read, &result), 0);
+    cr_assert_arr_eq(result.data, "new", 3);
+    nearcache_release(&result);
+    redis_server_resume(&server);
+    loop_until(&busy.calls, 8);
+    cr_assert_eq(nearcache_close(cache, 0), 0);
+    cache = mine;
+}
