@@ -20,6 +20,13 @@ static int first_failure(const int *statuses, size_t count)
     return 0;
 }
 
+static int fail_all(int outcome, int *statuses, size_t count)
+{
+    for (size_t i = 0; i < count; i++)
+        statuses[i] = outcome;
+    return outcome;
+}
+
 /* A row that was found here, or whose name is none. */
 static void take_here(struct batch *batch, size_t row, struct nearcache_result *result)
 {
@@ -70,7 +77,7 @@ static int run(struct batch *batch, enum nc_async_kind kind, const struct nearca
     size_t pending = 0, n;
     int outcome = nc_config_read(batch->tier, batch->call.cache->config.deadline_us, how, &options);
     if (outcome != 0)
-        return outcome;
+        return fail_all(outcome, out->statuses, batch->count);
     batch->refresh = options.refresh;
     if (out->results)
         memset(out->results, 0, batch->count * sizeof *out->results);
@@ -94,7 +101,8 @@ static int run(struct batch *batch, enum nc_async_kind kind, const struct nearca
     } else {
         nearcache_release_many(out->results, batch->count);
     }
-    return nc_async_submit_read(&batch->call, op, &options, ticket);
+    outcome = nc_async_submit_read(&batch->call, op, &options, ticket);
+    return outcome < 0 ? fail_all(outcome, out->statuses, batch->count) : outcome;
 }
 
 int nearcache_get_many_async(struct nearcache_tier *tier, const struct nearcache_name *names,
@@ -109,7 +117,7 @@ int nearcache_get_many_async(struct nearcache_tier *tier, const struct nearcache
         return NEARCACHE_EINVAL;
     int outcome = nc_call_begin_tier(&batch.call, tier);
     if (outcome != 0)
-        return outcome;
+        return fail_all(outcome, statuses, count);
     if (!batch.call.cache->sync)
         return nearcache_get_many(tier, names, count, how, results, statuses);
     batch.out = (struct nc_async_out){.results = results, .statuses = statuses};
@@ -129,7 +137,7 @@ int nearcache_get_vectors_async(struct nearcache_tier *tier, const struct nearca
         return NEARCACHE_EINVAL;
     int outcome = nc_call_begin_tier(&batch.call, tier);
     if (outcome != 0)
-        return outcome;
+        return fail_all(outcome, statuses, count);
     size_t row_bytes = nearcache_tier_row_bytes(tier);
     if (row_bytes == 0)
         return NEARCACHE_ETYPE;

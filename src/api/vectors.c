@@ -131,7 +131,7 @@ static int read_remote(struct rows *rows, const size_t *left, size_t count, uint
     struct round rounds[2];
     unsigned number = 0;
     int outcome = wants && results ? 0 : NEARCACHE_ENOMEM;
-    for (unsigned i = 0; i < 2; i++) {
+    for (unsigned i = 0; outcome == 0 && i < 2; i++) {
         rounds[i].count = 0;
         rounds[i].wants = wants + i * most;
         rounds[i].results = results + i * most;

@@ -199,3 +199,76 @@ Test(alloc_api, an_asynchronous_call_fails_at_once_or_calls_back, .timeout = 100
         cr_assert_geq(nearcache_dispatch(cache, 0), 0);
     tear_down();
 }
+
+static void on_end(void *arg, int status)
+{
+    cr_assert(fine(status), "%s", nearcache_strerror(status));
+    ++*(unsigned *)arg;
+}
+
+/* Not the second half of a call: only what was given to it, and what it said. */
+static bool fails_or_is_pending(int outcome)
+{
+    return outcome == NEARCACHE_PENDING || outcome == NEARCACHE_ENOMEM;
+}
+
+struct batch {
+    unsigned calls, pending;
+    struct nearcache_result results[3];
+    float matrix[3][16];
+    int many[3], rows[3];
+};
+
+/* Each on keys of its own; the first one of each batch is here. */
+static void ask_asynchronously(struct batch *batch, unsigned round)
+{
+    char one[32], two[32];
+    size_t one_bytes = (size_t)snprintf(one, sizeof one, "x%u", round);
+    size_t two_bytes = (size_t)snprintf(two, sizeof two, "y%u", round);
+    const struct nearcache_name names[3] = {{"kept", 4}, {one, one_bytes}, {two, two_bytes}};
+    const int outcomes[] = {
+        nearcache_get_many_async(tier, names, 3, NULL, batch->results, batch->many, on_end,
+                                 &batch->calls, NULL),
+        nearcache_get_vectors_async(vectors, names, 3, NULL, batch->matrix, 0, batch->rows, NULL,
+                                    on_end, &batch->calls, NULL),
+        nearcache_set_async(tier, one, one_bytes, "value", 5, NULL, on_end, &batch->calls, NULL),
+        nearcache_delete_async(tier, two, two_bytes, NULL, on_end, &batch->calls, NULL),
+    };
+    for (unsigned i = 0; i < sizeof outcomes / sizeof outcomes[0]; i++) {
+        cr_assert(fails_or_is_pending(outcomes[i]), "%u: %s", i, nearcache_strerror(outcomes[i]));
+        batch->pending += outcomes[i] == NEARCACHE_PENDING;
+    }
+    for (unsigned i = 0; i < 3; i++) {
+        if (outcomes[0] == NEARCACHE_ENOMEM)
+            cr_assert(batch->many[i] == NEARCACHE_ENOMEM && !batch->results[i].data);
+        if (outcomes[1] == NEARCACHE_ENOMEM)
+            cr_assert_eq(batch->rows[i], NEARCACHE_ENOMEM);
+    }
+}
+
+static void fail_each_asynchronous(enum alloc_fail_mode mode, unsigned first)
+{
+    for (unsigned n = 0; n < ENOUGH; n++) {
+        struct batch batch = {0};
+        alloc_fail_at(n, mode);
+        ask_asynchronously(&batch, first + n);
+        bool failed = alloc_fail_end();
+        while (batch.calls < batch.pending)
+            cr_assert_geq(nearcache_dispatch(cache, 0), 0);
+        nearcache_release_many(batch.results, 3);
+        if (!failed)
+            return;
+    }
+    cr_assert_fail("more than %d allocations in one round", ENOUGH);
+}
+
+Test(alloc_api, asynchronous_batches_and_writes_fail_at_once_or_call_back, .timeout = 100)
+{
+    set_up_with(true);
+    fail_each_asynchronous(ALLOC_FAIL_ONCE, 0);
+    fail_each_asynchronous(ALLOC_FAIL_ON, ENOUGH);
+    /* Again, carried by the loop: its connection is there by now. */
+    fail_each_asynchronous(ALLOC_FAIL_ONCE, 2 * ENOUGH);
+    fail_each_asynchronous(ALLOC_FAIL_ON, 3 * ENOUGH);
+    tear_down();
+}
