@@ -456,7 +456,9 @@ void nc_async_end_dispatch(struct nc_async *async)
         depart_all(async);
     pthread_mutex_lock(&async->lock);
     atomic_store_explicit(&async->dispatcher, 0, memory_order_relaxed);
-    if (async->ended || async->landed.first)
+    /* What others made ready since the departure departs in the next dispatch. */
+    if (async->ended || async->landed.first || async->singles.first || async->writes_due.first ||
+        (async->rows.first && async->flying == 0))
         nc_async_tell_locked(async);
     else
         unsignal_locked(async);
