@@ -137,6 +137,7 @@ static int read_remote(struct rows *rows, const size_t *left, size_t count, uint
         rounds[i].results = results + i * most;
     }
     for (size_t at = 0; outcome == 0 && at < count; at += most, number ^= 1) {
+        rounds[number].sent.amid = rounds[number ^ 1].count > 0;
         ask(rows, &rounds[number], left + at, count - at < most ? count - at : most);
         if (rounds[number ^ 1].count > 0)
             take(rows, &rounds[number ^ 1], read_s);

@@ -169,7 +169,7 @@ static void depart(struct nc_sync *sync, struct nc_cache_thread *self, struct nc
     struct begun begun;
     begun.block = NULL;
     begun.count = 0;
-    begun.alone = count == 1 ? NC_CALL_SINGLE : NC_CALL_AHEAD;
+    begun.alone = count == 1 && !round->amid ? NC_CALL_SINGLE : NC_CALL_AHEAD;
     for (size_t i = 0; i < count; i++) {
         struct nc_want *want = &wants[i];
         if (want->key.lane != sync->number)
@@ -292,10 +292,12 @@ void nc_fetch(struct nc_sync *any, struct nc_cache_thread *self, struct nc_want 
     size_t most = nc_fetch_round_keys(any), at = 0;
     unsigned number = 0;
     for (; at + most < count; at += most, number ^= 1) {
+        rounds[number].amid = at > 0;
         nc_fetch_depart(any, self, wants + at, most, options, &rounds[number]);
         if (at > 0)
             nc_fetch_arrive(any, self, wants + at - most, most, options, &rounds[number ^ 1]);
     }
+    rounds[number].amid = at > 0;
     if (at < count)
         nc_fetch_depart(any, self, wants + at, count - at, options, &rounds[number]);
     if (at > 0)

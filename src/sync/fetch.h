@@ -46,6 +46,7 @@ struct nc_fetch_round {
         struct nc_call *call;
     } sent[NC_FETCH_ROUND];
     size_t sent_count;
+    bool amid; /* set before it departs: another round is waited for next */
 };
 
 size_t nc_fetch_round_keys(const struct nc_sync *any);
