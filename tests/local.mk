@@ -98,6 +98,7 @@ redis_tests = \
 	tests/redis/test_coherence_commit \
 	tests/redis/test_coherence_lease \
 	tests/redis/test_coherence_observed \
+	tests/redis/test_coherence_order \
 	tests/redis/test_coherence_outage \
 	tests/redis/test_link \
 	tests/redis/test_link_faults \

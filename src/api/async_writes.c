@@ -54,7 +54,7 @@ void nc_async_writes_init(struct nc_async_op *op, const struct nc_write_options 
     write->item.value_bytes = value_bytes;
     write->item.ttl_ms = options->ttl_ms;
     write->deadline_ns = options->deadline_ns;
-    write->taken_ns = nc_clock_io_ns();
+    write->item.taken_ns = nc_clock_io_ns();
     write->landed = on_landed;
     write->owner = &op->parts[0];
 }

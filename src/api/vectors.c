@@ -164,6 +164,7 @@ static void read_nowhere(struct rows *rows, const size_t *left, size_t count, ui
 /* Up to 32 rows that Redis lacks. */
 struct missing {
     size_t count;
+    uint64_t taken_ns; /* when the loader was called */
     size_t rows[NEARCACHE_DEFAULT_LOADER_CHUNK];
     uint64_t read_s[NEARCACHE_DEFAULT_LOADER_CHUNK];
     struct nc_key keys[NEARCACHE_DEFAULT_LOADER_CHUNK];
@@ -229,6 +230,7 @@ static void write_rows(struct rows *rows, const struct missing *missing, const c
         item->value = block + i * row_bytes;
         item->value_bytes = row_bytes;
         item->ttl_ms = rows->tier->redis_ttl_ms;
+        item->taken_ns = missing->taken_ns;
         item->read_s = missing->read_s[i];
         item->ticket = missing->tickets[i];
     }
@@ -249,6 +251,7 @@ static void load_chunk(struct rows *rows, struct missing *missing, char *block)
             missing->tickets[i] = nc_cache_ticket(&missing->keys[i]);
         missing->statuses[i] = NEARCACHE_MISS;
     }
+    missing->taken_ns = nc_clock_io_ns();
     nc_cache_count(self, rows->tier, NC_COUNT_loads, 1);
     int outcome =
         rows->load(rows->load_arg, names, missing->count, block, row_bytes, missing->statuses);

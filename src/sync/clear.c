@@ -210,7 +210,8 @@ static int take_version(struct nc_sync *sync, const char *whole, size_t whole_by
 }
 
 static int clear_lane(struct nc_sync *sync, struct nearcache_tier *tier, const void *prefix,
-                      size_t prefix_bytes, uint64_t deadline_ns, uint64_t *deleted)
+                      size_t prefix_bytes, uint64_t taken_ns, uint64_t deadline_ns,
+                      uint64_t *deleted)
 {
     bool versioned = tier->coherence == NEARCACHE_COHERENCE_PUBSUB;
     struct scan scan = {.sink = {on_scan}, .cursor = "0"};
@@ -229,7 +230,7 @@ static int clear_lane(struct nc_sync *sync, struct nearcache_tier *tier, const v
         outcome = take_version(sync, whole, whole_bytes, deadline_ns, &version);
     if (outcome == 0) {
         nc_cache_tier_lane_epoch(tier, sync->number);
-        nc_journal_forget_prefix(&sync->journal, tier, prefix, prefix_bytes);
+        nc_journal_forget_prefix(&sync->journal, tier, prefix, prefix_bytes, taken_ns, version);
         do {
             outcome = scan_once(sync, &scan, pattern, pattern_bytes, deadline_ns);
             if (outcome == 0)
@@ -246,11 +247,12 @@ int nc_clear(struct nc_sync *any, struct nc_cache_thread *self, struct nearcache
              const void *prefix, size_t prefix_bytes, uint64_t deadline_ns, uint64_t *deleted)
 {
     int outcome = 0;
+    uint64_t taken_ns = nc_clock_io_ns();
     *deleted = 0;
     nc_cache_drop_prefix(self, tier, prefix, prefix_bytes);
     NC_EACH_LANE(any, sync)
     {
-        int one = clear_lane(sync, tier, prefix, prefix_bytes, deadline_ns, deleted);
+        int one = clear_lane(sync, tier, prefix, prefix_bytes, taken_ns, deadline_ns, deleted);
         outcome = outcome != 0 ? outcome : one;
     }
     return outcome;

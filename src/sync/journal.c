@@ -156,10 +156,32 @@ static void add_digests(struct nc_intent *intent, const struct nc_intent *older,
         add_digest(intent, &older->digests[i]);
     if (older->digest_count > NC_DIGESTS)
         intent->digest_count = NC_DIGESTS + 1;
-    if (older->not_before_ns == 0)
+    if (older->not_before_ns == 0 && !older->sent)
         return;
     nc_digest_of(&own, older->op == NC_INTENT_SET ? older->value : NULL, older->value_bytes);
     add_digest(intent, &own);
+}
+
+/* One that was asked for before ends behind it. */
+static void stand_for_locked(struct nc_intent *newer, const struct nc_intent *older)
+{
+    add_digests(newer, older, NULL);
+    if (newer->not_before_ns < older->not_before_ns)
+        newer->not_before_ns = older->not_before_ns;
+}
+
+/* An older own write of its key has left a value (NULL: none), whatever stood there before. */
+static void follow_locked(struct nc_intent *intent, uint64_t version, const void *value,
+                          size_t value_bytes)
+{
+    struct nc_digest left;
+    if (intent->seen < version)
+        intent->seen = version;
+    if (!intent->digests)
+        return;
+    nc_digest_of(&left, value, value_bytes);
+    intent->digest_count = 0;
+    add_digest(intent, &left);
 }
 
 int nc_journal_put(struct nc_journal *journal, const struct nc_key *key, enum nc_intent_op op,
@@ -178,6 +200,14 @@ int nc_journal_put(struct nc_journal *journal, const struct nc_key *key, enum nc
     int outcome = 0;
     pthread_mutex_lock(&journal->lock);
     struct nc_intent *older = find_locked(journal, key);
+    /* Equal: the same batch, whose later part comes later. */
+    if (older && older->taken_ns > taken_ns) {
+        add_digests(intent, NULL, before);
+        stand_for_locked(older, intent);
+        pthread_mutex_unlock(&journal->lock);
+        free(intent);
+        return 0;
+    }
     uint64_t bytes = journal->bytes + charge_of(intent) - (older ? charge_of(older) : 0);
     uint64_t entries = atomic_load(&journal->entries) + (older ? 0 : 1);
     add_digests(intent, older, before);
@@ -254,26 +284,67 @@ bool nc_journal_settle(struct nc_journal *journal, struct nc_intent *intent)
     return linked;
 }
 
-void nc_journal_forget(struct nc_journal *journal, const struct nc_key *key)
+void nc_journal_depart(struct nc_journal *journal, struct nc_intent *intent,
+                       struct nc_replaceable *replaceable)
+{
+    pthread_mutex_lock(&journal->lock);
+    intent->sent = true;
+    replaceable->seen = intent->seen;
+    replaceable->digest_count = intent->digest_count;
+    for (unsigned i = 0; i < intent->digest_count && i < NC_DIGESTS; i++)
+        replaceable->digests[i] = intent->digests[i];
+    pthread_mutex_unlock(&journal->lock);
+}
+
+bool nc_journal_forget(struct nc_journal *journal, const struct nc_key *key, uint64_t taken_ns,
+                       uint64_t version, const void *value, size_t value_bytes)
 {
     if (nc_journal_entries(journal) == 0)
-        return;
+        return false;
     pthread_mutex_lock(&journal->lock);
     struct nc_intent *intent = find_locked(journal, key);
-    if (intent)
+    bool newer = intent && intent->taken_ns > taken_ns;
+    if (newer)
+        follow_locked(intent, version, value, value_bytes);
+    else if (intent)
         unlink_locked(journal, intent);
+    pthread_mutex_unlock(&journal->lock);
+    return newer;
+}
+
+void nc_journal_follow(struct nc_journal *journal, const struct nc_intent *older, uint64_t version)
+{
+    struct nc_intent *newer = NULL;
+    pthread_mutex_lock(&journal->lock);
+    HASH_FIND_BYHASHVALUE(hh, journal->table, older->identity, identity_bytes(older->name_bytes),
+                          (unsigned)older->hash, newer);
+    if (newer)
+        follow_locked(newer, version, older->op == NC_INTENT_SET ? older->value : NULL,
+                      older->value_bytes);
     pthread_mutex_unlock(&journal->lock);
 }
 
 void nc_journal_forget_prefix(struct nc_journal *journal, struct nearcache_tier *tier,
-                              const void *prefix, size_t prefix_bytes)
+                              const void *prefix, size_t prefix_bytes, uint64_t taken_ns,
+                              uint64_t version)
 {
+    struct nc_digest absent;
+    nc_digest_of(&absent, NULL, 0);
     pthread_mutex_lock(&journal->lock);
     for (struct nc_intent *intent = journal->oldest, *next; intent; intent = next) {
         next = intent->newer;
-        if (intent->tier == tier && intent->name_bytes >= prefix_bytes &&
-            memcmp(nc_intent_name(intent), prefix, prefix_bytes) == 0)
+        if (intent->tier != tier || intent->name_bytes < prefix_bytes ||
+            memcmp(nc_intent_name(intent), prefix, prefix_bytes) != 0)
+            continue;
+        if (intent->taken_ns <= taken_ns) {
             unlink_locked(journal, intent);
+            continue;
+        }
+        /* It may find the key swept already, or not yet. */
+        if (intent->seen < version)
+            intent->seen = version;
+        if (intent->digests)
+            add_digest(intent, &absent);
     }
     pthread_mutex_unlock(&journal->lock);
 }

@@ -16,6 +16,7 @@ struct loading {
     const struct nc_fetch_options *options;
     uint64_t read_s;
     uint64_t ttl_ms;
+    uint64_t taken_ns;      /* when the loader was called */
     struct nc_ticket begun; /* local-only: from before the last look for a value */
 };
 
@@ -89,7 +90,8 @@ static int write_through(struct loading *l, const struct nearcache_loaded *loade
                                  .op = NC_WRITE_SET,
                                  .value = loaded->data,
                                  .value_bytes = loaded->bytes,
-                                 .ttl_ms = l->ttl_ms};
+                                 .ttl_ms = l->ttl_ms,
+                                 .taken_ns = l->taken_ns};
     nc_write(l->sync, l->self, &item, 1, l->options->deadline_ns);
     return hold_value(l, loaded, 0, false, &ticket, held);
 }
@@ -126,6 +128,8 @@ static int run(struct loading *l, nearcache_load_fn load, void *arg, struct near
     struct nearcache_loaded loaded = {0};
     nc_cache_count(l->self, tier, NC_COUNT_loads, 1);
     struct nc_ticket ticket = l->sync ? nc_cache_ticket(l->key) : l->begun;
+    /* What is written from here on is newer than what the loader makes. */
+    l->taken_ns = nc_clock_io_ns();
     int outcome = load(arg, l->key->name, l->key->name_bytes, &loaded);
     if (outcome == 0 &&
         (tier->row_bytes ? loaded.bytes != tier->row_bytes : loaded.bytes > 0 && !loaded.data))

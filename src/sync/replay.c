@@ -123,8 +123,13 @@ static void settle(struct nc_sync *sync, struct nc_cache_thread *self, struct nc
                          answer->number[0] == APPLIED ? NEARCACHE_CAUSE_REPLACED
                                                       : NEARCACHE_CAUSE_INVALIDATED);
     }
-    if (!newest)
-        return; /* a newer intent took its place and will be told of its own fate */
+    if (!newest) {
+        /* A newer intent took its place and will be told of its own fate. It was asked for before
+         * this version was made, so it would take that for the write of somebody else. */
+        if (answer->number[0] == APPLIED)
+            nc_journal_follow(&sync->journal, intent, version);
+        return;
+    }
     switch (answer->number[0]) {
     case REFUSED:
         nc_cache_count(self, intent->tier, NC_COUNT_journal_refused, 1);
@@ -174,6 +179,8 @@ enum nc_replay nc_replay_intent(struct nc_sync *sync, struct nc_cache_thread *se
 
     struct nc_intent *newest = nc_journal_find(&sync->journal, &key);
     if (newest == intent && intent->not_before_ns <= nc_clock_io_ns()) {
+        struct nc_replaceable replaceable;
+        nc_journal_depart(&sync->journal, intent, &replaceable);
         uint64_t stamp = nc_offset_redis_us(
             &sync->offset, NC_MUTANT(late_stamp) ? nc_clock_io_ns() : intent->taken_ns);
         struct replay replay = {
@@ -185,9 +192,9 @@ enum nc_replay nc_replay_intent(struct nc_sync *sync, struct nc_cache_thread *se
             .deadline_us = intent->ends_ns == NEARCACHE_NONE
                                ? 0
                                : nc_offset_not_after_us(&sync->offset, intent->ends_ns),
-            .stamp = stamp > intent->seen ? stamp : intent->seen,
-            .digests = intent->digests,
-            .digest_count = intent->digest_count,
+            .stamp = stamp > replaceable.seen ? stamp : replaceable.seen,
+            .digests = replaceable.digests,
+            .digest_count = replaceable.digest_count,
         };
         int outcome = send_replay(sync, &replay, deadline_ns, &answer);
         if (outcome == 0) {

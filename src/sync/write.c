@@ -269,11 +269,9 @@ static void write_in_lane(struct nc_sync *sync, struct nc_cache_thread *self,
                           struct nc_write_item *items, size_t count, uint64_t deadline_ns)
 {
     struct nc_write_item *sorted[NC_COMMIT_KEYS], *group[NC_COMMIT_KEYS];
-    struct call call = {.terms = {.sync = sync,
-                                  .self = self,
-                                  .deadline_ns = deadline_ns,
-                                  .taken_ns = nc_clock_io_ns()},
+    struct call call = {.terms = {.sync = sync, .self = self, .deadline_ns = deadline_ns},
                         .items = group};
+    uint64_t now_ns = nc_clock_io_ns();
     for (size_t at = 0; at < count;) {
         unsigned picked = 0;
         size_t bytes = 0;
@@ -281,6 +279,8 @@ static void write_in_lane(struct nc_sync *sync, struct nc_cache_thread *self,
             if (picked > 0 && bytes + item_bytes(sync, &items[at]) > NC_COMMIT_BYTES)
                 break;
             bytes += item_bytes(sync, &items[at]);
+            if (items[at].taken_ns == 0)
+                items[at].taken_ns = now_ns;
             nc_cache_announce(&items[at].key);
             add_in_order(sorted, picked++, &items[at]);
         }

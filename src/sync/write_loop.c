@@ -42,8 +42,7 @@ static struct nc_write_terms terms_of(struct nc_sync *sync, struct nc_cache_thre
     return (struct nc_write_terms){.sync = sync,
                                    .self = self,
                                    .script = versions ? NC_SCRIPT_WRITE : NC_SCRIPT_PLAIN,
-                                   .deadline_ns = write->deadline_ns,
-                                   .taken_ns = write->taken_ns};
+                                   .deadline_ns = write->deadline_ns};
 }
 
 /* Relaxed: what belongs to it is handed over by the caller's lock, or not yet shared. */

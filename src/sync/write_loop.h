@@ -28,11 +28,11 @@ enum nc_write_loop_state {
 
 struct nc_write_flock;
 
-/* `item` (key, op, value, ttl_ms), the times and `landed` are set by the caller, who leaves it
- * alone from departing until it was told or left, but for its state. */
+/* `item` (key, op, value, ttl_ms, taken_ns), the deadline and `landed` are set by the caller, who
+ * leaves it alone from departing until it was told or left, but for its state. */
 struct nc_loop_write {
     struct nc_write_item item;
-    uint64_t deadline_ns, taken_ns;
+    uint64_t deadline_ns;
     /* On whatever thread ends the request, under no lock. */
     void (*landed)(struct nc_loop_write *write);
     void *owner;                  /* the caller's */

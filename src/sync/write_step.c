@@ -89,7 +89,7 @@ int nc_write_keep_for_later(const struct nc_write_terms *terms, struct nc_write_
                             uint64_t not_before_ns)
 {
     struct nc_sync *sync = terms->sync;
-    uint64_t taken_ns = terms->taken_ns;
+    uint64_t taken_ns = item->taken_ns;
     struct nearcache_tier *tier = item->key.tier;
     uint64_t ends_ns = NEARCACHE_NONE;
     if (item->op == NC_WRITE_INVALIDATE)
@@ -107,6 +107,9 @@ int nc_write_keep_for_later(const struct nc_write_terms *terms, struct nc_write_
         not_before_ns, atomic_load_explicit(&sync->seen, memory_order_relaxed),
         item->before_known ? &before : NULL);
     if (outcome == 0) {
+        /* What waited for an older write never dropped the copy which that one has left. */
+        if (terms->self)
+            nc_cache_drop(terms->self, &item->key, NEARCACHE_CAUSE_REPLACED);
         nc_link_wake(sync->link);
         return NEARCACHE_LOCAL;
     }
@@ -115,13 +118,26 @@ int nc_write_keep_for_later(const struct nc_write_terms *terms, struct nc_write_
     return outcome;
 }
 
+/* NULL: none. An empty one is not none. */
+static const void *value_left_by(const struct nc_write_item *item)
+{
+    if (item->op != NC_WRITE_SET)
+        return NULL;
+    return item->value_bytes ? item->value : "";
+}
+
 void nc_write_applied(const struct nc_write_terms *terms, struct nc_write_item *item,
                       struct nc_entry *made, uint64_t version, bool moved)
 {
     struct nc_sync *sync = terms->sync;
     item->version = version;
     item->outcome = 0;
-    nc_journal_forget(&sync->journal, &item->key);
+    /* An invalidation writes nothing that could stand for what is pending. */
+    bool newer_waits = false;
+    if (item->op != NC_WRITE_INVALIDATE)
+        newer_waits = nc_journal_forget(&sync->journal, &item->key, item->taken_ns,
+                                        terms->script == NC_SCRIPT_WRITE ? version : 0,
+                                        value_left_by(item), item->value_bytes);
     if (terms->script == NC_SCRIPT_WRITE) {
         nc_sync_saw(sync, version);
         nc_cache_observe(terms->self, &item->key, version, NEARCACHE_CAUSE_REPLACED);
@@ -130,7 +146,7 @@ void nc_write_applied(const struct nc_write_terms *terms, struct nc_write_item *
     if (item->op == NC_WRITE_INVALIDATE || !nc_write_fits_locally(item) ||
         item->key.tier->coherence == NEARCACHE_COHERENCE_TRACKING)
         return;
-    if (moved) {
+    if (moved || newer_waits) {
         if (made)
             nc_cache_entry_destroy(item->key.tier, made);
         return;

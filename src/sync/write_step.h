@@ -20,7 +20,7 @@ struct nc_write_terms {
     struct nc_sync *sync;
     struct nc_cache_thread *self;
     enum nc_script script;
-    uint64_t deadline_ns, taken_ns; /* taken_ns: when it was asked for */
+    uint64_t deadline_ns;
 };
 
 /* Values up to the tier's largest are kept here. */

@@ -3,6 +3,7 @@
 #include "lib/wait_until.h"
 
 #include <criterion/criterion.h>
+#include <nearcache/metrics.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -84,6 +85,27 @@ static int set(const char *name, const char *value, const struct nearcache_write
 {
     return nearcache_set_async(tier, name, strlen(name), value, strlen(value), how, on_end, got,
                                ticket);
+}
+
+Test(async_writes, what_was_taken_outlives_an_older_write_that_is_acknowledged)
+{
+    struct nearcache_write hasty = NEARCACHE_WRITE_INIT;
+    struct got older = {0}, newer = {0};
+    struct nearcache_metrics metrics = NEARCACHE_METRICS_INIT;
+    hasty.timeout_us = 20000;
+    redis_server_pause(&server);
+    cr_assert_eq(set("k", "older", NULL, &older, NULL), NEARCACHE_PENDING);
+    cr_assert_eq(set("k", "newer", &hasty, &newer, NULL), NEARCACHE_PENDING);
+    loop_until(&newer.calls, 1);
+    cr_assert_eq(newer.status, NEARCACHE_LOCAL);
+    cr_assert_eq(older.calls, 0);
+    redis_server_resume(&server);
+    loop_until(&older.calls, 1);
+    cr_assert_eq(older.status, 0);
+    cr_assert_eq(nearcache_wait(cache, PATIENT_US), 0);
+    cr_assert_eq(nearcache_metrics(cache, &metrics), 0);
+    cr_expect_eq(metrics.journal_refused, 0);
+    cr_expect(redis_says("newer", "GET t:k"));
 }
 
 Test(async_writes, what_is_written_together_is_one_call_and_needs_no_thread)

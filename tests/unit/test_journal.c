@@ -35,11 +35,16 @@ static struct nc_key key_of(uint32_t tier, const char *name)
     return key;
 }
 
-static int put(const char *name, const char *value, uint64_t not_before_ns)
+static int put_at(const char *name, const char *value, uint64_t taken_ns, uint64_t not_before_ns)
 {
     struct nc_key key = key_of(0, name);
-    return nc_journal_put(&journal, &key, NC_INTENT_SET, value, strlen(value), 1, NEARCACHE_NONE,
-                          not_before_ns, 0, NULL);
+    return nc_journal_put(&journal, &key, NC_INTENT_SET, value, strlen(value), taken_ns,
+                          NEARCACHE_NONE, not_before_ns, 0, NULL);
+}
+
+static int put(const char *name, const char *value, uint64_t not_before_ns)
+{
+    return put_at(name, value, 1, not_before_ns);
 }
 
 static int put_delete(const char *name)
@@ -113,8 +118,8 @@ Test(journal, its_bytes_are_charged_to_the_budget_and_given_back)
     cr_expect_eq(atomic_load(&local.cache.store.other_bytes[NC_BYTES_JOURNAL]) - before,
                  journal.bytes);
     struct nc_key a = key_of(0, "a"), b = key_of(0, "b");
-    nc_journal_forget(&journal, &a);
-    nc_journal_forget(&journal, &b);
+    cr_expect_not(nc_journal_forget(&journal, &a, 1, 0, NULL, 0));
+    cr_expect_not(nc_journal_forget(&journal, &b, 1, 0, NULL, 0));
     cr_expect_eq(journal.bytes, 0);
     cr_expect_eq(atomic_load(&local.cache.store.other_bytes[NC_BYTES_JOURNAL]), before);
 }
@@ -142,7 +147,7 @@ Test(journal, the_same_name_in_another_tier_is_another_key)
     cr_assert_eq(
         nc_journal_put(&journal, &other, NC_INTENT_SET, "2", 1, 1, NEARCACHE_NONE, 0, 0, NULL), 0);
     cr_expect_eq(nc_journal_entries(&journal), 2);
-    nc_journal_forget_prefix(&journal, local.tiers[1], "", 0);
+    nc_journal_forget_prefix(&journal, local.tiers[1], "", 0, 1, 0);
     cr_expect(holds("a", "1"));
     cr_expect_eq(nc_journal_entries(&journal), 1);
 }
@@ -192,9 +197,87 @@ Test(journal, what_a_clear_covers_is_forgotten_and_nothing_else)
     cr_assert_eq(put("user:1", "1", 0), 0);
     cr_assert_eq(put("user:2", "1", 0), 0);
     cr_assert_eq(put("use", "1", 0), 0);
-    nc_journal_forget_prefix(&journal, local.tiers[0], "user:", 5);
+    nc_journal_forget_prefix(&journal, local.tiers[0], "user:", 5, 1, 0);
     cr_expect_eq(nc_journal_entries(&journal), 1);
     cr_expect(holds("use", "1"));
+}
+
+/* ---- writes that end in another order than they were asked for ---- */
+
+/* What a replay of the key's intent may replace. */
+static struct nc_replaceable replaceable(const char *name)
+{
+    struct nc_replaceable found = {0};
+    struct nc_intent *intent = find(0, name);
+    cr_assert_not_null(intent);
+    nc_journal_depart(&journal, intent, &found);
+    nc_journal_release(&journal, intent);
+    return found;
+}
+
+static bool may_replace(const char *name, const char *value)
+{
+    struct nc_digest digest;
+    struct nc_replaceable found = replaceable(name);
+    nc_digest_of(&digest, value, value ? strlen(value) : 0);
+    for (unsigned i = 0; i < found.digest_count && i < NC_DIGESTS; i++)
+        if (memcmp(&found.digests[i], &digest, sizeof digest) == 0)
+            return true;
+    return false;
+}
+
+Test(journal, an_acknowledged_write_removes_what_was_asked_for_before_it_only)
+{
+    struct nc_key key = key_of(0, "a");
+    cr_assert_eq(put_at("a", "newer", 20, 0), 0);
+    cr_expect(nc_journal_forget(&journal, &key, 10, 700, "older", 5));
+    cr_expect(holds("a", "newer"));
+    cr_expect_eq(replaceable("a").seen, 700, "the older one's version is no reason to refuse it");
+    cr_expect(nc_journal_forget(&journal, &key, 19, 0, NULL, 0));
+    cr_expect_eq(replaceable("a").seen, 700);
+    cr_expect_not(nc_journal_forget(&journal, &key, 20, 800, "later in its batch", 18));
+    cr_expect_eq(nc_journal_entries(&journal), 0);
+}
+
+Test(journal, an_older_write_that_comes_later_does_not_take_the_place)
+{
+    uint64_t due_ns;
+    cr_assert_eq(put_at("a", "newer", 20, 0), 0);
+    cr_expect_eq(put_at("a", "older", 10, 500), 0);
+    cr_expect(holds("a", "newer"));
+    cr_expect_eq(nc_journal_entries(&journal), 1);
+    cr_expect_null(nc_journal_ready(&journal, 499, &due_ns), "the older one may still land");
+    cr_expect_eq(due_ns, 500);
+    cr_assert_eq(put_at("a", "of the same batch", 20, 0), 0);
+    cr_expect(holds("a", "of the same batch"));
+}
+
+Test(journal, an_intent_follows_the_older_one_whose_replay_it_overtook)
+{
+    cr_assert_eq(put_at("a", "older", 10, 0), 0);
+    struct nc_intent *sent = find(0, "a");
+    cr_assert_eq(put_at("a", "newer", 20, 0), 0);
+    cr_expect_not(nc_journal_settle(&journal, sent));
+    nc_journal_follow(&journal, sent, 700);
+    cr_expect_eq(replaceable("a").seen, 700);
+    cr_expect(holds("a", "newer"));
+    struct nc_intent *newer = find(0, "a");
+    cr_expect(nc_journal_settle(&journal, newer));
+    nc_journal_release(&journal, newer);
+    nc_journal_follow(&journal, sent, 800);
+    nc_journal_release(&journal, sent);
+}
+
+Test(journal, what_was_asked_for_after_a_clear_outlives_it)
+{
+    cr_assert_eq(put_at("user:1", "before", 10, 0), 0);
+    cr_assert_eq(put_at("user:2", "after", 20, 0), 0);
+    cr_assert_eq(put_at("use", "beside", 20, 0), 0);
+    nc_journal_forget_prefix(&journal, local.tiers[0], "user:", 5, 15, 700);
+    cr_expect_null(find(0, "user:1"));
+    cr_expect(holds("user:2", "after"));
+    cr_expect_eq(replaceable("user:2").seen, 700);
+    cr_expect_eq(replaceable("use").seen, 0);
 }
 
 /* ---- where values decide ---- */
@@ -221,6 +304,35 @@ Test(journal, in_a_tracked_tier_an_intent_knows_all_values_that_it_may_replace)
             cr_expect_gt(intent->digest_count, NC_DIGESTS);
         nc_journal_release(&journal, intent);
     }
+    local.tiers[0]->coherence = NEARCACHE_COHERENCE_PUBSUB;
+}
+
+Test(journal, in_a_tracked_tier_an_intent_may_replace_what_older_writes_left)
+{
+    struct nc_key key = key_of(0, "a");
+    struct nc_digest seen;
+    local.tiers[0]->coherence = NEARCACHE_COHERENCE_TRACKING;
+    nc_digest_of(&seen, "seen", 4);
+    cr_assert_eq(put_at("a", "newer", 20, 0), 0);
+    /* One that came too late, one in doubt. */
+    cr_assert_eq(
+        nc_journal_put(&journal, &key, NC_INTENT_SET, "late", 4, 10, NEARCACHE_NONE, 0, 0, &seen),
+        0);
+    cr_expect(may_replace("a", "seen"));
+    cr_expect_not(may_replace("a", "late"));
+    cr_assert_eq(put_at("a", "doubtful", 11, 7), 0);
+    cr_expect(may_replace("a", "seen"));
+    cr_expect(may_replace("a", "doubtful"));
+    /* One that was acknowledged: nothing that stood before it does. */
+    cr_expect(nc_journal_forget(&journal, &key, 12, 0, "older", 5));
+    cr_expect(may_replace("a", "older"));
+    cr_expect_not(may_replace("a", "seen"));
+    cr_expect(nc_journal_forget(&journal, &key, 13, 0, NULL, 0));
+    cr_expect(may_replace("a", NULL));
+    cr_expect_not(may_replace("a", "older"));
+    /* What a replay has left with may have arrived. */
+    cr_assert_eq(put_at("a", "newest", 30, 0), 0);
+    cr_expect(may_replace("a", "newer"));
     local.tiers[0]->coherence = NEARCACHE_COHERENCE_PUBSUB;
 }
 
