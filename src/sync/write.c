@@ -264,6 +264,21 @@ static void write_loaded_in_lane(struct nc_sync *sync, struct nc_cache_thread *s
     }
 }
 
+/*
+ * What changes a key without its value (its copies go, its time ends sooner) leaves a version
+ * behind, which would refuse what was written before and still waits: that goes first, if it can.
+ */
+static void write_pending_first(struct nc_sync *sync, struct nc_cache_thread *self,
+                                const struct nc_key *key, uint64_t deadline_ns)
+{
+    struct nc_intent *intent = nc_journal_find(&sync->journal, key);
+    if (!intent)
+        return;
+    if (nc_sync_state(sync) == NEARCACHE_LINK_LIVE)
+        nc_replay_intent(sync, self, intent, deadline_ns, true);
+    nc_journal_release(&sync->journal, intent);
+}
+
 /* Items of one lane. */
 static void write_in_lane(struct nc_sync *sync, struct nc_cache_thread *self,
                           struct nc_write_item *items, size_t count, uint64_t deadline_ns)
@@ -272,6 +287,8 @@ static void write_in_lane(struct nc_sync *sync, struct nc_cache_thread *self,
     struct call call = {.terms = {.sync = sync, .self = self, .deadline_ns = deadline_ns},
                         .items = group};
     uint64_t now_ns = nc_clock_io_ns();
+    if (items[0].op == NC_WRITE_INVALIDATE) /* it comes alone */
+        write_pending_first(sync, self, &items[0].key, deadline_ns);
     for (size_t at = 0; at < count;) {
         unsigned picked = 0;
         size_t bytes = 0;
@@ -354,6 +371,7 @@ int nc_write_touch(struct nc_sync *any, struct nc_cache_thread *self, const stru
     int outcome = nc_write_learn_clock(sync, deadline_ns);
     if (outcome != 0)
         return outcome;
+    write_pending_first(sync, self, key, deadline_ns);
     void *redis_key = nc_sync_redis_key(sync, key, small, &bytes);
     if (!redis_key)
         return NEARCACHE_ENOMEM;

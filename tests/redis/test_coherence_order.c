@@ -173,6 +173,50 @@ Test(coherence_order, a_batch_that_was_taken_outlives_an_older_one)
     settle_and_close();
 }
 
+/* ---- what changes a key without its value ---- */
+
+static void *invalidate_it(void *arg)
+{
+    struct writer *writer = arg;
+    struct nearcache_write how = NEARCACHE_WRITE_INIT;
+    how.timeout_us = writer->timeout_us;
+    writer->outcome = nearcache_invalidate(tier, "a", 1, &how);
+    return NULL;
+}
+
+static void *touch_it(void *arg)
+{
+    struct writer *writer = arg;
+    struct nearcache_write how = NEARCACHE_WRITE_INIT;
+    how.timeout_us = writer->timeout_us;
+    how.ttl_ms = 30000;
+    writer->outcome = nearcache_touch(tier, "a", 1, &how);
+    return NULL;
+}
+
+static void change(void *(*run)(void *))
+{
+    struct writer older = {.value = "older", .timeout_us = LONG_US};
+    struct writer changer = {.timeout_us = LONG_US};
+    open_patiently(NEARCACHE_COHERENCE_PUBSUB);
+    begin_under_way(&older, write_it);
+    cr_assert_eq(write_within("a", "newer", SHORT_US), NEARCACHE_LOCAL);
+    cr_assert_eq(pthread_create(&changer.thread, NULL, run, &changer), 0);
+    redis_server_resume(&server);
+    cr_expect_eq(end_under_way(&older), 0);
+    cr_expect_eq(end_under_way(&changer), 0);
+    cr_assert(WAIT_UNTIL(coherence_metrics(cache).journal_queued == 0, 20000));
+    cr_expect(coherence_asks(&server, "GET thing:a", "newer"));
+    settle_and_close();
+}
+
+Test(coherence_order, what_was_taken_is_written_before_the_key_is_invalidated)
+{
+    change(invalidate_it);
+}
+
+Test(coherence_order, what_was_taken_is_written_before_the_key_is_touched) { change(touch_it); }
+
 /* ---- both are taken ---- */
 
 static void take_both(enum nearcache_coherence coherence)
