@@ -51,12 +51,14 @@ static uint64_t read_group(struct nc_async_part *const *parts, size_t count)
     struct nc_call_context call;
     size_t n = 0;
     int outcome = nc_call_begin_tier(&call, parts[0]->op->tier);
-    for (size_t i = 0; i < count; i++) {
-        if (outcome != 0)
+    if (outcome != 0) {
+        for (size_t i = 0; i < count; i++)
             parts[i]->loop.want.outcome = outcome;
-        else if (!is_here(&call, parts[i]))
-            absent[n++] = parts[i];
+        return UINT64_MAX;
     }
+    for (size_t i = 0; i < count; i++)
+        if (!is_here(&call, parts[i]))
+            absent[n++] = parts[i];
     if (n == 0)
         return UINT64_MAX;
     const struct nc_fetch_options options = shared_options(absent, n);

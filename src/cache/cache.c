@@ -426,8 +426,9 @@ int nc_cache_copy(struct nc_cache_thread *self, const struct nc_key *key, const 
         return NEARCACHE_ENOMEM;
     if (value_bytes)
         memcpy(nc_entry_value(entry), value, value_bytes);
-    entry->birth_tick = nc_tick_of(nc_clock_now_ns(&key->tier->cache->clock));
-    int outcome = nc_cache_hold(self, key->tier, entry, result);
+    uint64_t now_ns = nc_clock_now_ns(&key->tier->cache->clock);
+    entry->birth_tick = nc_tick_of(now_ns);
+    int outcome = nc_cache_hold_new(self, key->tier, entry, now_ns, result);
     nc_cache_orphan(self, key->tier, entry);
     return outcome;
 }

@@ -33,9 +33,10 @@ static int hold_value(struct loading *l, const struct nearcache_loaded *loaded, 
         memcpy(nc_entry_value(entry), loaded->data, loaded->bytes);
     if (l->ttl_ms != NEARCACHE_NONE && l->ttl_ms < ttl_ns / NC_NS_PER_MS)
         ttl_ns = l->ttl_ms * NC_NS_PER_MS;
+    uint64_t now_ns = nc_clock_now_ns(&tier->cache->clock);
     nc_entry_set_version(entry, version);
-    nc_cache_entry_times(l->self, l->key, entry, nc_clock_now_ns(&tier->cache->clock), ttl_ns);
-    int outcome = nc_cache_hold(l->self, tier, entry, held);
+    nc_cache_entry_times(l->self, l->key, entry, now_ns, ttl_ns);
+    int outcome = nc_cache_hold_new(l->self, tier, entry, now_ns, held);
     if (keep && loaded->bytes <= tier->largest_local_bytes)
         nc_cache_fill(l->self, l->key, ticket, entry);
     else
