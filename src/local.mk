@@ -202,6 +202,7 @@ libnearcache_core_la_SOURCES += \
 	src/api/nearcache.c \
 	src/api/publish.c src/api/publish.h \
 	src/api/runtime.c src/api/runtime.h \
+	src/api/statuses.h \
 	src/api/vectors.c
 
 # ---- scripts for Redis: one header a folder, a string a script (build-aux/lua2c) -----------------

@@ -199,6 +199,7 @@ tests_libtest_a_SOURCES = \
 	tests/lib/fake_clock.c tests/lib/fake_clock.h \
 	tests/lib/local_cache.c tests/lib/local_cache.h \
 	tests/lib/link_fixture.c tests/lib/link_fixture.h \
+	tests/lib/logged.h \
 	tests/lib/proc.c tests/lib/proc.h \
 	tests/lib/redis_cluster.c tests/lib/redis_cluster.h \
 	tests/lib/redis_server.c tests/lib/redis_server.h \

@@ -1,5 +1,6 @@
 /* api/async_batches: the exported functions of nearcache/async.h that read many keys. */
 #include "api/async_calls.h"
+#include "api/statuses.h"
 
 /* One call: what was given, and where the caller wants what is found. */
 struct batch {
@@ -10,22 +11,6 @@ struct batch {
     bool refresh;
     struct nc_async_out out;
 };
-
-/* As nearcache_get_many: the first failure, absent keys are none. */
-static int first_failure(const int *statuses, size_t count)
-{
-    for (size_t i = 0; i < count; i++)
-        if (statuses[i] < 0)
-            return statuses[i];
-    return 0;
-}
-
-static int fail_all(int outcome, int *statuses, size_t count)
-{
-    for (size_t i = 0; i < count; i++)
-        statuses[i] = outcome;
-    return outcome;
-}
 
 /* A row that was found here, or whose name is none. */
 static void take_here(struct batch *batch, size_t row, struct nearcache_result *result)
@@ -77,7 +62,7 @@ static int run(struct batch *batch, enum nc_async_kind kind, const struct nearca
     size_t pending = 0, n;
     int outcome = nc_config_read(batch->tier, batch->call.cache->config.deadline_us, how, &options);
     if (outcome != 0)
-        return fail_all(outcome, out->statuses, batch->count);
+        return nc_statuses_fail_all(outcome, out->statuses, batch->count);
     batch->refresh = options.refresh;
     if (out->results)
         memset(out->results, 0, batch->count * sizeof *out->results);
@@ -86,7 +71,7 @@ static int run(struct batch *batch, enum nc_async_kind kind, const struct nearca
         pending += read_wave(batch, at, n);
     }
     if (pending == 0)
-        return first_failure(out->statuses, batch->count);
+        return nc_statuses_first_failure(out->statuses, batch->count);
     struct nc_async_op *op =
         nc_async_op_create(kind, batch->tier, batch->names, batch->count, out->statuses, 0);
     if (op) {
@@ -102,7 +87,7 @@ static int run(struct batch *batch, enum nc_async_kind kind, const struct nearca
         nearcache_release_many(out->results, batch->count);
     }
     outcome = nc_async_submit_read(&batch->call, op, &options, ticket);
-    return outcome < 0 ? fail_all(outcome, out->statuses, batch->count) : outcome;
+    return outcome < 0 ? nc_statuses_fail_all(outcome, out->statuses, batch->count) : outcome;
 }
 
 int nearcache_get_many_async(struct nearcache_tier *tier, const struct nearcache_name *names,
@@ -117,7 +102,7 @@ int nearcache_get_many_async(struct nearcache_tier *tier, const struct nearcache
         return NEARCACHE_EINVAL;
     int outcome = nc_call_begin_tier(&batch.call, tier);
     if (outcome != 0)
-        return fail_all(outcome, statuses, count);
+        return nc_statuses_fail_all(outcome, statuses, count);
     if (!batch.call.cache->sync)
         return nearcache_get_many(tier, names, count, how, results, statuses);
     batch.out = (struct nc_async_out){.results = results, .statuses = statuses};
@@ -137,7 +122,7 @@ int nearcache_get_vectors_async(struct nearcache_tier *tier, const struct nearca
         return NEARCACHE_EINVAL;
     int outcome = nc_call_begin_tier(&batch.call, tier);
     if (outcome != 0)
-        return fail_all(outcome, statuses, count);
+        return nc_statuses_fail_all(outcome, statuses, count);
     size_t row_bytes = nearcache_tier_row_bytes(tier);
     if (row_bytes == 0)
         return NEARCACHE_ETYPE;
@@ -160,5 +145,5 @@ int nc_async_hand_over(struct nc_async_op *op)
         memcpy(op->out.results, op->results, op->rows * sizeof *op->results);
         memset(op->results, 0, op->rows * sizeof *op->results); /* theirs to release now */
     }
-    return first_failure(op->out.statuses, op->rows);
+    return nc_statuses_first_failure(op->out.statuses, op->rows);
 }

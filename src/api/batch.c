@@ -1,5 +1,6 @@
 /* api/batch: many keys as one operation; see the public header. */
 #include "api/call.h"
+#include "api/statuses.h"
 #include "sync/load.h"
 #include "sync/write.h"
 
@@ -7,22 +8,6 @@
 
 /* Small batches need no allocation. */
 #define SMALL 32
-
-/* The first failure among the statuses, 0 if there is none (absent keys are none). */
-static int first_failure(const int *statuses, size_t count)
-{
-    for (size_t i = 0; i < count; i++)
-        if (statuses[i] < 0)
-            return statuses[i];
-    return 0;
-}
-
-static int fail_all(int outcome, int *statuses, size_t count)
-{
-    for (size_t i = 0; i < count; i++)
-        statuses[i] = outcome;
-    return outcome;
-}
 
 /* Takes what needs no more than the usual hit; left[]: the others, which it returns. */
 static size_t read_usual(const struct nc_call_context *call, const struct nearcache_tier *tier,
@@ -153,13 +138,13 @@ int nearcache_get_many(struct nearcache_tier *tier, const struct nearcache_name 
     if (outcome == 0)
         outcome = batch_options(&batch, tier, how);
     if (outcome != 0)
-        return fail_all(outcome, statuses, count);
+        return nc_statuses_fail_all(outcome, statuses, count);
 
     batch.wants = batch.small;
     batch.wanted = batch.unusual = 0;
     if (read_local(&batch, tier, names, count, results, statuses) != 0) {
         nearcache_release_many(results, count);
-        return fail_all(NEARCACHE_ENOMEM, statuses, count);
+        return nc_statuses_fail_all(NEARCACHE_ENOMEM, statuses, count);
     }
     if (batch.unusual == 0) {
         nc_cache_count(batch.call.self, tier, NC_COUNT_hits_local, count);
@@ -174,7 +159,7 @@ int nearcache_get_many(struct nearcache_tier *tier, const struct nearcache_name 
     count_reads(&batch.call, tier, statuses, results, count);
     if (batch.wants != batch.small)
         free(batch.wants);
-    return first_failure(statuses, count);
+    return nc_statuses_first_failure(statuses, count);
 }
 
 /* Writes that are ready to go, through to Redis or only here. */
@@ -200,7 +185,7 @@ static int write_items(struct nc_call_context *call, struct nearcache_tier *tier
         statuses[items[i].index] = items[i].outcome;
     for (size_t i = 0; i < count; i++)
         nc_call_count_write(call, tier, statuses[i], false);
-    int outcome = first_failure(statuses, count);
+    int outcome = nc_statuses_first_failure(statuses, count);
     for (size_t i = 0; outcome == 0 && i < count; i++)
         outcome = statuses[i];
     return outcome;
@@ -231,7 +216,7 @@ int nearcache_set_many(struct nearcache_tier *tier, const struct nearcache_item 
         return NEARCACHE_EINVAL;
     int outcome = begin_writes(&call, tier, count, how, &options, small, &items);
     if (outcome != 0)
-        return fail_all(outcome, statuses, count);
+        return nc_statuses_fail_all(outcome, statuses, count);
     for (size_t i = 0; i < count; i++) {
         struct nc_write_item *item = &items[i];
         memset(item, 0, sizeof *item);
@@ -267,7 +252,7 @@ int nearcache_set_vectors(struct nearcache_tier *tier, const struct nearcache_na
         return NEARCACHE_EINVAL;
     int outcome = begin_writes(&call, tier, count, how, &options, small, &items);
     if (outcome != 0)
-        return fail_all(outcome, statuses, count);
+        return nc_statuses_fail_all(outcome, statuses, count);
     size_t stride = row_stride_bytes ? row_stride_bytes : tier->row_bytes;
     for (size_t i = 0; i < count; i++) {
         struct nc_write_item *item = &items[i];

@@ -1,5 +1,6 @@
 /* api/vectors: rows of a matrix in bulk; see the public header. */
 #include "api/call.h"
+#include "api/statuses.h"
 #include "sync/load.h"
 #include "sync/write.h"
 
@@ -361,13 +362,7 @@ int nearcache_get_vectors(struct nearcache_tier *tier, const struct nearcache_na
     }
     free(left);
     free(read_s);
-    if (outcome != 0) {
-        for (size_t i = 0; i < count; i++)
-            statuses[i] = outcome;
-        return outcome;
-    }
-    for (size_t i = 0; i < count; i++)
-        if (statuses[i] < 0)
-            return statuses[i];
-    return 0;
+    if (outcome != 0)
+        return nc_statuses_fail_all(outcome, statuses, count);
+    return nc_statuses_first_failure(statuses, count);
 }

@@ -1,6 +1,7 @@
 /* A cluster of three primaries with their replicas, and what of src/redis belongs to it. */
 #include "base/clock.h"
 #include "lib/link_fixture.h"
+#include "lib/logged.h"
 #include "lib/redis_cluster.h"
 #include "lib/wait_until.h"
 #include "redis/fleet.h"
@@ -26,27 +27,6 @@ static struct nc_cluster *map;
 static struct nc_link *_Atomic links[NC_CLUSTER_LANES_MOST];
 static uint32_t partition_slots[PARTITIONS];
 static _Atomic unsigned moved[NC_CLUSTER_LANES_MOST];
-static char logged[1 << 16];
-static pthread_mutex_t log_lock = PTHREAD_MUTEX_INITIALIZER;
-
-static void on_log(void *arg, enum nearcache_log_level level, const char *line)
-{
-    (void)arg;
-    (void)level;
-    pthread_mutex_lock(&log_lock);
-    strncat(logged, line, sizeof logged - strlen(logged) - 2);
-    strcat(logged, "\n");
-    pthread_mutex_unlock(&log_lock);
-}
-
-static bool was_logged(const char *text)
-{
-    pthread_mutex_lock(&log_lock);
-    bool found = strstr(logged, text) != NULL;
-    pthread_mutex_unlock(&log_lock);
-    return found;
-}
-
 static const struct nc_log to_test = {on_log, NULL, NEARCACHE_LOG_DEBUG};
 
 /* ---- what lanes hear ---- */

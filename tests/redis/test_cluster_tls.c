@@ -3,6 +3,7 @@
 
 #include "lib/authority.h"
 #include "lib/child.h"
+#include "lib/logged.h"
 #include "lib/redis_cluster.h"
 
 #include <pthread.h>
@@ -23,27 +24,6 @@ static struct client {
     struct nearcache *cache;
     struct nearcache_tier *tier;
 } mine, other;
-static char logged[1 << 16];
-static pthread_mutex_t log_lock = PTHREAD_MUTEX_INITIALIZER;
-
-static void on_log(void *arg, enum nearcache_log_level level, const char *line)
-{
-    (void)arg;
-    (void)level;
-    pthread_mutex_lock(&log_lock);
-    strncat(logged, line, sizeof logged - strlen(logged) - 2);
-    strcat(logged, "\n");
-    pthread_mutex_unlock(&log_lock);
-}
-
-static bool was_logged(const char *text)
-{
-    pthread_mutex_lock(&log_lock);
-    bool found = strstr(logged, text) != NULL;
-    pthread_mutex_unlock(&log_lock);
-    return found;
-}
-
 /* ---- begin, end ---- */
 
 /* The default user is off: who does not log in may do nothing. */

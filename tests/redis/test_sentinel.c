@@ -2,6 +2,7 @@
 #include "base/clock.h"
 #include "lib/child.h"
 #include "lib/link_fixture.h"
+#include "lib/logged.h"
 #include "lib/redis_server.h"
 #include "lib/wait_until.h"
 #include "nearcache/queue.h"
@@ -34,27 +35,6 @@ static const char *sentinel_password;
 static struct nearcache_redis redis = NEARCACHE_REDIS_INIT;
 static struct nc_link *link_;
 static struct seen seen;
-static char logged[1 << 16];
-static pthread_mutex_t log_lock = PTHREAD_MUTEX_INITIALIZER;
-
-static void on_log(void *arg, enum nearcache_log_level level, const char *line)
-{
-    (void)arg;
-    (void)level;
-    pthread_mutex_lock(&log_lock);
-    strncat(logged, line, sizeof logged - strlen(logged) - 2);
-    strcat(logged, "\n");
-    pthread_mutex_unlock(&log_lock);
-}
-
-static bool was_logged(const char *text)
-{
-    pthread_mutex_lock(&log_lock);
-    bool found = strstr(logged, text) != NULL;
-    pthread_mutex_unlock(&log_lock);
-    return found;
-}
-
 static const struct nc_log to_test = {on_log, NULL, NEARCACHE_LOG_DEBUG};
 
 /* Bound and never listening, so that nobody else gets the port; see lib/redis_server. */

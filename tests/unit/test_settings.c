@@ -45,7 +45,7 @@ Test(settings, nothing_given_is_the_default_server)
     cr_expect_str_eq(settings->host, "127.0.0.1");
     cr_expect_eq(settings->port, 6379);
     cr_expect_eq(settings->database, 0);
-    cr_expect_eq(settings->connections, 4);
+    cr_expect_eq(settings->connections, 8);
     cr_expect_eq(settings->spin_us, 50);
     cr_expect_str_eq(settings->client_name, "nearcache");
     cr_expect_null(settings->password);
@@ -287,6 +287,6 @@ Test(settings, a_copy_has_everything)
     cr_expect_str_eq(copy->client_name, "nearcache");
     cr_expect_eq(copy->port, 1);
     cr_expect_eq(copy->database, 2);
-    cr_expect_eq(copy->connections, 4);
+    cr_expect_eq(copy->connections, 8);
     nc_redis_settings_destroy(copy);
 }
