@@ -280,7 +280,7 @@ Test(hostile, an_end_at_every_byte_is_an_error_in_time)
         do {
             outcome = ask(link, &seen, 5000000, "ATTACK", NULL);
             if (outcome == NEARCACHE_EOFFLINK)
-                wait_a_little();
+                wait_a_little(0);
         } while (outcome == NEARCACHE_EOFFLINK && atomic_load(&script.budget) > 0 &&
                  nc_clock_io_ns() < until_ns);
         whole = outcome == 0;

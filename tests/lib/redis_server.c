@@ -188,7 +188,7 @@ bool redis_server_restart(struct redis_server *server)
     return false;
 }
 
-bool redis_server_start(struct redis_server *server, const char *const *extra)
+bool redis_server_prepare(struct redis_server *server, const char *const *extra)
 {
     memset(server, 0, sizeof *server);
     server->reserved = -1;
@@ -208,11 +208,17 @@ bool redis_server_start(struct redis_server *server, const char *const *extra)
     snprintf(server->socket_path, sizeof server->socket_path, "%s/socket", server->directory);
     snprintf(server->url, sizeof server->url, "redis://127.0.0.1:%d/0", server->port);
     snprintf(server->unix_url, sizeof server->unix_url, "unix://%s", server->socket_path);
-    if (!redis_server_restart(server)) {
-        redis_server_stop(server);
-        return false;
-    }
     return true;
+}
+
+bool redis_server_start(struct redis_server *server, const char *const *extra)
+{
+    if (!redis_server_prepare(server, extra))
+        return false;
+    if (redis_server_restart(server))
+        return true;
+    redis_server_stop(server);
+    return false;
 }
 
 void redis_server_kill(struct redis_server *server)

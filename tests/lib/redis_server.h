@@ -46,10 +46,13 @@ bool redis_server_available(void);
  */
 bool redis_server_start(struct redis_server *server, const char *const *extra);
 
+/* Its directory and port alone, for who has to know them first; redis_server_restart starts it. */
+bool redis_server_prepare(struct redis_server *server, const char *const *extra);
+
 /* What follows the name among its more arguments, NULL: it is not there. */
 const char *redis_server_argument(const struct redis_server *server, const char *name);
 
-/* After kill or shutdown: again on the same port, socket and directory. */
+/* Prepared, or after kill or shutdown: on the same port, socket and directory. */
 bool redis_server_restart(struct redis_server *server);
 
 /* SIGKILL. The port and the directory stay. */

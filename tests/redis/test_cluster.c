@@ -64,7 +64,7 @@ static void on_up(void *arg, uint64_t generation)
     (void)generation;
     snprintf(name, sizeof name, "{nc:%u}channel", lane);
     while (!(link = atomic_load(&links[lane])))
-        wait_a_little();
+        wait_a_little(0);
     if (nc_link_subscribe(link, channels, 1) != 0)
         nc_link_fail(link, "cannot subscribe");
     else

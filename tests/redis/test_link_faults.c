@@ -81,7 +81,7 @@ static void one_call(struct caller *c, int schedstat, unsigned round)
         c->timeouts++;
     } else {
         c->refused++;
-        wait_a_little();
+        wait_a_little(0);
     }
 }
 
@@ -205,7 +205,7 @@ Test(link_faults, under_load_a_pause_costs_timeouts_and_nothing_else)
     for (int i = 0; i < 5; i++) {
         cr_expect(more_answers(500));
         redis_server_pause(&server);
-        wait_a_little();
+        wait_a_little(0);
         redis_server_resume(&server);
     }
     cr_expect(more_answers(500));

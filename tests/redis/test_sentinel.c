@@ -301,7 +301,7 @@ Test(sentinel, a_cache_reads_and_writes_through_a_failover_without_errors)
         char *there = redis_server_ask(&nodes[1], "GET thing:written");
         moved = strcmp(there, value) == 0;
         free(there);
-        wait_a_little();
+        wait_a_little(0);
     }
     cr_expect(moved, "the new primary has no writes of ours: %s", logged);
     cr_expect_gt(journaled, 0);

@@ -130,7 +130,7 @@ static void work(struct load *load, uint64_t end_ns, uint64_t least_runs)
             add_burst(load->queue);
             load->added += BURST;
         } else {
-            wait_a_little();
+            wait_a_little(0);
         }
     }
 }
