@@ -47,15 +47,45 @@ static uint64_t word_of(const struct nc_entry *entry)
     return (uint64_t)nc_hash_tag(entry->hash) << 48 | (uint64_t)(uintptr_t)entry;
 }
 
+/* ---- words and strays ---- */
+
+/* Without the number of strays; 0: nothing stands there. */
+static uint64_t word_at(const struct nc_index_table *table, uint32_t at, int i)
+{
+    return atomic_load_explicit((_Atomic uint64_t *)&table->words[at][i], memory_order_relaxed) &
+           ~NC_STRAYS_MASK;
+}
+
+static void put(_Atomic uint64_t *place, uint64_t word)
+{
+    uint64_t strays = atomic_load_explicit(place, memory_order_relaxed) & NC_STRAYS_MASK;
+    /* Release pairs with the acquire of finding: the entry's bytes come first. */
+    atomic_store_explicit(place, word | strays, memory_order_release);
+}
+
+/* One that has reached the mask keeps it, until the table grows. */
+static void count_strays(struct nc_index_table *table, uint32_t at, int by)
+{
+    _Atomic uint64_t *place = &table->words[at][0];
+    uint64_t word = atomic_load_explicit(place, memory_order_relaxed);
+    if ((word & NC_STRAYS_MASK) != NC_STRAYS_MASK)
+        /* Release: it has a word's pointer in it, as in put. */
+        atomic_store_explicit(place, word + (uint64_t)(int64_t)by, memory_order_release);
+}
+
+static uint32_t bucket_of(const struct nc_index_table *table, const _Atomic uint64_t *place)
+{
+    return (uint32_t)((size_t)((const char *)place - (const char *)table->words) / 64);
+}
+
 /* A word of tag 0 is an empty one. */
 static _Atomic uint64_t *in_bucket(struct nc_index_table *table, uint32_t at, uint64_t word)
 {
-    _Atomic uint64_t *words = table->words[at];
-    for (unsigned found = nc_index_match(words, (uint16_t)(word >> 48)); found;
+    for (unsigned found = nc_index_match(table->words[at], (uint16_t)(word >> 48)); found;
          found &= found - 1) {
-        unsigned i = (unsigned)__builtin_ctz(found);
-        if (atomic_load_explicit(&words[i], memory_order_relaxed) == word)
-            return &words[i];
+        int i = __builtin_ctz(found);
+        if (word_at(table, at, i) == word)
+            return &table->words[at][i];
     }
     return NULL;
 }
@@ -70,20 +100,25 @@ static _Atomic uint64_t *place(struct nc_index_table *table, uint32_t hash, uint
     return in_bucket(table, nc_index_other(table->buckets, at, nc_hash_tag(hash)), word);
 }
 
+/* What stands in bucket `at` is about to stand in its other one. */
+static void count_move(struct nc_index_table *table, uint32_t at, uint64_t word)
+{
+    uint32_t first = nc_index_first(table->buckets, nc_index_entry(word)->hash);
+    count_strays(table, first, first == at ? 1 : -1);
+}
+
 /* A full bucket: somebody who can moves to his other one, which his tag tells. The copy is there
  * before the original is overwritten, so a reader who looks there afterwards finds him; one who
  * had looked there already may miss him, which is legal in a cache. */
 static _Atomic uint64_t *kick_from(struct nc_index_table *table, uint32_t at, unsigned depth)
 {
     /* One after the other they would be waited for. */
-    for (int i = 0; i < NC_BUCKET_WORDS; i++) {
-        uint64_t word = atomic_load_explicit(&table->words[at][i], memory_order_relaxed);
-        __builtin_prefetch(
-            table->words[nc_index_other(table->buckets, at, (uint16_t)(word >> 48))]);
-    }
+    for (int i = 0; i < NC_BUCKET_WORDS; i++)
+        __builtin_prefetch(table->words[nc_index_other(table->buckets, at,
+                                                       (uint16_t)(word_at(table, at, i) >> 48))]);
     for (unsigned level = 0; level <= depth; level++)
         for (int i = 0; i < NC_BUCKET_WORDS; i++) {
-            uint64_t word = atomic_load_explicit(&table->words[at][i], memory_order_relaxed);
+            uint64_t word = word_at(table, at, i);
             uint32_t other = nc_index_other(table->buckets, at, (uint16_t)(word >> 48));
             if (other == at)
                 continue;
@@ -92,7 +127,8 @@ static _Atomic uint64_t *kick_from(struct nc_index_table *table, uint32_t at, un
                 to = kick_from(table, other, level - 1);
             if (!to)
                 continue;
-            atomic_store_explicit(to, word, memory_order_release);
+            put(to, word);
+            count_move(table, at, word);
             return &table->words[at][i];
         }
     return NULL;
@@ -100,41 +136,52 @@ static _Atomic uint64_t *kick_from(struct nc_index_table *table, uint32_t at, un
 
 static _Atomic uint64_t *make_place(struct nc_index_table *table, uint32_t hash)
 {
-    _Atomic uint64_t *word = place(table, hash, 0);
     uint32_t at = nc_index_first(table->buckets, hash);
-    if (!word)
-        word = kick_from(table, at, 0);
-    if (!word)
-        word = kick_from(table, nc_index_other(table->buckets, at, nc_hash_tag(hash)), 1);
-    return word;
+    _Atomic uint64_t *found = kick_from(table, at, 0);
+    if (!found)
+        found = kick_from(table, nc_index_other(table->buckets, at, nc_hash_tag(hash)), 1);
+    return found;
 }
+
+/* Into a place that is empty or has just been made. */
+static void settle(struct nc_index_table *table, _Atomic uint64_t *to, uint32_t hash, uint64_t word)
+{
+    uint32_t first = nc_index_first(table->buckets, hash);
+    if (bucket_of(table, to) != first)
+        count_strays(table, first, 1);
+    put(to, word);
+}
+
+/* ---- changing it ---- */
 
 bool nc_index_insert(struct nc_index *index, struct nc_entry *entry)
 {
-    _Atomic uint64_t *word = place(table_of(index), entry->hash, 0);
-    if (!word) {
-        word = make_place(table_of(index), entry->hash);
+    _Atomic uint64_t *to = place(table_of(index), entry->hash, 0);
+    if (!to) {
+        to = make_place(table_of(index), entry->hash);
         index->moves++;
     }
-    if (!word)
+    if (!to)
         return false;
-    /* Release pairs with the acquire of finding: the entry's bytes come first. */
-    atomic_store_explicit(word, word_of(entry), memory_order_release);
+    settle(table_of(index), to, entry->hash, word_of(entry));
     index->used++;
     return true;
 }
 
 void nc_index_replace(struct nc_index *index, struct nc_entry *old, struct nc_entry *entry)
 {
-    atomic_store_explicit(place(table_of(index), old->hash, word_of(old)), word_of(entry),
-                          memory_order_release);
+    put(place(table_of(index), old->hash, word_of(old)), word_of(entry));
 }
 
 void nc_index_remove(struct nc_index *index, struct nc_entry *entry)
 {
-    /* Relaxed: whoever still finds the entry is in an epoch that keeps it. */
-    atomic_store_explicit(place(table_of(index), entry->hash, word_of(entry)), 0,
-                          memory_order_relaxed);
+    struct nc_index_table *table = table_of(index);
+    uint32_t first = nc_index_first(table->buckets, entry->hash);
+    _Atomic uint64_t *from = place(table, entry->hash, word_of(entry));
+    /* Whoever still finds the entry is in an epoch that keeps it. */
+    put(from, 0);
+    if (bucket_of(table, from) != first)
+        count_strays(table, first, -1);
     index->used--;
 }
 
@@ -142,8 +189,7 @@ struct nc_entry *nc_index_victim(const struct nc_index *index, uint32_t hash)
 {
     struct nc_index_table *table = table_of(index);
     uint32_t at = nc_index_first(table->buckets, hash);
-    return nc_index_entry(atomic_load_explicit(&table->words[at][(hash >> 13) % NC_BUCKET_WORDS],
-                                               memory_order_relaxed));
+    return nc_index_entry(word_at(table, at, (int)((hash >> 13) % NC_BUCKET_WORDS)));
 }
 
 bool nc_index_is_full(const struct nc_index *index)
@@ -155,8 +201,7 @@ bool nc_index_is_full(const struct nc_index *index)
 static void prefetch_entries(struct nc_index_table *table, uint32_t at)
 {
     for (int i = 0; at < table->buckets && i < NC_BUCKET_WORDS; i++)
-        __builtin_prefetch(
-            nc_index_entry(atomic_load_explicit(&table->words[at][i], memory_order_relaxed)));
+        __builtin_prefetch(nc_index_entry(word_at(table, at, i)));
 }
 
 struct nc_index_table *nc_index_grow(struct nc_index *index, struct nc_arena *arena)
@@ -170,15 +215,17 @@ struct nc_index_table *nc_index_grow(struct nc_index *index, struct nc_arena *ar
     for (uint32_t at = 0; at < old->buckets; at++) {
         prefetch_entries(old, at + AHEAD);
         for (int i = 0; i < NC_BUCKET_WORDS; i++) {
-            uint64_t word = atomic_load_explicit(&old->words[at][i], memory_order_relaxed);
+            uint64_t word = word_at(old, at, i);
             if (!word)
                 continue;
-            _Atomic uint64_t *to = make_place(table, nc_index_entry(word)->hash);
-            if (!to) { /* cannot hold them all: seen never, and nothing is lost */
+            uint32_t hash = nc_index_entry(word)->hash;
+            _Atomic uint64_t *to = place(table, hash, 0);
+            if (!to && !(to = make_place(table, hash))) {
+                /* It cannot hold them all: seen never, and nothing is lost. */
                 nc_arena_free(arena, table);
                 return NULL;
             }
-            atomic_store_explicit(to, word, memory_order_relaxed);
+            settle(table, to, hash, word);
         }
     }
     /* Releases pair with the acquires in nc_index_view. */
@@ -201,7 +248,7 @@ unsigned nc_index_bucket(const struct nc_index *index, uint32_t at,
     struct nc_index_table *table = table_of(index);
     unsigned n = 0;
     for (int i = 0; at < table->buckets && i < NC_BUCKET_WORDS; i++) {
-        uint64_t word = atomic_load_explicit(&table->words[at][i], memory_order_relaxed);
+        uint64_t word = word_at(table, at, i);
         if (word)
             entries[n++] = nc_index_entry(word);
     }
@@ -217,8 +264,7 @@ unsigned nc_index_with_hash(const struct nc_index *index, uint32_t hash,
     unsigned n = 0;
     do {
         for (unsigned match = nc_index_match(table->words[at], tag); match; match &= match - 1) {
-            uint64_t word =
-                atomic_load_explicit(&table->words[at][__builtin_ctz(match)], memory_order_relaxed);
+            uint64_t word = word_at(table, at, __builtin_ctz(match));
             if (nc_index_entry(word)->hash == hash)
                 entries[n++] = nc_index_entry(word);
         }
@@ -258,6 +304,5 @@ void nc_index_approach(const struct nc_index *index, uint32_t hash)
     uint32_t at = nc_index_first(table->buckets, hash);
     for (int i = 0; i < 2; i++, at = nc_index_other(table->buckets, at, tag))
         for (unsigned match = nc_index_match(table->words[at], tag); match; match &= match - 1)
-            __builtin_prefetch(nc_index_entry(atomic_load_explicit(
-                &table->words[at][__builtin_ctz(match)], memory_order_relaxed)));
+            __builtin_prefetch(nc_index_entry(word_at(table, at, __builtin_ctz(match))));
 }

@@ -3,6 +3,10 @@
  * stand in two of them. Finding takes no lock (inside an epoch); inserting and removing are the
  * shard's lock holder's. It neither allocates nor frees entries.
  *
+ * An entry stands in the first bucket of its hash while that has room. How many of a bucket's own
+ * stand in their other one, its strays, is in the low bits of its first word, which no pointer to a
+ * block needs: without strays a look-up that finds nothing waits for one line and not for two.
+ *
  * The number of buckets is any number, not a power of two, so that a table grows by a half and is
  * seldom less than 57 % full. The tag alone leads from either bucket to the other.
  */
@@ -29,7 +33,8 @@
 #endif
 
 #define NC_BUCKET_WORDS 8
-#define NC_POINTER_MASK ((UINT64_C(1) << 48) - 1)
+#define NC_STRAYS_MASK UINT64_C(63)
+#define NC_POINTER_MASK (((UINT64_C(1) << 48) - 1) & ~NC_STRAYS_MASK)
 
 struct nc_index_table {
     struct nc_index_table *next; /* of those that wait to be freed */
@@ -153,6 +158,15 @@ static inline unsigned nc_index_match(const _Atomic uint64_t *words, uint16_t ta
 #endif
 }
 
+/* Whether what is not in this bucket may be in its other one. */
+static inline bool nc_index_has_strays(const _Atomic uint64_t *words)
+{
+    /* Relaxed: as with the tags, who inserted before us, by whatever order we know of, counted
+     * before that. */
+    return (atomic_load_explicit((_Atomic uint64_t *)words, memory_order_relaxed) &
+            NC_STRAYS_MASK) != 0;
+}
+
 static inline __attribute__((always_inline)) struct nc_entry *
 nc_index_in_bucket(const _Atomic uint64_t *words, uint16_t tag, uint32_t tier_epoch, uint32_t mask,
                    const void *name, size_t name_bytes)
@@ -178,9 +192,9 @@ nc_index_find(const struct nc_index_head *head, uint64_t hash, uint32_t tier_epo
 {
     struct nc_index_view view = nc_index_view(head);
     uint16_t tag = nc_hash_tag(hash);
-    struct nc_entry *entry = nc_index_in_bucket(nc_index_words(view, (uint32_t)hash), tag,
-                                                tier_epoch, mask, name, name_bytes);
-    if (__builtin_expect(entry != NULL, 1))
+    const _Atomic uint64_t *words = nc_index_words(view, (uint32_t)hash);
+    struct nc_entry *entry = nc_index_in_bucket(words, tag, tier_epoch, mask, name, name_bytes);
+    if (__builtin_expect(entry != NULL, 1) || !nc_index_has_strays(words))
         return entry;
     /* Inlined twice rather than called: what is alive across a call is kept in memory. */
     uint32_t at = nc_index_first(view.buckets, (uint32_t)hash);
@@ -218,8 +232,9 @@ static inline struct nc_entry *nc_index_guess(const struct nc_index_head *head, 
 {
     struct nc_index_view view = nc_index_view(head);
     uint16_t tag = nc_hash_tag(hash);
-    struct nc_entry *entry = nc_index_guess_in(nc_index_words(view, (uint32_t)hash), tag);
-    if (!entry) {
+    const _Atomic uint64_t *words = nc_index_words(view, (uint32_t)hash);
+    struct nc_entry *entry = nc_index_guess_in(words, tag);
+    if (!entry && nc_index_has_strays(words)) {
         uint32_t at = nc_index_first(view.buckets, (uint32_t)hash);
         __builtin_prefetch(view.table->words[nc_index_other(view.buckets, at, tag)]);
     }
@@ -232,6 +247,8 @@ static inline struct nc_entry *nc_index_guess_other(const struct nc_index_head *
     struct nc_index_view view = nc_index_view(head);
     uint16_t tag = nc_hash_tag(hash);
     uint32_t at = nc_index_first(view.buckets, (uint32_t)hash);
+    if (!nc_index_has_strays(view.table->words[at]))
+        return NULL;
     return nc_index_guess_in(view.table->words[nc_index_other(view.buckets, at, tag)], tag);
 }
 

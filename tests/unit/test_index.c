@@ -113,3 +113,49 @@ Test(index, hardly_any_entry_finds_both_buckets_full_below_the_load_at_which_it_
     cr_assert_leq(refused, KEYS / 5000, "%u", refused);
     nc_arena_deinit(&arena);
 }
+
+/* Every bucket knows how many of its own stand in their other one: none that a look-up needs is
+ * passed over, and none is looked for in vain for ever. */
+static void check_strays(void)
+{
+    const struct nc_index_table *table = atomic_load(&head.table);
+    uint32_t *strays = calloc(table->buckets, sizeof *strays), all = 0;
+    struct nc_entry *found[NC_BUCKET_WORDS];
+    for (uint32_t at = 0; at < table->buckets; at++)
+        for (unsigned n = nc_index_bucket(&index_, at, found); n-- > 0;)
+            strays[nc_index_first(table->buckets, found[n]->hash)] +=
+                nc_index_first(table->buckets, found[n]->hash) != at;
+    for (uint32_t at = 0; at < table->buckets; at++) {
+        cr_assert_eq(atomic_load((_Atomic uint64_t *)&table->words[at][0]) & NC_STRAYS_MASK,
+                     strays[at]);
+        cr_assert_eq(nc_index_has_strays(table->words[at]), strays[at] != 0);
+        all += strays[at];
+    }
+    cr_assert_gt(all, 0);
+    free(strays);
+}
+
+Test(index, buckets_know_how_many_of_their_own_stand_elsewhere)
+{
+    uint64_t random = 7;
+    begin(KEYS / 2 / 8 * 20 / 17 + 1);
+    for (uint32_t key = 0; key < KEYS / 2; key++)
+        add(key);
+    check_strays();
+    for (uint32_t key = KEYS / 2; key < KEYS; key++) {
+        uint32_t gone = (uint32_t)(nc_hash_step(&random) % key);
+        while (!entries[gone])
+            gone = gone ? gone - 1 : key - 1;
+        nc_index_remove(&index_, entries[gone]);
+        entries[gone] = NULL;
+        add(key);
+    }
+    check_strays();
+    for (uint32_t key = 0; key < KEYS; key++)
+        cr_assert_eq(find(key), entries[key]);
+    for (uint32_t key = 0; key < KEYS; key += 2)
+        if (!entries[key])
+            add(key);
+    check_strays();
+    nc_arena_deinit(&arena);
+}
