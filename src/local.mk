@@ -59,8 +59,10 @@ libnearcache_core_la_SOURCES += \
 	src/store/partition.c src/store/partition.h \
 	src/store/queue.h \
 	src/store/segment.c src/store/segment.h \
+	src/store/shard.c src/store/shard.h \
 	src/store/sketch.c src/store/sketch.h \
-	src/store/store.c src/store/store.h
+	src/store/store.c src/store/store.h \
+	src/store/sweep.c src/store/sweep.h
 
 # cache: tiers and keys; a cache that knows no network.
 libnearcache_core_la_SOURCES += \

@@ -3,6 +3,7 @@
 #include "base/hash.h"
 #include "base/mutant.h"
 #include "cache/hit.h"
+#include "store/sweep.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -706,5 +707,5 @@ bool nc_cache_sweep(struct nc_cache *cache)
             epochs += atomic_load_explicit(&tier->epochs[lane], memory_order_relaxed);
     uint64_t now_ns = nc_clock_now_ns(&cache->clock);
     atomic_store_explicit(&cache->recent_ns, now_ns, memory_order_relaxed);
-    return nc_store_sweep(&cache->store, nc_tick_of(now_ns), epochs);
+    return nc_sweep(&cache->store, nc_tick_of(now_ns), epochs);
 }

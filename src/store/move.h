@@ -11,7 +11,7 @@
 #ifndef NC_STORE_MOVE_H
 #define NC_STORE_MOVE_H
 
-#include "store/store.h"
+#include "store/shard.h"
 
 /* Marks sparse runs where the budget is nearly used up and much of it stands empty. True: there are
  * new ones, and all entries are to be looked at. One thread. */
