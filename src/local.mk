@@ -66,9 +66,14 @@ libnearcache_core_la_SOURCES += \
 
 # cache: tiers and keys; a cache that knows no network.
 libnearcache_core_la_SOURCES += \
-	src/cache/cache.c src/cache/cache.h src/cache/key.h \
+	src/cache/cache.c src/cache/cache.h \
+	src/cache/drop.c src/cache/drop.h \
+	src/cache/fill.c src/cache/fill.h \
+	src/cache/find.c src/cache/find.h \
 	src/cache/hit.h \
+	src/cache/key.h \
 	src/cache/life.c src/cache/life.h \
+	src/cache/ticket.h \
 	src/cache/tier.c src/cache/tier.h
 
 # redis: connections; a client that knows no cache.

@@ -7,6 +7,7 @@
 
 #include "api/config.h"
 #include "api/runtime.h"
+#include "cache/find.h"
 #include "cache/hit.h"
 #include "sync/fetch.h"
 

@@ -2,6 +2,7 @@
 
 #include "api/config.h"
 #include "base/hash.h"
+#include "cache/drop.h"
 #include "sync/proof.h"
 
 #include <stdio.h>

@@ -6,6 +6,8 @@
 #include "api/runtime.h"
 #include "base/error.h"
 #include "base/hash.h"
+#include "cache/drop.h"
+#include "cache/fill.h"
 #include "sync/clear.h"
 #include "sync/fetch.h"
 #include "sync/load.h"

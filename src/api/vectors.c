@@ -1,6 +1,7 @@
 /* api/vectors: rows of a matrix in bulk; see the public header. */
 #include "api/call.h"
 #include "api/statuses.h"
+#include "cache/fill.h"
 #include "sync/load.h"
 #include "sync/write.h"
 

@@ -1,5 +1,10 @@
 /*
- * cache/cache: key -> tier -> shard: what may be called fresh, what may be inserted, what must go.
+ * cache/cache: what a cache is: a store, tiers, the threads that use it, and what the links of its
+ * lanes have told. What is done with it stands in the files above:
+ *
+ *     key, hit, find      a key, its local copy
+ *     ticket, fill        what may be inserted
+ *     drop                what must go
  *
  * A cache that knows no network. The layer above tells it what the network said: proofs, epochs,
  * versions, invalidations (coherence in docs/coherence.md names the rules R1-R13). It promises:
@@ -108,13 +113,6 @@ struct nc_key {
     uint32_t lane;
 };
 
-/* Taken before a request is sent; a fill whose ticket is void is not cached (R3). */
-struct nc_ticket {
-    uint64_t generation;
-    uint32_t epoch;   /* of the tier in the key's lane */
-    uint32_t changes; /* of the bucket */
-};
-
 /* What was found. */
 enum nc_found {
     NC_FOUND_NOTHING,
@@ -172,114 +170,6 @@ static inline void nc_cache_count(struct nc_cache_thread *self, struct nearcache
 }
 /* sum[] over all threads. */
 void nc_cache_counters(struct nearcache_tier *tier, uint64_t sum[NC_COUNTERS]);
-
-/*
- * The local copy. With `stale` false only fresh copies count (nc_hit_find in cache/hit.h, which is
- * the hit path). Fills result (data, bytes, age, ttl, pin) for FRESH and OLD, age and ttl for
- * absences; sets no source.
- */
-enum nc_found nc_cache_find(struct nc_cache_thread *self, const struct nc_key *key, bool stale,
-                            uint64_t max_stale_ns, struct nearcache_result *result);
-
-/* Ends a result's pin; any thread. */
-static inline void nc_cache_release(struct nearcache_result *result)
-{
-    struct nc_pin pin = {(struct nc_entry *)result->internal[0], result->internal[1]};
-    if (!pin.entry)
-        return;
-    result->internal[0] = result->internal[1] = 0;
-    result->data = NULL;
-    nc_epoch_unpin(pin);
-}
-
-/* For how long a copy may have been untrue: since the last proof, or since it was read. */
-uint64_t nc_cache_stale_age_ns(const struct nc_key *key, const struct nc_entry *entry,
-                               uint64_t now_ns);
-
-/* Pins an entry that is reachable (own, or pinned by another) into the result. 0, or
- * NEARCACHE_ENOMEM: it is not pinned. */
-int nc_cache_hold(struct nc_cache_thread *self, struct nearcache_tier *tier, struct nc_entry *entry,
-                  struct nearcache_result *result);
-
-/* The same for a private one. */
-int nc_cache_hold_new(struct nc_cache_thread *self, struct nearcache_tier *tier,
-                      struct nc_entry *entry, uint64_t now_ns, struct nearcache_result *result);
-
-struct nc_ticket nc_cache_ticket(const struct nc_key *key);
-
-/*
- * Around a loader where there is no Redis to order its value and writes. From the beginning on each
- * write to the key voids the ticket. What was written before is looked for, where `look` says so,
- * under the lock of the writers: a look without it may miss an entry that is just moving. As
- * nc_cache_find; with NC_FOUND_FRESH there is nothing to load and no end to come.
- */
-enum nc_found nc_cache_load_begin(struct nc_cache_thread *self, const struct nc_key *key, bool look,
-                                  struct nc_ticket *ticket, struct nearcache_result *result);
-void nc_cache_load_end(const struct nc_key *key);
-
-/* Hints: a write to the key comes soon. First of all keys the one, then of all the other: what each
- * write would wait for alone is then waited for together. */
-void nc_cache_announce(const struct nc_key *key);
-void nc_cache_approach(struct nc_cache_thread *self, const struct nc_key *key);
-
-/*
- * A private entry for `key`, to be filled by the caller and handed to nc_cache_fill. NULL: out of
- * memory. `aligned` values start on a 64-byte line whatever their size.
- */
-struct nc_entry *nc_cache_entry_create(struct nc_cache_thread *self, const struct nc_key *key,
-                                       size_t value_bytes, bool absent);
-/* Sets when the entry was read (now_ns) and when it is over; jitter is taken off here. */
-void nc_cache_entry_times(struct nc_cache_thread *self, const struct nc_key *key,
-                          struct nc_entry *entry, uint64_t now_ns, uint64_t ttl_ns);
-
-/* Destroys a private entry that nobody holds. */
-void nc_cache_entry_destroy(struct nearcache_tier *tier, struct nc_entry *entry);
-/* A private entry that is not to be cached: it lives as long as the pins that were taken of it. */
-void nc_cache_orphan(struct nc_cache_thread *self, struct nearcache_tier *tier,
-                     struct nc_entry *entry);
-/* An orphan made of bytes, pinned in the result. 0 or NEARCACHE_ENOMEM. */
-int nc_cache_copy(struct nc_cache_thread *self, const struct nc_key *key, const void *value,
-                  size_t value_bytes, struct nearcache_result *result);
-/* The entry that a result pins. */
-struct nc_entry *nc_cache_held_entry(const struct nearcache_result *result);
-
-/*
- * Inserts a private entry if its ticket still holds and, when it has a version, nothing newer is
- * known. Either way the entry now belongs to the cache, and `pin` (taken before) keeps it readable
- * for the caller. True: it is cached. False: it is not (a race discard when `raced`, counted).
- * Without a ticket it is a write where there is no Redis: nothing can be newer, and the same step
- * voids the tickets of loaders, so that one that began before cannot undo it.
- */
-bool nc_cache_fill(struct nc_cache_thread *self, const struct nc_key *key,
-                   const struct nc_ticket *ticket, struct nc_entry *entry);
-
-/* observe(key, s) of the protocol: remember s, drop the copy iff it is older. `cause`: INVALIDATED,
- * or REPLACED where the newer value was written here. */
-void nc_cache_observe(struct nc_cache_thread *self, const struct nc_key *key, uint64_t version,
-                      enum nearcache_cause cause);
-/* R7: drop whatever the version, void all tickets of the bucket. Also used before own writes. */
-void nc_cache_drop(struct nc_cache_thread *self, const struct nc_key *key,
-                   enum nearcache_cause cause);
-
-/* Soft expiry and a moved deadline of the local copy. False: not here. */
-bool nc_cache_expire(struct nc_cache_thread *self, const struct nc_key *key);
-bool nc_cache_touch(struct nc_cache_thread *self, const struct nc_key *key, uint64_t ttl_ns,
-                    uint64_t version);
-
-/* Forgets a tier's entries in O(1): they are dead at once and swept later. */
-void nc_cache_tier_epoch(struct nearcache_tier *tier);
-/* The same for those of one lane. */
-void nc_cache_tier_lane_epoch(struct nearcache_tier *tier, uint32_t lane);
-/* The same for all tiers that the link of a lane serves, and for all versions that were observed
- * there (R8). */
-void nc_cache_link_epoch(struct nc_cache *cache, uint32_t lane);
-
-/* Drops a tier's entries whose name begins with `prefix` now. Returns how many. */
-uint64_t nc_cache_drop_prefix(struct nc_cache_thread *self, struct nearcache_tier *tier,
-                              const void *prefix, size_t prefix_bytes);
-/* The same where there is no Redis: no loader that began before puts its value in afterwards. */
-uint64_t nc_cache_clear(struct nc_cache_thread *self, struct nearcache_tier *tier,
-                        const void *prefix, size_t prefix_bytes);
 
 /* Maintenance: expiry that gives memory back. True: there is more to do. */
 bool nc_cache_sweep(struct nc_cache *cache);

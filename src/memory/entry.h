@@ -76,6 +76,14 @@ static inline bool nc_entry_is(const struct nc_entry *entry, uint8_t flag)
     return (nc_entry_flags(entry) & flag) != 0;
 }
 
+static inline bool nc_entry_has_ended(const struct nc_entry *entry, nc_tick now)
+{
+    return nc_entry_is(entry, NC_ENTRY_EXPIRES) &&
+           !nc_tick_after(
+               atomic_load_explicit(&((struct nc_entry *)entry)->expiry_tick, memory_order_relaxed),
+               now);
+}
+
 /* Private, or under the lock of its shard. */
 static inline void nc_entry_set(struct nc_entry *entry, uint8_t flag)
 {

@@ -1,6 +1,7 @@
 #include "sync/audit.h"
 
 #include "base/hash.h"
+#include "cache/find.h"
 #include "sync/sync.h"
 
 #include <stdlib.h>

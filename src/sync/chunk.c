@@ -1,5 +1,7 @@
 #include "sync/chunk.h"
 
+#include "cache/fill.h"
+
 #include <stdlib.h>
 #include <string.h>
 

@@ -1,5 +1,6 @@
 #include "sync/clear.h"
 
+#include "cache/drop.h"
 #include "sync/write.h"
 
 #include <inttypes.h>

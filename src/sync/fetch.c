@@ -1,5 +1,7 @@
 #include "sync/fetch.h"
 
+#include "cache/fill.h"
+#include "cache/find.h"
 #include "sync/chunk.h"
 #include "sync/replay.h"
 

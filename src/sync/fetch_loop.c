@@ -1,5 +1,6 @@
 #include "sync/fetch_loop.h"
 
+#include "cache/find.h"
 #include "sync/chunk.h"
 
 bool nc_fetch_loop_takes(struct nc_sync *any, const struct nc_key *key, int epoll_fd)

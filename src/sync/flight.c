@@ -1,5 +1,7 @@
 #include "sync/flight.h"
 
+#include "cache/find.h"
+
 #include <limits.h>
 #include <stdlib.h>
 #include <string.h>

@@ -11,7 +11,7 @@
 #define NC_SYNC_FLIGHT_H
 
 #include "base/lock.h"
-#include "cache/cache.h"
+#include "cache/ticket.h"
 #include "sync/row.h"
 
 #define NC_FLIGHT_STRIPES 64

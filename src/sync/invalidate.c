@@ -1,5 +1,6 @@
 #include "sync/invalidate.h"
 
+#include "cache/drop.h"
 #include "cache/key.h"
 #include "sync/message.h"
 

@@ -1,5 +1,8 @@
 #include "sync/load.h"
 
+#include "cache/drop.h"
+#include "cache/fill.h"
+#include "cache/find.h"
 #include "sync/lease.h"
 #include "sync/replay.h"
 #include "sync/write.h"

@@ -1,6 +1,7 @@
 #include "sync/replay.h"
 
 #include "base/mutant.h"
+#include "cache/drop.h"
 
 #include <inttypes.h>
 #include <stdio.h>

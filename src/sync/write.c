@@ -2,6 +2,8 @@
 
 #include "base/futex.h"
 #include "base/mutant.h"
+#include "cache/drop.h"
+#include "cache/fill.h"
 #include "sync/replay.h"
 #include "sync/write_step.h"
 

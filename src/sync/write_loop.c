@@ -1,5 +1,7 @@
 #include "sync/write_loop.h"
 
+#include "cache/drop.h"
+#include "cache/fill.h"
 #include "sync/write_step.h"
 
 #include <stdlib.h>

@@ -1,6 +1,9 @@
 #include "sync/write_step.h"
 
 #include "base/mutant.h"
+#include "cache/drop.h"
+#include "cache/fill.h"
+#include "cache/find.h"
 
 #include <string.h>
 

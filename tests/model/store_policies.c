@@ -7,6 +7,7 @@
 #include "lib/local_cache.h"
 
 #include "base/hash.h"
+#include "cache/drop.h"
 
 #include <criterion/criterion.h>
 #include <stdio.h>

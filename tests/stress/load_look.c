@@ -5,6 +5,9 @@
  * lock misses some of them now and then. Meant for ThreadSanitizer too.
  */
 #include "cache/cache.h"
+#include "cache/drop.h"
+#include "cache/fill.h"
+#include "cache/find.h"
 #include "cache/key.h"
 
 #include <pthread.h>

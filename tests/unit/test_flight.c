@@ -4,6 +4,7 @@
 #include "lib/wait_until.h"
 
 #include "base/clock.h"
+#include "cache/fill.h"
 #include "cache/key.h"
 #include "sync/flight.h"
 

@@ -1,5 +1,8 @@
 #include "lib/local_cache.h"
 
+#include "cache/drop.h"
+#include "cache/fill.h"
+#include "cache/find.h"
 #include "cache/key.h"
 
 #include <criterion/criterion.h>
