@@ -119,6 +119,7 @@ libnearcache_core_la_SOURCES += \
 	src/sync/flight.c src/sync/flight.h \
 	src/sync/invalidate.c src/sync/invalidate.h \
 	src/sync/journal.c src/sync/journal.h \
+	src/sync/lane.c src/sync/lane.h \
 	src/sync/lease.c src/sync/lease.h \
 	src/sync/load.c src/sync/load.h \
 	src/sync/message.c src/sync/message.h \
@@ -129,6 +130,7 @@ libnearcache_core_la_SOURCES += \
 	src/sync/script.c src/sync/script.h \
 	src/sync/sync.c src/sync/sync.h \
 	src/sync/write.c src/sync/write.h \
+	src/sync/write_item.h \
 	src/sync/write_loop.c src/sync/write_loop.h \
 	src/sync/write_step.c src/sync/write_step.h
 

@@ -3,6 +3,7 @@
 #include "api/async_threads.h"
 #include "api/call.h"
 #include "base/futex.h"
+#include "sync/write.h"
 
 /* So many wait for others at most: the server works on some while more are gathered. */
 #define GATHER_MOST 32

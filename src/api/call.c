@@ -1,5 +1,7 @@
 #include "api/call.h"
 
+#include "sync/audit.h"
+
 void nc_call_count_write(struct nc_call_context *call, struct nearcache_tier *tier, int outcome,
                          bool is_delete)
 {

@@ -3,6 +3,7 @@
 #include "api/config.h"
 #include "base/hash.h"
 #include "cache/drop.h"
+#include "sync/lane.h"
 #include "sync/proof.h"
 
 #include <stdio.h>

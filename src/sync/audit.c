@@ -2,7 +2,6 @@
 
 #include "base/hash.h"
 #include "cache/find.h"
-#include "sync/sync.h"
 
 #include <stdlib.h>
 #include <string.h>

@@ -14,20 +14,7 @@
 #ifndef NC_SYNC_AUDIT_H
 #define NC_SYNC_AUDIT_H
 
-#include "cache/cache.h"
-
-struct nc_sync;
-
-struct nc_audit {
-    uint64_t per_million; /* of hits; 0: off */
-    _Atomic uint32_t state;
-    /* Whoever has the state's turn. */
-    struct nc_key key;
-    char *name;
-    uint64_t value_hash;
-    uint64_t asked_ns;
-    _Atomic uint64_t checked, differences;
-};
+#include "sync/sync.h"
 
 /* A hit, pinned in the result. */
 void nc_audit_offer(struct nc_sync *sync, struct nc_cache_thread *self, const struct nc_key *key,

@@ -2,7 +2,6 @@
 
 #include "base/futex.h"
 #include "base/mutant.h"
-#include "sync/sync.h"
 
 #include <inttypes.h>
 #include <limits.h>

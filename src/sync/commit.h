@@ -12,9 +12,7 @@
 #ifndef NC_SYNC_COMMIT_H
 #define NC_SYNC_COMMIT_H
 
-#include "sync/script.h"
-
-#include <pthread.h>
+#include "sync/sync.h"
 
 /* The most keys of one script call, and the most bytes of their names and values together. */
 #define NC_COMMIT_KEYS 64
@@ -30,16 +28,6 @@ struct nc_commit_item {
     size_t value_bytes;
     uint64_t ttl_ms;      /* 0: no expiry */
     uint64_t deadline_ns; /* after which Redis must not apply it */
-};
-
-struct nc_group;
-struct nc_sync;
-
-/* The writes of one script. */
-struct nc_commits {
-    pthread_mutex_t lock;
-    struct nc_group *gathering; /* guarded by lock */
-    unsigned flying;            /* guarded by lock: calls under way */
 };
 
 void nc_commits_init(struct nc_commits *commits);

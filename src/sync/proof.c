@@ -3,6 +3,7 @@
 #include "base/futex.h"
 #include "base/mutant.h"
 #include "cache/drop.h"
+#include "sync/audit.h"
 #include "sync/invalidate.h"
 #include "sync/lease.h"
 #include "sync/message.h"

@@ -7,6 +7,7 @@
  *     journal, replay   writes of an outage                (callers' threads; link thread)
  *     invalidate, proof what other processes did, and      (link thread)
  *                       whether we would have heard of it
+ *     lane              all of it made ready and let go    (who opens and closes)
  *
  * Lock order: a flight's stripe, the journal's lock and shard locks are never held together.
  */
@@ -16,13 +17,13 @@
 #include "cache/cache.h"
 #include "metrics/histogram.h"
 #include "redis/link.h"
-#include "sync/audit.h"
 #include "sync/chain.h"
-#include "sync/commit.h"
 #include "sync/flight.h"
 #include "sync/journal.h"
 #include "sync/offset.h"
 #include "sync/script.h"
+
+#include <pthread.h>
 
 struct nc_sync_config {
     uint32_t database;
@@ -53,6 +54,27 @@ struct nc_proof {
         uint64_t sequence, sent_ns;
         bool after_answer;
     } beats[NC_HEARTBEATS];
+};
+
+/* A hit that is being checked: see sync/audit. */
+struct nc_audit {
+    uint64_t per_million; /* of hits; 0: off */
+    _Atomic uint32_t state;
+    /* Whoever has the state's turn. */
+    struct nc_key key;
+    char *name;
+    uint64_t value_hash;
+    uint64_t asked_ns;
+    _Atomic uint64_t checked, differences;
+};
+
+struct nc_group;
+
+/* The writes of one script: see sync/commit. */
+struct nc_commits {
+    pthread_mutex_t lock;
+    struct nc_group *gathering; /* guarded by lock */
+    unsigned flying;            /* guarded by lock: calls under way */
 };
 
 struct nc_sync;
@@ -126,12 +148,6 @@ struct nc_sync {
 
 /* Writes the names of its own after `space` has changed. */
 void nc_sync_rename(struct nc_sync *sync);
-/* Fills in what does not need the link; what stands before `origin` but `lane`, `link` and what
- * has an init of its own is set by the caller. */
-void nc_sync_init(struct nc_sync *sync);
-/* Before any event of the link and any call of the other files. */
-void nc_sync_attach(struct nc_sync *sync, struct nc_link *link);
-void nc_sync_deinit(struct nc_sync *sync);
 
 /* Waits for a flight of this lane. What an event loop asked for it reads when it comes to that; who
  * waits here has less time, so others read along. False: the deadline passed first. */

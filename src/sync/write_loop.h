@@ -12,7 +12,7 @@
 #ifndef NC_SYNC_WRITE_LOOP_H
 #define NC_SYNC_WRITE_LOOP_H
 
-#include "sync/write.h"
+#include "sync/write_item.h"
 
 /* The most writes that depart together. */
 #define NC_WRITE_LOOP_MOST 64

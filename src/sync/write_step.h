@@ -13,7 +13,7 @@
 #ifndef NC_SYNC_WRITE_STEP_H
 #define NC_SYNC_WRITE_STEP_H
 
-#include "sync/write.h"
+#include "sync/write_item.h"
 
 /* What the steps of a write have in common. */
 struct nc_write_terms {
