@@ -92,6 +92,7 @@ redis_tests = \
 	tests/redis/test_black_hole \
 	tests/redis/test_async \
 	tests/redis/test_async_batches \
+	tests/redis/test_async_rows \
 	tests/redis/test_async_writes \
 	tests/redis/test_cluster \
 	tests/redis/test_cluster_cache \

@@ -268,6 +268,8 @@ static bool cut_locked(struct nc_async *async, struct nc_async_part *part)
 static void drop_part_locked(struct nc_async *async, struct nc_async_part *part)
 {
     bool writes = nc_async_op_writes(part->op);
+    if (!writes)
+        nc_fetch_loop_close(&part->loop);
     switch (part->state) {
     case NC_ASYNC_LANDED:
         nc_async_queue_remove(&async->landed, part);

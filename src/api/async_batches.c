@@ -78,6 +78,8 @@ static int run(struct batch *batch, enum nc_async_kind kind, const struct nearca
         op->out = *out;
         op->done.many = done;
         op->arg = arg;
+        for (size_t i = 0; out->matrix && i < op->part_count; i++)
+            op->parts[i].loop.want.row = out->matrix + op->parts[i].row * out->row_stride_bytes;
         /* The caller gets them with the rest: until then they are not his to release. */
         if (out->results) {
             memcpy(op->results, out->results, batch->count * sizeof *op->results);

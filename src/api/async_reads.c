@@ -169,7 +169,7 @@ static void take_row(struct nc_async_part *part)
         op->out.sources[part->row] = result->source;
     if (!op->out.matrix)
         return;
-    if (part->loop.want.outcome == 0)
+    if (part->loop.want.outcome == 0 && result->data) /* else it stands there already */
         memcpy(op->out.matrix + part->row * op->out.row_stride_bytes, result->data, row_bytes);
     nc_cache_release(result); /* a matrix may be larger than what may be pinned */
 }
@@ -181,15 +181,17 @@ void nc_async_reads_arrive(struct nc_async *async, struct nc_async_part *part)
     struct nc_want *want = &part->loop.want;
     int outcome = nc_call_begin_tier(&call, op->tier);
     if (outcome != 0) {
+        nc_fetch_loop_close(&part->loop);
         want->outcome = outcome;
     } else {
-        /* What was not answered in time is one expired deadline, however many keys it has. */
-        part->loop.leads = part->loop.leads && !op->expired;
-        op->expired = op->expired || (part->loop.leads && !part->told);
-        if (!part->has_outcome)
+        if (!part->has_outcome) {
+            /* What was not answered in time is one expired deadline, however many keys it has. */
+            part->loop.counted = op->expired;
+            op->expired = op->expired || (want->leads && !part->told);
             nc_fetch_loop_arrive(async->sync, call.self, &part->loop, &op->options, part->told);
+        }
         nc_call_count_read(&call, op->tier, want->outcome, want->result);
-        if (want->outcome == 0)
+        if (want->outcome == 0 && !op->tier->row_bytes)
             learn_bytes(async, want->result->bytes);
     }
     if (op->kind == NC_ASYNC_GET)

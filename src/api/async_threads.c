@@ -26,8 +26,10 @@ static void fetch(struct nc_call_context *call, struct nc_async_part *const *par
                   const struct nc_fetch_options *options)
 {
     struct nc_want wants[GROUP_MOST];
-    for (size_t i = 0; i < count; i++)
+    for (size_t i = 0; i < count; i++) {
         wants[i] = parts[i]->loop.want;
+        wants[i].row = NULL; /* may be gone at any time: only the dispatch writes there */
+    }
     nc_fetch(call->cache->sync, call->self, wants, count, options);
     for (size_t i = 0; i < count; i++)
         parts[i]->loop.want = wants[i];

@@ -12,14 +12,60 @@ bool nc_fetch_loop_takes(struct nc_sync *any, const struct nc_key *key, int epol
     return false;
 }
 
+/* ---- rows ---- */
+
+/*
+ * Who departs with a read opens its row, and who gives the read up may be another thread at the
+ * same time: whichever comes second at the gate closes the row.
+ */
+enum { GATE_UNUSED, GATE_OPEN, GATE_CLOSED };
+
+/* Before the request is made: nobody writes yet. */
+static void open_row(struct nc_loop_read *read)
+{
+    uint32_t unused = GATE_UNUSED;
+    nc_row_open(&read->want.flight->row, read->want.row);
+    /* Release pairs with the acquire below: who finds the gate open finds the flight. */
+    if (!atomic_compare_exchange_strong_explicit(&read->gate, &unused, GATE_OPEN,
+                                                 memory_order_release, memory_order_relaxed))
+        nc_row_close(&read->want.flight->row);
+}
+
+void nc_fetch_loop_close(struct nc_loop_read *read)
+{
+    /* Acquire: see above. One that has arrived has no flight, and its row is closed. */
+    if (atomic_exchange_explicit(&read->gate, GATE_CLOSED, memory_order_acquire) == GATE_OPEN &&
+        read->want.flight)
+        nc_row_close(&read->want.flight->row);
+}
+
+/* ---- departing ---- */
+
 /* Flights of one lane that are to be sent together. */
 struct begun {
+    struct nc_flight_block *block;
     struct nc_flight *flights[NC_CHUNK_KEYS];
     uint32_t count;
 };
 
+/* As in sync/fetch. */
+static struct nc_flight_block *make_room(const struct nc_sync *sync,
+                                         struct nc_loop_read *const *reads, size_t count)
+{
+    size_t most = nc_chunk_keys(sync, reads[0]->want.key.tier), names_bytes = 0;
+    if (most > count)
+        most = count;
+    if (most == 1)
+        return NULL;
+    for (size_t i = 0; i < most; i++)
+        names_bytes += reads[i]->want.key.name_bytes;
+    return nc_flight_block_create((uint32_t)most, names_bytes);
+}
+
 static void send_begun(struct nc_sync *sync, struct begun *begun, uint64_t deadline_ns)
 {
+    nc_flight_block_end(begun->block);
+    begun->block = NULL;
     if (begun->count == 0)
         return;
     struct nc_call *call =
@@ -38,25 +84,32 @@ static void join(struct nc_sync *sync, struct nc_cache_thread *self, struct nc_l
     /* After the ticket was taken: a write that comes to wait from here on makes it void. */
     if (nc_fetch_is_pending(sync, key))
         return;
-    struct nc_flight *flight =
-        nc_flight_join_watched(&sync->reads, key, &ticket, &read->watch, &read->leads);
+    struct nc_flight *flight = nc_flight_join_watched(&sync->reads, begun->block, key, &ticket,
+                                                      &read->watch, &read->want.leads);
     if (!flight)
         return;
     read->want.flight = flight;
-    if (read->leads)
-        begun->flights[begun->count++] = flight;
-    else
+    if (!read->want.leads) {
         nc_cache_count(self, key->tier, NC_COUNT_flight_waits, 1);
+        return;
+    }
+    if (read->want.row)
+        open_row(read);
+    begun->flights[begun->count++] = flight;
 }
 
 /* Those of this lane. */
 static void depart(struct nc_sync *sync, struct nc_cache_thread *self,
                    struct nc_loop_read *const *reads, size_t count, uint64_t deadline_ns)
 {
-    struct begun begun = {.count = 0};
+    struct begun begun;
+    begun.block = NULL;
+    begun.count = 0;
     for (size_t i = 0; i < count; i++) {
         if (reads[i]->want.key.lane != sync->number)
             continue;
+        if (!begun.block && begun.count == 0)
+            begun.block = make_room(sync, &reads[i], count - i);
         join(sync, self, reads[i], &begun);
         if (begun.count == nc_chunk_keys(sync, reads[i]->want.key.tier))
             send_begun(sync, &begun, deadline_ns);
@@ -75,6 +128,8 @@ void nc_fetch_loop_depart(struct nc_sync *any, struct nc_cache_thread *self,
     NC_EACH_LANE(any, sync)
     depart(sync, self, reads, count, deadline_ns);
 }
+
+/* ---- the end ---- */
 
 bool nc_fetch_loop_leave(struct nc_loop_read *read)
 {
@@ -98,8 +153,7 @@ void nc_fetch_loop_arrive(struct nc_sync *any, struct nc_cache_thread *self,
                           bool landed)
 {
     struct nc_want *want = &read->want;
-    bool hard = nc_clock_io_ns() >= options->deadline_ns;
-    if (!landed && hard && read->leads)
+    if (!landed && want->leads && !read->counted && nc_clock_io_ns() >= options->deadline_ns)
         nc_link_expired(nc_sync_for(any, &want->key)->link);
     if (want->flight)
         nc_fetch_leave(self, want, landed);

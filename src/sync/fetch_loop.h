@@ -16,11 +16,12 @@
 /* The most reads that depart together. */
 #define NC_FETCH_LOOP_MOST 64
 
-/* One key; `want.key`, `want.result` and `watch.landed` are set by the caller. */
+/* One key; `want.key`, `want.result`, `want.row` and `watch.landed` are set by the caller. */
 struct nc_loop_read {
     struct nc_want want;
     struct nc_flight_watch watch;
-    bool leads;
+    _Atomic uint32_t gate; /* of its row; 0 */
+    bool counted;          /* the breaker knows of its call that it was not answered in time */
 };
 
 /* Whether the key can be read in this way now: no write of it waits for Redis, and the link has its
@@ -33,6 +34,10 @@ bool nc_fetch_loop_takes(struct nc_sync *any, const struct nc_key *key, int epol
  */
 void nc_fetch_loop_depart(struct nc_sync *any, struct nc_cache_thread *self,
                           struct nc_loop_read *const *reads, size_t count, uint64_t deadline_ns);
+
+/* From here on nobody writes to its row, which may go; waits for one copy at most. Any thread, also
+ * while it departs; nobody may let it arrive or drop it meanwhile. */
+void nc_fetch_loop_close(struct nc_loop_read *read);
 
 /* Nobody wants it any more. True: its watch will not be told. False: it was, or is being told. */
 bool nc_fetch_loop_leave(struct nc_loop_read *read);

@@ -161,11 +161,11 @@ struct nc_flight *nc_flight_join_in(struct nc_flights *flights, struct nc_flight
     return join(flights, block, key, ticket, NULL, false, leads);
 }
 
-struct nc_flight *nc_flight_join_watched(struct nc_flights *flights, const struct nc_key *key,
-                                         const struct nc_ticket *ticket,
+struct nc_flight *nc_flight_join_watched(struct nc_flights *flights, struct nc_flight_block *block,
+                                         const struct nc_key *key, const struct nc_ticket *ticket,
                                          struct nc_flight_watch *watch, bool *leads)
 {
-    return join(flights, NULL, key, ticket, watch, true, leads);
+    return join(flights, block, key, ticket, watch, true, leads);
 }
 
 struct nc_flight *nc_flight_begin_in_loop(struct nc_flights *flights, const struct nc_key *key)

@@ -89,14 +89,15 @@ void nc_flight_block_end(struct nc_flight_block *block);
 struct nc_flight *nc_flight_join(struct nc_flights *flights, const struct nc_key *key,
                                  const struct nc_ticket *ticket, bool *leads);
 
-/* The same; a flight that begins does so in the block. One thread at a time for each block. */
+/* The same; a flight that begins does so in the block (NULL, or full: in memory of its own). One
+ * thread at a time for each block. */
 struct nc_flight *nc_flight_join_in(struct nc_flights *flights, struct nc_flight_block *block,
                                     const struct nc_key *key, const struct nc_ticket *ticket,
                                     bool *leads);
 
 /* The same by an event loop: the watch is told when it lands. */
-struct nc_flight *nc_flight_join_watched(struct nc_flights *flights, const struct nc_key *key,
-                                         const struct nc_ticket *ticket,
+struct nc_flight *nc_flight_join_watched(struct nc_flights *flights, struct nc_flight_block *block,
+                                         const struct nc_key *key, const struct nc_ticket *ticket,
                                          struct nc_flight_watch *watch, bool *leads);
 /* Begins the flight of a key by an event loop, which nobody need be told of. NULL: it is under way
  * already, or out of memory. */

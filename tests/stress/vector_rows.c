@@ -4,10 +4,16 @@
  * reply, but never after the call of their owner has returned. Each row carries its key, and the
  * memory of the batch before must stay as its owner left it.
  *
+ * An event loop does the same meanwhile, and another thread asks on its behalf: never after the
+ * callback or the cancel.
+ *
  *     vector_rows [threads] [seconds]
  */
 #include <nearcache.h>
+#include <nearcache/async.h>
+#include <poll.h>
 #include <pthread.h>
+#include <sched.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -23,9 +29,10 @@ struct matrix {
 };
 
 /* Thread-safe. */
+static struct nearcache *cache;
 static struct nearcache_tier *tier;
 static atomic_bool stop;
-static atomic_ullong wrong, late, whole, given_up;
+static atomic_ullong wrong, late, whole, given_up, cancelled;
 
 static uint32_t step(uint32_t *random)
 {
@@ -42,26 +49,45 @@ static void check_row(const uint32_t *row, uint32_t key)
         }
 }
 
-static void read_some(struct matrix *matrix, uint32_t *random)
-{
-    struct nearcache_read how = NEARCACHE_READ_INIT;
+/* What is asked for. */
+struct batch {
+    struct nearcache_read how;
     struct nearcache_name names[ROWS];
     char texts[ROWS][8];
     uint32_t keys[ROWS];
     int statuses[ROWS];
+};
+
+static void choose(struct batch *batch, uint32_t *random)
+{
     bool short_time = step(random) % 4 == 0;
+    batch->how = (struct nearcache_read)NEARCACHE_READ_INIT;
+    batch->how.timeout_us = short_time ? 1 + step(random) % 200 : 5000000;
     for (int i = 0; i < ROWS; i++) {
-        keys[i] = step(random) % KEYS;
-        names[i].data = texts[i];
-        names[i].bytes = (size_t)snprintf(texts[i], sizeof texts[i], "%u", keys[i]);
+        batch->keys[i] = step(random) % KEYS;
+        batch->names[i].data = batch->texts[i];
+        batch->names[i].bytes =
+            (size_t)snprintf(batch->texts[i], sizeof batch->texts[i], "%u", batch->keys[i]);
     }
-    how.timeout_us = short_time ? 1 + step(random) % 200 : 5000000;
-    nearcache_get_vectors(tier, names, ROWS, &how, matrix->rows, 0, NULL, NULL, statuses, NULL);
+}
+
+static void check(const struct batch *batch, const struct matrix *matrix)
+{
     for (int i = 0; i < ROWS; i++) {
-        if (statuses[i] == 0)
-            check_row(matrix->rows[i], keys[i]);
-        atomic_fetch_add_explicit(statuses[i] == 0 ? &whole : &given_up, 1, memory_order_relaxed);
+        bool good = batch->statuses[i] == 0;
+        if (good)
+            check_row(matrix->rows[i], batch->keys[i]);
+        atomic_fetch_add_explicit(good ? &whole : &given_up, 1, memory_order_relaxed);
     }
+}
+
+static void read_some(struct matrix *matrix, uint32_t *random)
+{
+    struct batch batch;
+    choose(&batch, random);
+    nearcache_get_vectors(tier, batch.names, ROWS, &batch.how, matrix->rows, 0, NULL, NULL,
+                          batch.statuses, NULL);
+    check(&batch, matrix);
 }
 
 static bool is_as_left(const struct matrix *matrix)
@@ -90,6 +116,118 @@ static void *run(void *arg)
     return NULL;
 }
 
+/* ---- the event loop ---- */
+
+enum { CALLS = 24 };
+
+struct call {
+    struct call *next; /* at home */
+    struct batch batch;
+    struct matrix matrix;
+};
+
+/* Those that are not under way, the one that is so the longest first. */
+static struct {
+    pthread_mutex_t lock;
+    struct call *first, **end;
+    unsigned count;
+} home = {PTHREAD_MUTEX_INITIALIZER, NULL, &home.first, 0};
+
+static void come_home(struct call *call)
+{
+    memset(&call->matrix, LEFT, sizeof call->matrix);
+    call->next = NULL;
+    pthread_mutex_lock(&home.lock);
+    *home.end = call;
+    home.end = &call->next;
+    home.count++;
+    pthread_mutex_unlock(&home.lock);
+}
+
+/* NULL: too many are under way. */
+static struct call *leave_home(void)
+{
+    pthread_mutex_lock(&home.lock);
+    struct call *call = home.count > CALLS / 4 ? home.first : NULL;
+    if (call) {
+        home.first = call->next;
+        home.count--;
+    }
+    pthread_mutex_unlock(&home.lock);
+    if (call && !is_as_left(&call->matrix))
+        atomic_fetch_add(&late, 1);
+    return call;
+}
+
+static void on_end(void *arg, int status)
+{
+    struct call *call = arg;
+    (void)status;
+    check(&call->batch, &call->matrix);
+    come_home(call);
+}
+
+/* False: nothing could be asked. */
+static bool ask(uint32_t *random, struct call **call, nearcache_ticket *ticket)
+{
+    *ticket = 0;
+    *call = leave_home();
+    if (!*call)
+        return false;
+    struct batch *batch = &(*call)->batch;
+    choose(batch, random);
+    if (nearcache_get_vectors_async(tier, batch->names, ROWS, &batch->how, (*call)->matrix.rows, 0,
+                                    batch->statuses, NULL, on_end, *call,
+                                    ticket) != NEARCACHE_PENDING)
+        on_end(*call, 0);
+    return true;
+}
+
+static bool all_are_home(void)
+{
+    pthread_mutex_lock(&home.lock);
+    bool all = home.count == CALLS;
+    pthread_mutex_unlock(&home.lock);
+    return all;
+}
+
+/* Cancels some, at once or when a part of their rows has come. */
+static void *run_loop(void *arg)
+{
+    uint32_t random = 17;
+    struct pollfd readable = {nearcache_fd(cache), POLLIN, 0};
+    struct call *call = NULL, *last = NULL;
+    nearcache_ticket ticket = 0, last_ticket = 0;
+    (void)arg;
+    while (!atomic_load(&stop) || !all_are_home()) {
+        while (!atomic_load(&stop) && ask(&random, &call, &ticket)) {
+            bool at_once = step(&random) % 2;
+            nearcache_ticket unwanted = at_once ? ticket : last_ticket;
+            if (unwanted && step(&random) % 4 == 0 && nearcache_cancel(cache, unwanted) == 0) {
+                atomic_fetch_add(&cancelled, 1);
+                come_home(at_once ? call : last);
+            }
+            last = call;
+            last_ticket = ticket;
+        }
+        if (poll(&readable, 1, 1000) < 0 || nearcache_dispatch(cache, 0) < 0)
+            abort();
+    }
+    return NULL;
+}
+
+static void *run_aside(void *arg)
+{
+    uint32_t random = 23;
+    struct call *call;
+    nearcache_ticket ticket;
+    (void)arg;
+    while (!atomic_load(&stop))
+        if (!ask(&random, &call, &ticket))
+            sched_yield();
+    return NULL;
+}
+
 static bool fill(struct redis_server *server)
 {
     redisContext *redis = redisConnectUnix(server->socket_path);
@@ -113,8 +251,8 @@ int main(int argc, char **argv)
     struct nearcache_redis redis = NEARCACHE_REDIS_INIT;
     struct nearcache_config config = NEARCACHE_CONFIG_INIT;
     struct nearcache_tier_config tier_config = NEARCACHE_TIER_INIT;
-    struct nearcache *cache;
-    pthread_t ids[MOST_THREADS];
+    static struct call calls[CALLS];
+    pthread_t ids[MOST_THREADS + 2];
     struct redis_server server;
     if (!redis_server_available())
         return 77;
@@ -133,18 +271,25 @@ int main(int argc, char **argv)
         nearcache_tier_open(cache, &tier_config, &tier) != 0 ||
         nearcache_wait(cache, 20000000) != 0)
         return 1;
-    for (unsigned i = 0; i < threads; i++)
-        if (pthread_create(&ids[i], NULL, run, (void *)(uintptr_t)(i + 1)) != 0)
+    for (unsigned i = 0; i < CALLS; i++)
+        come_home(&calls[i]);
+    for (unsigned i = 0; i < threads + 2; i++)
+        if (pthread_create(&ids[i], NULL,
+                           i < threads    ? run
+                           : i == threads ? run_loop
+                                          : run_aside,
+                           (void *)(uintptr_t)(i + 1)) != 0)
             return 1;
     uint64_t end_ns = wait_now_ns() + (uint64_t)seconds * 1000000000u;
     WAIT_UNTIL(wait_now_ns() >= end_ns, (uint64_t)seconds * 1000 + 1000);
     atomic_store(&stop, true);
-    for (unsigned i = 0; i < threads; i++)
+    for (unsigned i = 0; i < threads + 2; i++)
         pthread_join(ids[i], NULL);
     if (nearcache_close(cache, 10000000) != 0)
         return 1;
     redis_server_stop(&server);
-    printf("%llu rows, %llu given up, %llu wrong, %llu written late\n", atomic_load(&whole),
-           atomic_load(&given_up), atomic_load(&wrong), atomic_load(&late));
+    printf("%llu rows, %llu given up, %llu calls cancelled, %llu wrong, %llu written late\n",
+           atomic_load(&whole), atomic_load(&given_up), atomic_load(&cancelled),
+           atomic_load(&wrong), atomic_load(&late));
     return atomic_load(&wrong) == 0 && atomic_load(&late) == 0 && atomic_load(&whole) > 0 ? 0 : 1;
 }
