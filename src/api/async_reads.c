@@ -7,10 +7,13 @@
 
 /* So many wait for others at most: the server works on some while more are gathered. */
 #define GATHER_MOST 16
-/* Replies to batches that are under way at a time, and those of one request: as on the connection
- * for batches of synchronous callers. */
-#define ROWS_BYTES (256u * 1024)
-#define REQUEST_BYTES (64u * 1024)
+/* What batches have under way at a time, and what is left for one request: as on the connection for
+ * batches of synchronous callers. */
+#define ROWS_BYTES (512u * 1024)
+#define REQUEST_BYTES (128u * 1024)
+/* What a key under way takes beyond its name and value: its flight, its share of the request and of
+ * the cache's entry. So small values are bounded too. */
+#define KEY_BYTES 256u
 /* What a value is taken to have before one has been seen. */
 #define GUESS_BYTES 1024u
 
@@ -92,6 +95,7 @@ static void count_locked(struct nc_async *async, struct nc_async_part *part)
     if (part->op->kind == NC_ASYNC_GET)
         return;
     size_t bytes = part->op->tier->row_bytes ? part->op->tier->row_bytes : usual_bytes(async);
+    bytes += KEY_BYTES + part->loop.want.key.name_bytes;
     part->bytes = bytes < ROWS_BYTES ? (uint32_t)bytes : ROWS_BYTES;
     async->row_bytes += part->bytes;
 }
