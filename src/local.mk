@@ -206,11 +206,12 @@ libnearcache_core_la_SOURCES += \
 	src/api/batch.c \
 	src/api/call.c src/api/call.h \
 	src/api/config.c src/api/config.h \
+	src/api/handle.h \
 	src/api/lanes.c src/api/lanes.h \
 	src/api/metrics.c \
 	src/api/nearcache.c \
 	src/api/publish.c src/api/publish.h \
-	src/api/runtime.c src/api/runtime.h \
+	src/api/runtime.c \
 	src/api/statuses.h \
 	src/api/vectors.c
 

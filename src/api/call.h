@@ -6,7 +6,7 @@
 #define NC_API_CALL_H
 
 #include "api/config.h"
-#include "api/runtime.h"
+#include "api/handle.h"
 #include "cache/find.h"
 #include "cache/hit.h"
 #include "sync/fetch.h"

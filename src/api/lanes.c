@@ -1,8 +1,11 @@
 #include "api/lanes.h"
 
 #include "api/config.h"
+#include "base/error.h"
 #include "base/hash.h"
 #include "cache/drop.h"
+#include "redis/fleet.h"
+#include "redis/settings.h"
 #include "sync/lane.h"
 #include "sync/proof.h"
 
@@ -204,7 +207,7 @@ static void on_lane(void *arg, unsigned lane)
         outcome = nc_link_start(atomic_load(&cache->lanes.all[lane])->link);
     if (outcome != 0)
         nc_log_write(&cache->log, NEARCACHE_LOG_ERROR, "no link to another primary: %s",
-                     nearcache_strerror(outcome));
+                     nc_error_text(outcome));
 }
 
 /* Slots went from one primary to another: what came of either may be false, and its messages too.

@@ -10,7 +10,7 @@
 #ifndef NC_API_LANES_H
 #define NC_API_LANES_H
 
-#include "api/runtime.h"
+#include "api/handle.h"
 
 /* Reads the settings; `cache->redis` and what the cache's configuration says of lanes. 0, EINVAL,
  * ECONFIG, ENOTSUP, ENOMEM. */

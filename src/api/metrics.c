@@ -2,7 +2,7 @@
 #include "nearcache/metrics.h"
 
 #include "api/config.h"
-#include "api/runtime.h"
+#include "api/handle.h"
 #include "metrics/prometheus.h"
 #include "metrics/registry.h"
 

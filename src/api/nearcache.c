@@ -1,9 +1,9 @@
-/* api/nearcache: the exported functions of one key and of the cache; see the public header. */
+/* api/nearcache: the exported functions of one key and of the cache, but for its opening and
+ * closing (api/runtime); see the public header. */
 #include "nearcache.h"
 
 #include "api/call.h"
 #include "api/config.h"
-#include "api/runtime.h"
 #include "base/error.h"
 #include "base/hash.h"
 #include "cache/drop.h"
@@ -19,16 +19,6 @@
 const char *nearcache_strerror(int outcome) { return nc_error_text(outcome); }
 
 const char *nearcache_version(void) { return NEARCACHE_VERSION; }
-
-int nearcache_open(struct nearcache **cache, const struct nearcache_config *config)
-{
-    return nc_runtime_open(cache, config);
-}
-
-int nearcache_close(struct nearcache *cache, uint64_t timeout_us)
-{
-    return timeout_us == NEARCACHE_NONE ? NEARCACHE_EINVAL : nc_runtime_close(cache, timeout_us);
-}
 
 uint64_t nearcache_pinned(struct nearcache *cache)
 {

@@ -1,9 +1,21 @@
-#include "api/runtime.h"
-
+/*
+ * api/runtime: opening and closing a cache: the order of start and stop, and the thread that sees
+ * to what nobody waits for.
+ *
+ *     start   life page, cache, metrics socket, sync, link (its thread), maintenance thread;
+ *             threads for an event loop with the first call that needs one
+ *     stop    the mirror of that
+ *
+ * Above all the other files: it starts and stops them, none of them calls it.
+ */
+#include "api/async.h"
 #include "api/config.h"
+#include "api/handle.h"
 #include "api/lanes.h"
-#include "base/hash.h"
+#include "api/publish.h"
+#include "base/error.h"
 #include "nearcache/metrics.h"
+#include "redis/settings.h"
 #include "sync/proof.h"
 
 #include <errno.h>
@@ -113,7 +125,7 @@ err_after_settings:
     return outcome;
 }
 
-int nc_runtime_open(struct nearcache **out, const struct nearcache_config *given)
+int nearcache_open(struct nearcache **out, const struct nearcache_config *given)
 {
     struct nearcache_config config = NEARCACHE_CONFIG_INIT;
     const char *why = NULL;
@@ -135,7 +147,7 @@ int nc_runtime_open(struct nearcache **out, const struct nearcache_config *given
     pthread_mutex_init(&cache->async_lock, NULL);
     outcome = open_parts(cache, &config);
     if (outcome != 0) {
-        nc_log_write(&log, NEARCACHE_LOG_ERROR, "nearcache_open: %s", nearcache_strerror(outcome));
+        nc_log_write(&log, NEARCACHE_LOG_ERROR, "nearcache_open: %s", nc_error_text(outcome));
         pthread_mutex_destroy(&cache->async_lock);
         free(cache);
         return outcome;
@@ -146,8 +158,10 @@ int nc_runtime_open(struct nearcache **out, const struct nearcache_config *given
     return 0;
 }
 
-int nc_runtime_close(struct nearcache *cache, uint64_t timeout_us)
+int nearcache_close(struct nearcache *cache, uint64_t timeout_us)
 {
+    if (timeout_us == NEARCACHE_NONE)
+        return NEARCACHE_EINVAL;
     if (!cache)
         return 0;
     uint64_t deadline_ns =

@@ -1,18 +1,19 @@
 /*
- * api/runtime: the cache handle: what it is made of, and the order of start and stop.
- *
- *     start   life page, cache, sync, link (its thread), metrics socket, maintenance thread;
- *             threads for an event loop with the first call that needs one
- *     stop    the mirror of that
+ * api/handle: what a cache is made of. Made and taken apart by api/runtime, used by all the rest.
  */
-#ifndef NC_API_RUNTIME_H
-#define NC_API_RUNTIME_H
+#ifndef NC_API_HANDLE_H
+#define NC_API_HANDLE_H
 
-#include "api/async.h"
-#include "api/publish.h"
 #include "cache/cache.h"
-#include "redis/fleet.h"
 #include "sync/sync.h"
+
+#include <pthread.h>
+
+struct nc_async;
+struct nc_cluster;
+struct nc_fleet;
+struct nc_publish;
+struct nc_redis_settings;
 
 /* Thread-safe. */
 struct nearcache {
@@ -34,8 +35,5 @@ struct nearcache {
     int stop_fd;  /* eventfd: ends the maintenance thread */
     bool stopped; /* closed once; only pins keep the rest */
 };
-
-int nc_runtime_open(struct nearcache **cache, const struct nearcache_config *config);
-int nc_runtime_close(struct nearcache *cache, uint64_t timeout_us);
 
 #endif
