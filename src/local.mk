@@ -198,8 +198,10 @@ libnearcache_core_la_SOURCES += \
 	src/api/async.c src/api/async.h \
 	src/api/async_batches.c \
 	src/api/async_calls.c src/api/async_calls.h \
+	src/api/async_loop.c src/api/async_loop.h \
 	src/api/async_op.c src/api/async_op.h \
 	src/api/async_order.c src/api/async_order.h \
+	src/api/async_part.c src/api/async_part.h \
 	src/api/async_reads.c src/api/async_reads.h \
 	src/api/async_threads.c src/api/async_threads.h \
 	src/api/async_writes.c src/api/async_writes.h \

@@ -1,58 +1,29 @@
 #include "api/async.h"
 
+#include "api/async_loop.h"
+#include "api/async_part.h"
 #include "api/async_reads.h"
 #include "api/async_threads.h"
 #include "api/async_writes.h"
 #include "base/clock.h"
 
-#include <errno.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/epoll.h>
-#include <sys/eventfd.h>
-#include <sys/timerfd.h>
-#include <unistd.h>
 
 /* ---- open and close ---- */
-
-static int open_descriptors(struct nc_async *async)
-{
-    struct epoll_event readable = {.events = EPOLLIN};
-    async->event_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
-    async->timer_fd = timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXEC | TFD_NONBLOCK);
-    async->epoll_fd = epoll_create1(EPOLL_CLOEXEC);
-    if (async->event_fd < 0 || async->timer_fd < 0 || async->epoll_fd < 0 ||
-        epoll_ctl(async->epoll_fd, EPOLL_CTL_ADD, async->event_fd, &readable) != 0 ||
-        epoll_ctl(async->epoll_fd, EPOLL_CTL_ADD, async->timer_fd, &readable) != 0)
-        return NEARCACHE_EIO;
-    return 0;
-}
-
-static void close_descriptors(struct nc_async *async)
-{
-    const int fds[] = {async->epoll_fd, async->timer_fd, async->event_fd};
-    for (size_t i = 0; i < sizeof fds / sizeof fds[0]; i++)
-        if (fds[i] >= 0)
-            close(fds[i]);
-}
 
 int nc_async_create(struct nc_async **out, struct nc_sync *sync)
 {
     struct nc_async *async = calloc(1, sizeof *async);
     if (!async)
         return NEARCACHE_ENOMEM;
-    async->sync = sync;
-    async->event_fd = async->timer_fd = async->epoll_fd = -1;
-    int outcome = open_descriptors(async);
+    int outcome = nc_async_loop_init(async, sync);
     if (outcome != 0) {
-        close_descriptors(async);
         free(async);
         return outcome;
     }
-    pthread_mutex_init(&async->lock, NULL);
-    pthread_cond_init(&async->threads.wake, NULL);
-    async->ended_last = &async->ended;
     nc_async_reads_init(async);
+    nc_async_threads_init(async);
     *out = async;
     return 0;
 }
@@ -61,44 +32,8 @@ void nc_async_destroy(struct nc_async *async)
 {
     if (!async)
         return;
-    close_descriptors(async);
-    pthread_cond_destroy(&async->threads.wake);
-    pthread_mutex_destroy(&async->lock);
+    nc_async_loop_deinit(async);
     free(async);
-}
-
-/* ---- the descriptor ---- */
-
-static void set_timer_locked(struct nc_async *async, uint64_t at_ns)
-{
-    struct itimerspec when = {
-        .it_value = {(time_t)(at_ns / NC_NS_PER_S), (long)(at_ns % NC_NS_PER_S)}};
-    if (timerfd_settime(async->timer_fd, TFD_TIMER_ABSTIME, &when, NULL) == 0)
-        async->timer_ns = at_ns;
-}
-
-void nc_async_tell_locked(struct nc_async *async)
-{
-    uint64_t one = 1;
-    /* The dispatch looks by itself. */
-    if (async->signalled || nc_async_dispatches(async) ||
-        !(async->landed.first || async->ended || async->singles.first || async->rows.first ||
-          async->writes_due.first))
-        return;
-    async->signalled = true;
-    /* Cannot fail but for EINTR: the counter is nowhere near its end. */
-    while (write(async->event_fd, &one, sizeof one) < 0 && errno == EINTR)
-        ;
-}
-
-static void unsignal_locked(struct nc_async *async)
-{
-    uint64_t count;
-    if (!async->signalled)
-        return;
-    async->signalled = false;
-    while (read(async->event_fd, &count, sizeof count) < 0 && errno == EINTR)
-        ;
 }
 
 /* ---- tickets ---- */
@@ -122,80 +57,6 @@ static struct nc_async_op *find_locked(struct nc_async *async, nearcache_ticket 
     struct nc_async_op *op;
     HASH_FIND_BYHASHVALUE(hh, async->by_ticket, &ticket, sizeof ticket, hash_of_ticket(ticket), op);
     return op;
-}
-
-/* ---- the end of a part ---- */
-
-static void end_op_locked(struct nc_async *async, struct nc_async_op *op)
-{
-    op->ended = true;
-    op->next = NULL;
-    *async->ended_last = op;
-    async->ended_last = &op->next;
-}
-
-/* Its last use is over. */
-static void end_part_locked(struct nc_async *async, struct nc_async_part *part)
-{
-    struct nc_async_op *op = part->op;
-    part->state = NC_ASYNC_OVER;
-    if (--op->parts_left > 0)
-        return;
-    if (op->cancelled)
-        nc_async_op_destroy(op);
-    else
-        end_op_locked(async, op);
-}
-
-/* It is the turn of those that are ready. One that fails makes others ready: no recursion. */
-static void begin_ready_locked(struct nc_async *async)
-{
-    struct nc_async_part *part;
-    if (async->beginning)
-        return;
-    async->beginning = true;
-    while ((part = nc_async_queue_cut(&async->ready))) {
-        const struct nc_key *key = &part->loop.want.key;
-        bool writes = nc_async_op_writes(part->op);
-        if (writes && nc_write_loop_takes(async->sync, key, async->epoll_fd))
-            nc_async_writes_put_locked(async, part);
-        else if (!writes && nc_fetch_loop_takes(async->sync, key, async->epoll_fd))
-            nc_async_reads_put_locked(async, part);
-        else
-            nc_async_threads_put_locked(async, part);
-    }
-    async->beginning = false;
-}
-
-void nc_async_uncount_locked(struct nc_async *async, struct nc_async_part *part)
-{
-    async->flying--;
-    async->row_bytes -= part->bytes;
-    part->bytes = 0;
-}
-
-void nc_async_land_locked(struct nc_async *async, struct nc_async_part *part)
-{
-    if (part->state == NC_ASYNC_FLYING)
-        nc_async_uncount_locked(async, part);
-    nc_async_order_leave(async->orders, part, &async->ready);
-    if (part->op->cancelled) {
-        end_part_locked(async, part);
-    } else {
-        part->state = NC_ASYNC_LANDED;
-        nc_async_queue_put(&async->landed, part);
-    }
-    begin_ready_locked(async);
-}
-
-void nc_async_fail_locked(struct nc_async *async, struct nc_async_part *part, int outcome)
-{
-    part->has_outcome = true;
-    if (nc_async_op_writes(part->op))
-        part->op->write->item.outcome = outcome;
-    else
-        part->loop.want.outcome = outcome;
-    nc_async_land_locked(async, part);
 }
 
 /* ---- begin and end of an operation ---- */
@@ -224,14 +85,14 @@ int nc_async_submit(struct nc_async *async, struct nc_async_op *op, nearcache_ti
         if (writes)
             atomic_fetch_add_explicit(&async->writes, 1, memory_order_relaxed); /* see above */
         if (async->timer_ns == 0 || op->wake_ns < async->timer_ns)
-            set_timer_locked(async, op->wake_ns);
+            nc_async_loop_set_timer_locked(async, op->wake_ns);
         for (size_t i = 0; i < op->part_count; i++)
             if (nc_async_order_enter(async->orders, &op->parts[i]))
                 nc_async_queue_put(&async->ready, &op->parts[i]);
-        begin_ready_locked(async);
+        nc_async_part_begin_ready_locked(async);
         depart = nc_async_reads_are_due_locked(async) || nc_async_writes_are_due_locked(async);
         if (async->landed.first)
-            nc_async_tell_locked(async);
+            nc_async_loop_tell_locked(async);
     }
     pthread_mutex_unlock(&async->lock);
     if (depart)
@@ -248,20 +109,6 @@ bool nc_async_is_written(struct nc_async *async, const struct nc_key *key)
     bool written = nc_async_order_is_written(&async->orders[nc_async_order_of(key->hash)]);
     pthread_mutex_unlock(&async->lock);
     return written;
-}
-
-/* Cuts a part that has not begun out of where it waits. False: it has. */
-static bool cut_locked(struct nc_async *async, struct nc_async_part *part)
-{
-    if (part->state == NC_ASYNC_GATHERED && nc_async_op_writes(part->op))
-        nc_async_queue_remove(&async->writes_due, part);
-    else if (part->state == NC_ASYNC_GATHERED)
-        nc_async_reads_remove_locked(async, part);
-    else if (part->state == NC_ASYNC_QUEUED)
-        nc_async_queue_remove(&async->threads.queue, part);
-    else
-        return part->state == NC_ASYNC_HELD;
-    return true;
 }
 
 /* A part of one that was given up: over, or in the hands of somebody who ends it. */
@@ -285,12 +132,12 @@ static void drop_part_locked(struct nc_async *async, struct nc_async_part *part)
     default:
         if (writes && nc_async_writes_in_doubt(part) && !async->stopping)
             return; /* a thread sees to it */
-        cut_locked(async, part);
+        nc_async_part_cut_locked(async, part);
         if (writes && nc_async_writes_in_doubt(part))
             nc_async_writes_give_up(async, part);
         break;
     }
-    nc_async_land_locked(async, part);
+    nc_async_part_land_locked(async, part);
 }
 
 static void drop_locked(struct nc_async *async, struct nc_async_op *op)
@@ -321,7 +168,7 @@ int nc_async_cancel(struct nc_async *async, nearcache_ticket ticket)
     struct nc_async_op *op = find_locked(async, ticket);
     if (op)
         drop_locked(async, op);
-    nc_async_tell_locked(async);
+    nc_async_loop_tell_locked(async);
     pthread_mutex_unlock(&async->lock);
     return op ? 0 : NEARCACHE_MISS;
 }
@@ -344,7 +191,7 @@ void nc_async_stop(struct nc_async *async)
     while ((part = nc_async_queue_cut(&async->threads.queue))) {
         if (nc_async_op_writes(part->op) && nc_async_writes_in_doubt(part))
             nc_async_writes_give_up(async, part);
-        nc_async_land_locked(async, part);
+        nc_async_part_land_locked(async, part);
     }
     pthread_mutex_unlock(&async->lock);
 }
@@ -368,18 +215,18 @@ static bool answer_late_part_locked(struct nc_async *async, struct nc_async_part
             return false;
         if (!(writes ? nc_write_loop_leave(part->op->write) : nc_fetch_loop_leave(&part->loop)))
             return true; /* it is being told this moment */
-    } else if (!cut_locked(async, part)) {
+    } else if (!nc_async_part_cut_locked(async, part)) {
         return true; /* a thread that runs it keeps the deadline itself */
     }
     if (writes)
         nc_async_writes_give_up(async, part);
-    nc_async_land_locked(async, part);
+    nc_async_part_land_locked(async, part);
     return true;
 }
 
 static void answer_late_locked(struct nc_async *async)
 {
-    uint64_t now_ns = nc_clock_io_ns(), next_ns = 0, count;
+    uint64_t now_ns = nc_clock_io_ns(), next_ns = 0;
     struct nc_async_op *op, *after;
     if (async->timer_ns == 0 || async->timer_ns > now_ns)
         return;
@@ -397,12 +244,7 @@ static void answer_late_locked(struct nc_async *async)
         if (again && (next_ns == 0 || wake_ns < next_ns))
             next_ns = wake_ns;
     }
-    async->timer_ns = 0;
-    if (next_ns)
-        set_timer_locked(async, next_ns);
-    else
-        while (read(async->timer_fd, &count, sizeof count) < 0 && errno == EINTR)
-            ;
+    nc_async_loop_set_timer_locked(async, next_ns);
 }
 
 void nc_async_begin_dispatch(struct nc_async *async)
@@ -433,7 +275,7 @@ static void take_landed_locked(struct nc_async *async)
     pthread_mutex_lock(&async->lock);
     for (part = first; part; part = first) {
         first = part->next;
-        end_part_locked(async, part);
+        nc_async_part_end_locked(async, part);
     }
 }
 
@@ -461,8 +303,8 @@ void nc_async_end_dispatch(struct nc_async *async)
     /* What others made ready since the departure departs in the next dispatch. */
     if (async->ended || async->landed.first || async->singles.first || async->writes_due.first ||
         (async->rows.first && async->flying == 0))
-        nc_async_tell_locked(async);
+        nc_async_loop_tell_locked(async);
     else
-        unsignal_locked(async);
+        nc_async_loop_untell_locked(async);
     pthread_mutex_unlock(&async->lock);
 }

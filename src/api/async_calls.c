@@ -1,6 +1,7 @@
 /* api/async_calls: the exported functions of nearcache/async.h, but for batches. */
 #include "api/async_calls.h"
 
+#include "api/async_loop.h"
 #include "api/async_writes.h"
 
 /* The part that operations need, made when it is needed first. */

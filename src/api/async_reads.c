@@ -1,6 +1,6 @@
 #include "api/async_reads.h"
 
-#include "api/async_threads.h"
+#include "api/async_part.h"
 #include "api/call.h"
 
 #include <stddef.h>
@@ -46,29 +46,12 @@ static void on_landed(struct nc_flight_watch *watch)
     pthread_mutex_lock(&async->lock);
     part->told = true;
     if (!part->departing)
-        nc_async_land_locked(async, part);
-    nc_async_tell_locked(async);
+        nc_async_part_land_locked(async, part);
+    nc_async_loop_tell_locked(async);
     pthread_mutex_unlock(&async->lock);
 }
 
-/* ---- gathering ---- */
-
-static struct nc_async_queue *queue_of(struct nc_async *async, const struct nc_async_part *part)
-{
-    return part->op->kind == NC_ASYNC_GET ? &async->singles : &async->rows;
-}
-
-void nc_async_reads_put_locked(struct nc_async *async, struct nc_async_part *part)
-{
-    part->state = NC_ASYNC_GATHERED;
-    part->loop.watch.landed = on_landed;
-    nc_async_queue_put(queue_of(async, part), part);
-}
-
-void nc_async_reads_remove_locked(struct nc_async *async, struct nc_async_part *part)
-{
-    nc_async_queue_remove(queue_of(async, part), part);
-}
+/* ---- departing ---- */
 
 static bool rows_have_room_locked(const struct nc_async *async)
 {
@@ -81,16 +64,15 @@ bool nc_async_reads_are_due_locked(struct nc_async *async)
     if (async->singles.count >= GATHER_MOST || (rows && async->rows.count >= GATHER_MOST))
         return true;
     /* With others under way the dispatch comes soon, and inside of it more may follow. */
-    return (async->singles.first || rows) && async->flying == 0 && !nc_async_dispatches(async);
+    return (async->singles.first || rows) && async->flying == 0 && !nc_async_loop_dispatches(async);
 }
-
-/* ---- departing ---- */
 
 static void count_locked(struct nc_async *async, struct nc_async_part *part)
 {
     part->state = NC_ASYNC_FLYING;
     part->departing = true;
     part->told = false;
+    part->loop.watch.landed = on_landed;
     async->flying++;
     if (part->op->kind == NC_ASYNC_GET)
         return;
@@ -122,11 +104,9 @@ static void settle_locked(struct nc_async *async, struct nc_async_part *part)
     bool flies = part->loop.want.flight != NULL;
     part->departing = false;
     if (!flies && !part->op->cancelled) {
-        nc_async_uncount_locked(async, part);
-        part->state = NC_ASYNC_READY;
-        nc_async_threads_put_locked(async, part);
+        nc_async_part_pass_on_locked(async, part);
     } else if (!flies || part->told || (part->op->cancelled && nc_fetch_loop_leave(&part->loop))) {
-        nc_async_land_locked(async, part);
+        nc_async_part_land_locked(async, part);
     }
 }
 
@@ -150,7 +130,7 @@ void nc_async_reads_depart(struct nc_async *async)
         pthread_mutex_lock(&async->lock);
         for (size_t i = 0; i < count; i++)
             settle_locked(async, part_of(reads[i]));
-        nc_async_tell_locked(async);
+        nc_async_loop_tell_locked(async);
         pthread_mutex_unlock(&async->lock);
     }
 }

@@ -6,13 +6,9 @@
 #ifndef NC_API_ASYNC_READS_H
 #define NC_API_ASYNC_READS_H
 
-#include "api/async.h"
+#include "api/async_loop.h"
 
 void nc_async_reads_init(struct nc_async *async);
-/* Gathers it. */
-void nc_async_reads_put_locked(struct nc_async *async, struct nc_async_part *part);
-/* Takes a gathered one out. */
-void nc_async_reads_remove_locked(struct nc_async *async, struct nc_async_part *part);
 /* True: nc_async_reads_depart is due, without the lock. */
 bool nc_async_reads_are_due_locked(struct nc_async *async);
 /* Asks Redis for what was gathered. */

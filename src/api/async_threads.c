@@ -1,10 +1,10 @@
 #include "api/async_threads.h"
 
+#include "api/async_part.h"
 #include "api/async_writes.h"
 #include "api/call.h"
 #include "base/futex.h"
 
-#include <errno.h>
 #include <limits.h>
 
 /* Reads that one thread takes at once. */
@@ -121,35 +121,19 @@ static void *work(void *arg)
         pthread_mutex_lock(&async->lock);
         for (size_t i = 0; i < count; i++) {
             if (runs_again(parts[i], again_ns)) {
-                nc_async_threads_put_locked(async, parts[i]);
+                nc_async_part_queue_locked(async, parts[i]);
                 continue;
             }
             parts[i]->has_outcome = true;
-            nc_async_land_locked(async, parts[i]);
+            nc_async_part_land_locked(async, parts[i]);
         }
-        nc_async_tell_locked(async);
+        nc_async_loop_tell_locked(async);
     }
     pthread_mutex_unlock(&async->lock);
     return NULL;
 }
 
-void nc_async_threads_put_locked(struct nc_async *async, struct nc_async_part *part)
-{
-    unsigned *count = &async->threads.count;
-    if (*count < NC_ASYNC_WORKERS && async->threads.idle <= async->threads.queue.count &&
-        !async->stopping) {
-        int rc = pthread_create(&async->threads.all[*count], NULL, work, async);
-        if (rc == 0) {
-            ++*count;
-        } else if (*count == 0) {
-            nc_async_fail_locked(async, part, rc == ENOMEM ? NEARCACHE_ENOMEM : NEARCACHE_EIO);
-            return;
-        }
-    }
-    part->state = NC_ASYNC_QUEUED;
-    nc_async_queue_put(&async->threads.queue, part);
-    pthread_cond_signal(&async->threads.wake);
-}
+void nc_async_threads_init(struct nc_async *async) { async->threads.work = work; }
 
 void nc_async_threads_stop(struct nc_async *async)
 {

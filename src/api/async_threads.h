@@ -5,10 +5,10 @@
 #ifndef NC_API_ASYNC_THREADS_H
 #define NC_API_ASYNC_THREADS_H
 
-#include "api/async.h"
+#include "api/async_loop.h"
 
-/* Queues it for whichever thread comes first; one that no thread can be had for fails. */
-void nc_async_threads_put_locked(struct nc_async *async, struct nc_async_part *part);
+/* Says what the threads do; the first part that is queued starts one (async_part). */
+void nc_async_threads_init(struct nc_async *async);
 /* Ends the threads; async->stopping is set. */
 void nc_async_threads_stop(struct nc_async *async);
 

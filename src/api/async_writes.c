@@ -1,6 +1,6 @@
 #include "api/async_writes.h"
 
-#include "api/async_threads.h"
+#include "api/async_part.h"
 #include "api/call.h"
 #include "base/futex.h"
 #include "sync/write.h"
@@ -23,12 +23,10 @@ static void take_told_locked(struct nc_async *async, struct nc_async_part *part)
     if (async->stopping && nc_async_writes_in_doubt(part))
         nc_async_writes_give_up(async, part);
     if (async->stopping || state_of(part) == NC_WRITE_LOOP_ENDED) {
-        nc_async_land_locked(async, part);
+        nc_async_part_land_locked(async, part);
         return;
     }
-    nc_async_uncount_locked(async, part);
-    part->state = NC_ASYNC_READY;
-    nc_async_threads_put_locked(async, part);
+    nc_async_part_pass_on_locked(async, part);
 }
 
 /* On whatever thread ends the request. */
@@ -40,7 +38,7 @@ static void on_landed(struct nc_loop_write *write)
     part->told = true;
     if (!part->departing)
         take_told_locked(async, part);
-    nc_async_tell_locked(async);
+    nc_async_loop_tell_locked(async);
     pthread_mutex_unlock(&async->lock);
 }
 
@@ -60,17 +58,11 @@ void nc_async_writes_init(struct nc_async_op *op, const struct nc_write_options 
     write->owner = &op->parts[0];
 }
 
-void nc_async_writes_put_locked(struct nc_async *async, struct nc_async_part *part)
-{
-    part->state = NC_ASYNC_GATHERED;
-    nc_async_queue_put(&async->writes_due, part);
-}
-
 bool nc_async_writes_are_due_locked(struct nc_async *async)
 {
     /* With others under way the dispatch comes soon, and inside of it more may follow. */
     return async->writes_due.count >= GATHER_MOST ||
-           (async->writes_due.first && async->flying == 0 && !nc_async_dispatches(async));
+           (async->writes_due.first && async->flying == 0 && !nc_async_loop_dispatches(async));
 }
 
 /* The oldest ones of one tier. */
@@ -96,9 +88,7 @@ static void settle_locked(struct nc_async *async, struct nc_async_part *part)
     if (part->told) {
         take_told_locked(async, part);
     } else if (state_of(part) == NC_WRITE_LOOP_IDLE) {
-        nc_async_uncount_locked(async, part);
-        part->state = NC_ASYNC_READY;
-        nc_async_threads_put_locked(async, part);
+        nc_async_part_pass_on_locked(async, part);
     }
 }
 
@@ -117,7 +107,7 @@ void nc_async_writes_depart(struct nc_async *async)
         pthread_mutex_lock(&async->lock);
         for (size_t i = 0; i < count; i++)
             settle_locked(async, writes[i]->owner);
-        nc_async_tell_locked(async);
+        nc_async_loop_tell_locked(async);
         pthread_mutex_unlock(&async->lock);
     }
 }

@@ -5,14 +5,12 @@
 #ifndef NC_API_ASYNC_WRITES_H
 #define NC_API_ASYNC_WRITES_H
 
-#include "api/async.h"
+#include "api/async_loop.h"
 #include "api/config.h"
 
 /* Fills in the write of a new operation, whose value is in its place. */
 void nc_async_writes_init(struct nc_async_op *op, const struct nc_write_options *options,
                           size_t value_bytes);
-/* Gathers it. */
-void nc_async_writes_put_locked(struct nc_async *async, struct nc_async_part *part);
 /* True: nc_async_writes_depart is due, without the lock. */
 bool nc_async_writes_are_due_locked(struct nc_async *async);
 /* Sends what was gathered. */
