@@ -196,8 +196,9 @@ queue_lua = \
 # api: the exported functions; start and stop.
 libnearcache_core_la_SOURCES += \
 	src/api/async.c src/api/async.h \
-	src/api/async_batches.c \
+	src/api/async_batches.c src/api/async_batches.h \
 	src/api/async_calls.c src/api/async_calls.h \
+	src/api/async_dispatch.c \
 	src/api/async_loop.c src/api/async_loop.h \
 	src/api/async_op.c src/api/async_op.h \
 	src/api/async_order.c src/api/async_order.h \

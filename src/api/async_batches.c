@@ -1,4 +1,6 @@
 /* api/async_batches: the exported functions of nearcache/async.h that read many keys. */
+#include "api/async_batches.h"
+
 #include "api/async_calls.h"
 #include "api/statuses.h"
 

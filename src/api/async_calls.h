@@ -19,7 +19,4 @@ bool nc_async_read_hit(struct nc_call_context *call, const struct nc_key *key,
 int nc_async_submit_read(struct nc_call_context *call, struct nc_async_op *op,
                          const struct nc_read_options *options, nearcache_ticket *ticket);
 
-/* The end of a batch: the caller's arrays are complete. Returns its outcome. */
-int nc_async_hand_over(struct nc_async_op *op);
-
 #endif
