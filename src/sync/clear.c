@@ -124,22 +124,36 @@ static unsigned take_keys(const struct nc_sync *sync, const struct scan *scan, s
     return count;
 }
 
+/* What a CLEAR covers. */
+struct cleared {
+    const char *whole; /* the prefix of the keys in Redis */
+    size_t whole_bytes;
+    bool versioned;
+    uint64_t version; /* of the CLEAR */
+};
+
 /* Deletes what was not written since the version of the CLEAR. */
 static int sweep_versioned(struct nc_sync *sync, const struct nc_slice *found, unsigned count,
-                           uint64_t version, uint64_t deadline_ns, struct nc_answer *answer,
-                           uint64_t *deleted)
+                           const struct cleared *cleared, uint64_t deadline_ns,
+                           struct nc_answer *answer, uint64_t *deleted)
 {
     char number[24];
     struct nc_slice keys[NC_COMMIT_KEYS + 2] = {{sync->key_s, strlen(sync->key_s)},
                                                 {sync->key_w, strlen(sync->key_w)}};
-    struct nc_slice arg = {number, (size_t)snprintf(number, sizeof number, "%" PRIu64, version)};
+    int number_bytes = snprintf(number, sizeof number, "%" PRIu64, cleared->version);
+    struct nc_slice args[] = {{sync->channel_inv, strlen(sync->channel_inv)},
+                              {sync->origin_hex, 16},
+                              {cleared->whole, cleared->whole_bytes},
+                              {number, (size_t)number_bytes}};
     memcpy(keys + 2, found, count * sizeof found[0]);
-    int outcome = nc_script_call(&sync->scripts, NC_SCRIPT_SWEEP, keys, count + 2, &arg, 1,
+    int outcome = nc_script_call(&sync->scripts, NC_SCRIPT_SWEEP, keys, count + 2, args, 4,
                                  deadline_ns, answer, NULL, NULL);
-    if (outcome == 0 && (answer->count != 2 || answer->number[0] < 0))
+    if (outcome == 0 && (answer->count != 3 || answer->number[0] < 0 || answer->number[2] < 0))
         outcome = NEARCACHE_EPROTOCOL;
-    if (outcome == 0)
+    if (outcome == 0) {
         *deleted += (uint64_t)answer->number[0];
+        nc_sync_saw(sync, (uint64_t)answer->number[2]);
+    }
     return outcome;
 }
 
@@ -161,7 +175,7 @@ static int sweep_plain(struct nc_sync *sync, const struct nc_slice *found, unsig
     return outcome;
 }
 
-static int sweep(struct nc_sync *sync, const struct scan *scan, bool versioned, uint64_t version,
+static int sweep(struct nc_sync *sync, const struct scan *scan, const struct cleared *cleared,
                  uint64_t deadline_ns, uint64_t *deleted)
 {
     struct nc_slice found[NC_COMMIT_KEYS];
@@ -171,8 +185,9 @@ static int sweep(struct nc_sync *sync, const struct scan *scan, bool versioned, 
         if (count == 0)
             continue;
         int outcome =
-            versioned ? sweep_versioned(sync, found, count, version, deadline_ns, &answer, deleted)
-                      : sweep_plain(sync, found, count, deadline_ns, &answer, deleted);
+            cleared->versioned
+                ? sweep_versioned(sync, found, count, cleared, deadline_ns, &answer, deleted)
+                : sweep_plain(sync, found, count, deadline_ns, &answer, deleted);
         if (outcome == NEARCACHE_EREMOTE && answer.refusal == NC_REFUSAL_UNAVAILABLE)
             return NEARCACHE_EOFFLINK;
         if (outcome != 0)
@@ -182,8 +197,7 @@ static int sweep(struct nc_sync *sync, const struct scan *scan, bool versioned, 
 }
 
 /* Takes the version of the CLEAR; everybody's copies are forgotten by its message. */
-static int take_version(struct nc_sync *sync, const char *whole, size_t whole_bytes,
-                        uint64_t deadline_ns, uint64_t *version)
+static int take_version(struct nc_sync *sync, struct cleared *cleared, uint64_t deadline_ns)
 {
     char not_after[24];
     struct nc_answer answer;
@@ -193,7 +207,7 @@ static int take_version(struct nc_sync *sync, const char *whole, size_t whole_by
                               {sync->key_w, strlen(sync->key_w)}};
     struct nc_slice args[] = {{sync->channel_inv, strlen(sync->channel_inv)},
                               {sync->origin_hex, 16},
-                              {whole, whole_bytes},
+                              {cleared->whole, cleared->whole_bytes},
                               {not_after, (size_t)not_after_bytes}};
     int outcome = nc_script_call(&sync->scripts, NC_SCRIPT_CLEAR, keys, 2, args, 4, deadline_ns,
                                  &answer, NULL, NULL);
@@ -205,8 +219,8 @@ static int take_version(struct nc_sync *sync, const char *whole, size_t whole_by
         return NEARCACHE_EPROTOCOL;
     if (answer.number[0] != 1)
         return NEARCACHE_ETIMEOUT;
-    *version = (uint64_t)answer.number[1];
-    nc_sync_saw(sync, *version);
+    cleared->version = (uint64_t)answer.number[1];
+    nc_sync_saw(sync, cleared->version);
     return 0;
 }
 
@@ -214,12 +228,11 @@ static int clear_lane(struct nc_sync *sync, struct nearcache_tier *tier, const v
                       size_t prefix_bytes, uint64_t taken_ns, uint64_t deadline_ns,
                       uint64_t *deleted)
 {
-    bool versioned = tier->coherence == NEARCACHE_COHERENCE_PUBSUB;
     struct scan scan = {.sink = {on_scan}, .cursor = "0"};
     struct nc_key key = {tier, prefix_bytes ? prefix : "", prefix_bytes, 0, sync->number};
     size_t pattern_bytes = 0, whole_bytes = nc_sync_redis_key_bytes(sync, &key);
-    uint64_t version = 0;
     char *whole = malloc(whole_bytes + 1), *pattern = NULL;
+    struct cleared cleared = {whole, whole_bytes, tier->coherence == NEARCACHE_COHERENCE_PUBSUB, 0};
     int outcome = NEARCACHE_ENOMEM;
     if (whole) {
         nc_sync_write_redis_key(sync, &key, whole);
@@ -227,16 +240,20 @@ static int clear_lane(struct nc_sync *sync, struct nearcache_tier *tier, const v
     }
     if (pattern)
         outcome = nc_write_learn_clock(sync, deadline_ns);
-    if (outcome == 0 && versioned)
-        outcome = take_version(sync, whole, whole_bytes, deadline_ns, &version);
+    if (outcome == 0 && cleared.versioned)
+        outcome = take_version(sync, &cleared, deadline_ns);
     if (outcome == 0) {
         nc_cache_tier_lane_epoch(tier, sync->number);
-        nc_journal_forget_prefix(&sync->journal, tier, prefix, prefix_bytes, taken_ns, version);
+        nc_journal_forget_prefix(&sync->journal, tier, prefix, prefix_bytes, taken_ns,
+                                 cleared.version);
         do {
             outcome = scan_once(sync, &scan, pattern, pattern_bytes, deadline_ns);
             if (outcome == 0)
-                outcome = sweep(sync, &scan, versioned, version, deadline_ns, deleted);
+                outcome = sweep(sync, &scan, &cleared, deadline_ns, deleted);
         } while (outcome == 0 && strcmp(scan.cursor, "0") != 0);
+        /* What was read before its key was swept: the others are told, and so is this process, but
+         * the caller must not see it even before that. */
+        nc_cache_tier_lane_epoch(tier, sync->number);
     }
     free(scan.bytes);
     free(pattern);

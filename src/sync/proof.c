@@ -326,7 +326,7 @@ static void apply_changes(struct changes *c)
         nc_sync_saw(c->sync, version);
         if (bytes > 0 && member[0] == 'k')
             nc_invalidate_observe(c->sync, c->self, member + 1, bytes - 1, version, true);
-        else if (bytes > 0 && member[0] == '\0')
+        else if (bytes > 0 && (member[0] == '\0' || member[0] == '\1')) /* cleared, swept */
             nc_invalidate_prefix(c->sync, c->self, member + 1, bytes - 1);
         at += sizeof bytes + sizeof version + bytes;
     }

@@ -27,7 +27,7 @@ static const struct {
     [NC_SCRIPT_REPLAY] = {TEXT(nc_lua_replay_3), true, TEXT(nc_lua_replay_3_sharded)},
     [NC_SCRIPT_TOUCH] = {TEXT(nc_lua_touch_3), true, TEXT(nc_lua_touch_3_sharded)},
     [NC_SCRIPT_CLEAR] = {TEXT(nc_lua_clear_2), true, TEXT(nc_lua_clear_2_sharded)},
-    [NC_SCRIPT_SWEEP] = {TEXT(nc_lua_sweep_2), true, {NULL, 0}},
+    [NC_SCRIPT_SWEEP] = {TEXT(nc_lua_sweep_2), true, TEXT(nc_lua_sweep_2_sharded)},
     [NC_SCRIPT_RESUME] = {TEXT(nc_lua_resume_2), true, {NULL, 0}},
     [NC_SCRIPT_REPLAY_TRACKED] = {TEXT(nc_lua_replay_tracked_1), false, {NULL, 0}},
     [NC_SCRIPT_TOUCH_TRACKED] = {TEXT(nc_lua_touch_tracked_1), false, {NULL, 0}},

@@ -1,0 +1,102 @@
+/* Clearing, and what others do meanwhile. */
+#include "coherence.h"
+
+#include <pthread.h>
+
+REDIS_SERVER_REQUIRED;
+
+enum { KEYS = 20000, PATIENT_US = 20000000 };
+
+static struct redis_server server;
+static struct nearcache_tier *here, *there;
+static _Atomic bool cleared;
+
+static void set_up(void) { cr_assert(redis_server_start(&server, NULL)); }
+static void tear_down(void) { redis_server_stop(&server); }
+
+TestSuite(coherence_clear, .init = set_up, .fini = tear_down, .timeout = 60);
+
+static struct nearcache *open_patiently(struct nearcache_tier **tier)
+{
+    struct nearcache_config config = coherence_config();
+    config.deadline_us = PATIENT_US;
+    config.lease_ms = 60000;
+    struct nearcache *cache = coherence_open(&server, config);
+    *tier = coherence_tier(cache, coherence_tier_config());
+    return cache;
+}
+
+static void *clear_it(void *arg)
+{
+    uint64_t deleted;
+    *(int *)arg = nearcache_clear(here, PATIENT_US, &deleted);
+    cleared = true;
+    return NULL;
+}
+
+static bool has(struct nearcache_tier *tier, int number)
+{
+    struct nearcache_result result;
+    char name[16];
+    int bytes = snprintf(name, sizeof name, "%d", number);
+    int outcome = nearcache_get(tier, name, (size_t)bytes, NULL, &result);
+    nearcache_release(&result);
+    return outcome == 0;
+}
+
+/* How many of the keys there are, for a tier. */
+static int count_keys(struct nearcache_tier *tier)
+{
+    int found = 0;
+    for (int i = 0; i < KEYS; i++)
+        found += has(tier, i);
+    return found;
+}
+
+/* The subscriber that came last. */
+static void cut_the_newest(void)
+{
+    char *list = redis_server_ask(&server, "CLIENT LIST TYPE pubsub"), *at = list, *id = NULL;
+    cr_assert_not_null(list);
+    for (; (at = strstr(at, "id=")); at++)
+        if (at == list || at[-1] == '\n')
+            id = at + 3;
+    cr_assert_not_null(id);
+    free(redis_server_ask(&server, "CLIENT KILL ID %ld", strtol(id, NULL, 10)));
+    free(list);
+}
+
+/* Both read while the keys go: such copies are newer than the CLEAR itself. `cut`: the other
+ * process does not hear of all that is swept. */
+static void read_while_clearing(bool cut)
+{
+    pthread_t thread;
+    int outcome = -1;
+    struct nearcache *mine = open_patiently(&here), *other = open_patiently(&there);
+    char *made = redis_server_ask(&server, "EVAL %s 0 %d",
+                                  "for i = 0, ARGV[1] - 1 do "
+                                  "redis.call('SET', 'thing:' .. i, 'old') end return 'OK'",
+                                  KEYS);
+    cr_assert_str_eq(made, "OK");
+    free(made);
+    cr_assert_eq(pthread_create(&thread, NULL, clear_it, &outcome), 0);
+    for (int i = 0; !cleared; i = (i + 1) % KEYS) {
+        has(there, i);
+        has(here, i);
+        if (cut && i == 500)
+            cut_the_newest();
+    }
+    pthread_join(thread, NULL);
+    cr_assert_eq(outcome, 0);
+    cr_expect_eq(count_keys(here), 0, "who cleared sees it at once");
+    cr_assert_eq(nearcache_wait(other, PATIENT_US), 0);
+    cr_assert_eq(nearcache_sync(other, PATIENT_US), 0);
+    cr_expect_eq(count_keys(there), 0);
+    cr_expect_eq(coherence_metrics(other).epochs, 0);
+    cr_assert_eq(nearcache_close(other, 0), 0);
+    cr_assert_eq(nearcache_close(mine, 0), 0);
+}
+
+Test(coherence_clear, what_was_read_before_it_was_swept_is_not_kept) { read_while_clearing(false); }
+
+Test(coherence_clear, nor_by_who_did_not_hear_of_it) { read_while_clearing(true); }
