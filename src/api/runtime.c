@@ -14,11 +14,13 @@
 #include "api/lanes.h"
 #include "api/publish.h"
 #include "base/error.h"
+#include "base/futex.h"
 #include "nearcache/metrics.h"
 #include "redis/settings.h"
 #include "sync/proof.h"
 
 #include <errno.h>
+#include <limits.h>
 #include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -173,6 +175,7 @@ int nearcache_close(struct nearcache *cache, uint64_t timeout_us)
         if (cache->sync && nc_proof_state(cache->sync) == NEARCACHE_LINK_LIVE)
             nc_proof_wait_live(cache->sync, deadline_ns);
         atomic_store(cache->cache.life.word, NC_LIFE_CLOSING);
+        nc_futex_wake(cache->cache.life.word, INT_MAX); /* who waits out a doubt */
         nc_async_stop(atomic_load(&cache->async));
         stop_maintenance(cache);
         if (cache->sync)

@@ -118,11 +118,12 @@ static int send_items(struct call *call, struct nc_answer *answer)
                      answer);
 }
 
-/* A connection that broke leaves the write in doubt until its not_after has passed (R11). */
+/* A connection that broke leaves the write in doubt until its not_after has passed (R11), or the
+ * cache closes. */
 static void wait_out_doubt(struct call *call)
 {
-    _Atomic uint32_t never = 0;
-    while (nc_futex_wait(&never, 0, call->terms.deadline_ns))
+    const _Atomic uint32_t *life = call->terms.sync->cache->life.word;
+    while (nc_life_check(life) == 0 && nc_futex_wait(life, NC_LIFE_ALIVE, call->terms.deadline_ns))
         ;
 }
 
