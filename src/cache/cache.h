@@ -55,8 +55,10 @@ struct nc_cache_config {
 struct nc_bucket {
     uint64_t version; /* largest s known to have changed a key here ... */
     uint32_t epoch;   /* ... in this epoch of the link; an older one means none */
+    /* Counts in steps of one; in steps of NC_BUCKET_SUPERSEDED what voids versions, too. */
     _Atomic uint32_t changes;
 };
+#define NC_BUCKET_SUPERSEDED UINT32_C(0x10000)
 
 /*
  * What the link of a lane has told. Written by its thread about once a heartbeat, read by hits of

@@ -32,22 +32,34 @@ void nc_cache_observe(struct nc_cache_thread *self, const struct nc_key *key, ui
     nc_store_settle(&cache->store, &removed);
 }
 
-void nc_cache_drop(struct nc_cache_thread *self, const struct nc_key *key,
-                   enum nearcache_cause cause)
+static void drop(const struct nc_key *key, enum nearcache_cause cause, uint32_t step)
 {
     struct nearcache_tier *tier = key->tier;
     struct nc_cache *cache = tier->cache;
     struct nc_shard *shard = nc_store_shard(&cache->store, key->hash);
     struct nc_removed removed = {NULL, NULL};
-    (void)self;
     nc_shard_lock(shard);
-    atomic_fetch_add_explicit(&nc_cache_bucket(cache, key)->changes, 1, memory_order_release);
+    atomic_fetch_add_explicit(&nc_cache_bucket(cache, key)->changes, step, memory_order_release);
     struct nc_entry *entry =
         nc_shard_find_locked(shard, key->hash, tier->id, key->name, key->name_bytes);
     if (entry)
         nc_shard_remove_locked(shard, entry, cause, &removed);
     nc_shard_unlock(shard);
     nc_store_settle(&cache->store, &removed);
+}
+
+void nc_cache_drop(struct nc_cache_thread *self, const struct nc_key *key,
+                   enum nearcache_cause cause)
+{
+    (void)self;
+    drop(key, cause, 1);
+}
+
+void nc_cache_supersede(struct nc_cache_thread *self, const struct nc_key *key,
+                        enum nearcache_cause cause)
+{
+    (void)self;
+    drop(key, cause, NC_BUCKET_SUPERSEDED);
 }
 
 /* The live local copy of a key, under its shard's lock. */

@@ -11,9 +11,13 @@
  * or REPLACED where the newer value was written here. */
 void nc_cache_observe(struct nc_cache_thread *self, const struct nc_key *key, uint64_t version,
                       enum nearcache_cause cause);
-/* R7: drop whatever the version, void all tickets of the bucket. Also used before own writes. */
+/* R7: drop whatever the version, void the tickets of the bucket for what has no version. Also used
+ * before own writes. */
 void nc_cache_drop(struct nc_cache_thread *self, const struct nc_key *key,
                    enum nearcache_cause cause);
+/* The same, and also for what has one: a write waits that is newer than all versions. */
+void nc_cache_supersede(struct nc_cache_thread *self, const struct nc_key *key,
+                        enum nearcache_cause cause);
 
 /* Soft expiry and a moved deadline of the local copy. False: not here. */
 bool nc_cache_expire(struct nc_cache_thread *self, const struct nc_key *key);

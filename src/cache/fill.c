@@ -130,8 +130,11 @@ static bool may_keep_locked(const struct nc_key *key, const struct nc_ticket *ti
         ticket->generation !=
             atomic_load_explicit(&cache->lanes[key->lane].link_generation, memory_order_acquire))
         return false;
+    uint32_t changes = atomic_load_explicit(&bucket->changes, memory_order_relaxed);
     if (version == 0)
-        return ticket->changes == atomic_load_explicit(&bucket->changes, memory_order_relaxed);
+        return ticket->changes == changes;
+    if (ticket->changes / NC_BUCKET_SUPERSEDED != changes / NC_BUCKET_SUPERSEDED)
+        return false;
     return bucket->epoch !=
                atomic_load_explicit(&cache->lanes[key->lane].link_epoch, memory_order_acquire) ||
            bucket->version <= version;

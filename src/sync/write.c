@@ -221,8 +221,10 @@ static void write_group(struct call *call)
     memset(call->made, 0, count * sizeof call->made[0]);
     if (named)
         run_call(call);
-    for (unsigned i = 0; i < count; i++)
+    for (unsigned i = 0; i < count; i++) {
+        nc_write_leave_no_copy(call->terms.self, all[i]);
         nc_write_finish(all[i]);
+    }
     if (call->names != small)
         free(call->names);
 }
@@ -310,10 +312,12 @@ static void write_in_lane(struct nc_sync *sync, struct nc_cache_thread *self,
             if (i + 1 < picked && same_key(item, sorted[i + 1]))
                 continue; /* of equal keys the last one counts */
             item->outcome = take_key(sync, item, deadline_ns);
-            if (item->outcome == NEARCACHE_ETIMEOUT)
+            if (item->outcome == NEARCACHE_ETIMEOUT) {
                 item->outcome = nc_write_keep_for_later(&call.terms, item, 0);
-            else if (item->outcome == 0)
+                nc_write_leave_no_copy(self, item);
+            } else if (item->outcome == 0) {
                 group[call.count++] = item;
+            }
         }
         call.terms.script = items[0].key.tier->coherence == NEARCACHE_COHERENCE_PUBSUB
                                 ? NC_SCRIPT_WRITE

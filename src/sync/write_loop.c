@@ -138,7 +138,6 @@ void nc_write_loop_give_up(struct nc_sync *any, struct nc_cache_thread *self,
 {
     struct nc_write_terms terms = terms_of(nc_sync_for(any, &write->item.key), self, write);
     struct nc_answer answer = {.sent = write->item.flight != NULL};
-    write->never_begun = !answer.sent;
     nc_write_not_applied(&terms, &write->item, NEARCACHE_ETIMEOUT, &answer);
     set_state(write, NC_WRITE_LOOP_ENDED);
     if (write->item.flight)
@@ -147,11 +146,7 @@ void nc_write_loop_give_up(struct nc_sync *any, struct nc_cache_thread *self,
 
 void nc_write_loop_arrive(struct nc_cache_thread *self, const struct nc_loop_write *write)
 {
-    /* The journal has the value now; the copy has not gone before, as in nc_write_prepare. */
-    if (write->never_begun && write->item.outcome == NEARCACHE_LOCAL)
-        nc_cache_drop(self, &write->item.key,
-                      write->item.op == NC_WRITE_SET ? NEARCACHE_CAUSE_REPLACED
-                                                     : NEARCACHE_CAUSE_INVALIDATED);
+    nc_write_leave_no_copy(self, &write->item);
 }
 
 /* ---- departing ---- */

@@ -38,7 +38,6 @@ struct nc_loop_write {
     void *owner;                  /* the caller's */
     _Atomic uint32_t state;       /* enum nc_write_loop_state */
     bool unanswered;              /* it was left: nc_link_expired is due, without locks */
-    bool never_begun;             /* it was given up before anything was done for it */
     struct nc_write_flock *flock; /* those it flies with; the write has a reference */
     unsigned index;
 };

@@ -77,6 +77,13 @@ static void remember(struct nc_cache_thread *self, struct nc_write_item *item)
     }
 }
 
+static void let_go(struct nc_write_item *item)
+{
+    if (item->before_known)
+        nc_cache_release(&item->before);
+    item->before_known = false;
+}
+
 void nc_write_prepare(struct nc_cache_thread *self, struct nc_write_item *item)
 {
     item->ticket = nc_cache_ticket(&item->key);
@@ -102,6 +109,9 @@ int nc_write_keep_for_later(const struct nc_write_terms *terms, struct nc_write_
     if (item->ttl_ms != NEARCACHE_NONE && item->ttl_ms < (UINT64_MAX - taken_ns) / NC_NS_PER_MS)
         ends_ns = taken_ns + item->ttl_ms * NC_NS_PER_MS;
     struct nc_digest before;
+    /* Who never began has not looked yet. */
+    if (!item->flight && terms->self)
+        remember(terms->self, item);
     if (item->before_known)
         nc_digest_of(&before, item->before.data, item->before.bytes);
     int outcome = nc_journal_put(
@@ -109,10 +119,9 @@ int nc_write_keep_for_later(const struct nc_write_terms *terms, struct nc_write_
         item->value, item->op == NC_WRITE_SET ? item->value_bytes : 0, taken_ns, ends_ns,
         not_before_ns, atomic_load_explicit(&sync->seen, memory_order_relaxed),
         item->before_known ? &before : NULL);
+    if (!item->flight)
+        let_go(item);
     if (outcome == 0) {
-        /* What waited for an older write never dropped the copy which that one has left. */
-        if (terms->self)
-            nc_cache_drop(terms->self, &item->key, NEARCACHE_CAUSE_REPLACED);
         nc_link_wake(sync->link);
         return NEARCACHE_LOCAL;
     }
@@ -174,12 +183,18 @@ void nc_write_not_applied(const struct nc_write_terms *terms, struct nc_write_it
         terms, item, in_doubt && !NC_MUTANT(early_give_up) ? terms->deadline_ns + NC_NS_PER_MS : 0);
 }
 
+void nc_write_leave_no_copy(struct nc_cache_thread *self, const struct nc_write_item *item)
+{
+    if (item->outcome == NEARCACHE_LOCAL)
+        nc_cache_supersede(self, &item->key,
+                           item->op == NC_WRITE_SET ? NEARCACHE_CAUSE_REPLACED
+                                                    : NEARCACHE_CAUSE_INVALIDATED);
+}
+
 void nc_write_finish(struct nc_write_item *item)
 {
     nc_flight_land(item->flight, 0);
     nc_flight_release(item->flight);
     item->flight = NULL;
-    if (item->before_known)
-        nc_cache_release(&item->before);
-    item->before_known = false;
+    let_go(item);
 }

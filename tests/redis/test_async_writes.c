@@ -334,3 +334,121 @@ Test(async_writes, one_that_was_never_begun_leaves_no_old_copy)
     cr_assert_eq(nearcache_close(cache, 0), 0);
     cache = mine;
 }
+
+/* Without the loop's connection writes are for the threads, and those are busy: one is given up
+ * before it has begun. */
+static void give_up_unbegun(struct got *busy, struct got *got)
+{
+    struct nearcache_write how = NEARCACHE_WRITE_INIT;
+    char name[16];
+    redis_server_pause(&server);
+    how.timeout_us = 500000;
+    for (unsigned i = 0; i < 8; i++) {
+        snprintf(name, sizeof name, "busy%u", i);
+        cr_assert_eq(set(name, name, &how, busy, NULL), NEARCACHE_PENDING);
+    }
+    how.timeout_us = 20000;
+    cr_assert_eq(set("k", "new", &how, got, NULL), NEARCACHE_PENDING);
+    loop_until(&got->calls, 1);
+    cr_assert_eq(got->status, NEARCACHE_LOCAL);
+}
+
+static struct nearcache *open_with(const struct nearcache_config *given)
+{
+    struct nearcache_redis redis = NEARCACHE_REDIS_INIT;
+    struct nearcache_config config = *given;
+    struct nearcache *opened;
+    redis.url = server.unix_url;
+    config.redis = &redis;
+    config.deadline_us = PATIENT_US;
+    cr_assert_eq(nearcache_open(&opened, &config), 0);
+    cr_assert_eq(nearcache_wait(opened, PATIENT_US), 0);
+    return opened;
+}
+
+static _Atomic unsigned removals;
+
+static void call_back(void *arg, const struct nearcache_removal *removal)
+{
+    (void)arg;
+    (void)removal;
+    removals++;
+    nearcache_cancel(cache, UINT64_MAX); /* what takes the lock of the calls */
+}
+
+Test(async_writes, what_is_removed_by_a_write_that_is_given_up_may_call_back)
+{
+    struct nearcache *mine = cache;
+    struct nearcache_config config = NEARCACHE_CONFIG_INIT;
+    struct got busy = {0}, got = {0};
+    config.on_removal = call_back;
+    cache = open_with(&config);
+    tier = open_tier(cache);
+    cr_assert_eq(nearcache_set(tier, "k", 1, "old", 3, NULL), 0);
+    removals = 0;
+    give_up_unbegun(&busy, &got);
+    cr_expect_geq(removals, 1);
+    redis_server_resume(&server);
+    loop_until(&busy.calls, 8);
+    cr_assert_eq(nearcache_close(cache, 0), 0);
+    cache = mine;
+}
+
+Test(async_writes, where_others_write_too_one_that_was_never_begun_replaces_what_was_seen)
+{
+    struct nearcache *mine = cache;
+    struct nearcache_config config = NEARCACHE_CONFIG_INIT;
+    struct nearcache_tier_config tier_config = NEARCACHE_TIER_INIT;
+    struct nearcache_metrics metrics = NEARCACHE_METRICS_INIT;
+    struct nearcache_result result;
+    struct got busy = {0}, got = {0};
+    cache = open_with(&config);
+    tier_config.name = "t";
+    tier_config.prefix = "t:";
+    tier_config.coherence = NEARCACHE_COHERENCE_TRACKING;
+    cr_assert_eq(nearcache_tier_open(cache, &tier_config, &tier), 0);
+    cr_assert_eq(nearcache_wait(cache, PATIENT_US), 0);
+    cr_assert(redis_says("OK", "SET t:k old"));
+    /* The announcement of that may overtake a read that follows it. */
+    for (bool here = false; !here; nearcache_release(&result)) {
+        cr_assert_eq(nearcache_get(tier, "k", 1, NULL, &result), 0);
+        here = result.source == NEARCACHE_SOURCE_LOCAL;
+    }
+    give_up_unbegun(&busy, &got);
+    redis_server_resume(&server);
+    loop_until(&busy.calls, 8);
+    cr_assert_eq(nearcache_wait(cache, PATIENT_US), 0);
+    cr_expect(redis_says("new", "GET t:k"));
+    cr_assert_eq(nearcache_metrics(cache, &metrics), 0);
+    cr_expect_eq(metrics.journal_queued, 0);
+    cr_assert_eq(nearcache_close(cache, 0), 0);
+    cache = mine;
+}
+
+Test(async_writes, closing_waits_for_no_thread_that_waits_out_a_doubt)
+{
+    struct nearcache *mine = cache;
+    struct nearcache_config config = NEARCACHE_CONFIG_INIT;
+    struct got got = {0};
+    unsigned before;
+    cache = open_with(&config);
+    tier = open_tier(cache);
+    before = threads();
+    redis_server_pause(&server);
+    cr_assert_eq(set("k", "new", NULL, &got, NULL), NEARCACHE_PENDING);
+    cr_assert_geq(nearcache_dispatch(cache, 0), 0);
+    cr_assert(WAIT_UNTIL(threads() > before, PATIENT_MS));
+    /* The thread has sent it when somebody reads for the answer: what is asked for behind it is
+     * not answered either. */
+    struct nearcache_read how = NEARCACHE_READ_INIT;
+    struct nearcache_result result;
+    how.timeout_us = 50000;
+    cr_assert_neq(nearcache_get(tier, "other", 5, &how, &result), 0);
+    redis_server_kill(&server);
+    const uint64_t begin_ns = wait_now_ns();
+    cr_assert_eq(nearcache_close(cache, 100000), 0);
+    cr_assert_lt(wait_now_ns() - begin_ns, UINT64_C(500000) * PATIENT_MS,
+                 "closing does not wait for its deadline");
+    cr_assert_eq(got.calls, 0);
+    cache = mine;
+}
