@@ -271,17 +271,20 @@ static void write_loaded_in_lane(struct nc_sync *sync, struct nc_cache_thread *s
 
 /*
  * What changes a key without its value (its copies go, its time ends sooner) leaves a version
- * behind, which would refuse what was written before and still waits: that goes first, if it can.
+ * behind, which would refuse what was written before and still waits: that goes first. False: it
+ * cannot, or not in time.
  */
-static void write_pending_first(struct nc_sync *sync, struct nc_cache_thread *self,
+static bool write_pending_first(struct nc_sync *sync, struct nc_cache_thread *self,
                                 const struct nc_key *key, uint64_t deadline_ns)
 {
+    enum nc_replay replay = NC_REPLAY_LATER;
     struct nc_intent *intent = nc_journal_find(&sync->journal, key);
     if (!intent)
-        return;
+        return true;
     if (nc_sync_state(sync) == NEARCACHE_LINK_LIVE)
-        nc_replay_intent(sync, self, intent, deadline_ns, true);
+        replay = nc_replay_intent(sync, self, intent, deadline_ns, true);
     nc_journal_release(&sync->journal, intent);
+    return replay == NC_REPLAY_DONE;
 }
 
 /* Items of one lane. */
@@ -292,8 +295,11 @@ static void write_in_lane(struct nc_sync *sync, struct nc_cache_thread *self,
     struct call call = {.terms = {.sync = sync, .self = self, .deadline_ns = deadline_ns},
                         .items = group};
     uint64_t now_ns = nc_clock_io_ns();
-    if (items[0].op == NC_WRITE_INVALIDATE) /* it comes alone */
-        write_pending_first(sync, self, &items[0].key, deadline_ns);
+    if (items[0].op == NC_WRITE_INVALIDATE && /* it comes alone */
+        !write_pending_first(sync, self, &items[0].key, deadline_ns)) {
+        items[0].outcome = NEARCACHE_EOFFLINK;
+        return;
+    }
     for (size_t at = 0; at < count;) {
         unsigned picked = 0;
         size_t bytes = 0;
@@ -378,7 +384,8 @@ int nc_write_touch(struct nc_sync *any, struct nc_cache_thread *self, const stru
     int outcome = nc_write_learn_clock(sync, deadline_ns);
     if (outcome != 0)
         return outcome;
-    write_pending_first(sync, self, key, deadline_ns);
+    if (!write_pending_first(sync, self, key, deadline_ns))
+        return NEARCACHE_EOFFLINK;
     void *redis_key = nc_sync_redis_key(sync, key, small, &bytes);
     if (!redis_key)
         return NEARCACHE_ENOMEM;
