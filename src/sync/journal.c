@@ -19,8 +19,13 @@ static size_t identity_bytes(size_t name_bytes) { return sizeof(uint32_t) + name
 
 static size_t charge_of(const struct nc_intent *intent)
 {
-    return sizeof *intent + identity_bytes(intent->name_bytes) + intent->value_bytes +
-           (intent->digests ? NC_DIGESTS * sizeof(struct nc_digest) : 0);
+    return sizeof *intent + identity_bytes(intent->name_bytes) + intent->value_bytes;
+}
+
+/* Other programs write its key, too: values decide. Else versions do. */
+static bool is_compared(const struct nc_intent *intent)
+{
+    return intent->tier->coherence == NEARCACHE_COHERENCE_TRACKING;
 }
 
 static void drop_reference_locked(struct nc_intent *intent)
@@ -81,9 +86,7 @@ static struct nc_intent *find_locked(struct nc_journal *journal, const struct nc
 static struct nc_intent *create(const struct nc_key *key, const void *value, size_t value_bytes)
 {
     size_t identity = identity_bytes(key->name_bytes);
-    bool compared = key->tier->coherence == NEARCACHE_COHERENCE_TRACKING;
-    size_t digests = compared ? NC_DIGESTS * sizeof(struct nc_digest) : 0;
-    struct nc_intent *intent = malloc(sizeof *intent + identity + value_bytes + digests);
+    struct nc_intent *intent = malloc(sizeof *intent + identity + value_bytes);
     if (!intent)
         return NULL;
     memset(intent, 0, sizeof *intent);
@@ -93,8 +96,6 @@ static struct nc_intent *create(const struct nc_key *key, const void *value, siz
     intent->name_bytes = key->name_bytes;
     intent->value_bytes = value_bytes;
     intent->value = intent->identity + identity;
-    if (compared)
-        intent->digests = (struct nc_digest *)(intent->value + value_bytes);
     write_identity(intent->identity, key);
     if (value_bytes)
         memcpy(intent->value, value, value_bytes);
@@ -139,19 +140,22 @@ void nc_digest_of(struct nc_digest *digest, const void *value, size_t value_byte
         memcpy(digest->hex, NC_DIGEST_ABSENT, sizeof NC_DIGEST_ABSENT);
 }
 
+static uint64_t later(uint64_t a, uint64_t b) { return a > b ? a : b; }
+
 /* What the newer intent may find in Redis: what the older one might have, and, where a request was
  * in doubt, what that one would have left. */
 static void add_digests(struct nc_intent *intent, const struct nc_intent *older,
                         const struct nc_digest *before)
 {
     struct nc_digest own;
-    if (!intent->digests)
-        return;
     if (!older) {
         if (before)
             add_digest(intent, before);
         return;
     }
+    intent->doubt_until_ns =
+        later(later(intent->doubt_until_ns, older->doubt_until_ns),
+              later(older->not_before_ns, older->sent ? older->sent_until_ns : 0));
     for (unsigned i = 0; i < older->digest_count && i < NC_DIGESTS; i++)
         add_digest(intent, &older->digests[i]);
     if (older->digest_count > NC_DIGESTS)
@@ -177,10 +181,12 @@ static void follow_locked(struct nc_intent *intent, uint64_t version, const void
     struct nc_digest left;
     if (intent->seen < version)
         intent->seen = version;
-    if (!intent->digests)
+    /* What was in doubt before it had ended, too. */
+    intent->digest_count = 0;
+    intent->doubt_until_ns = 0;
+    if (!is_compared(intent))
         return;
     nc_digest_of(&left, value, value_bytes);
-    intent->digest_count = 0;
     add_digest(intent, &left);
 }
 
@@ -284,12 +290,14 @@ bool nc_journal_settle(struct nc_journal *journal, struct nc_intent *intent)
     return linked;
 }
 
-void nc_journal_depart(struct nc_journal *journal, struct nc_intent *intent,
+void nc_journal_depart(struct nc_journal *journal, struct nc_intent *intent, uint64_t until_ns,
                        struct nc_replaceable *replaceable)
 {
     pthread_mutex_lock(&journal->lock);
     intent->sent = true;
+    intent->sent_until_ns = later(intent->sent_until_ns, until_ns);
     replaceable->seen = intent->seen;
+    replaceable->doubt_until_ns = intent->doubt_until_ns;
     replaceable->digest_count = intent->digest_count;
     for (unsigned i = 0; i < intent->digest_count && i < NC_DIGESTS; i++)
         replaceable->digests[i] = intent->digests[i];
@@ -310,6 +318,22 @@ bool nc_journal_forget(struct nc_journal *journal, const struct nc_key *key, uin
         unlink_locked(journal, intent);
     pthread_mutex_unlock(&journal->lock);
     return newer;
+}
+
+void nc_journal_doubt(struct nc_journal *journal, const struct nc_key *key, uint64_t taken_ns,
+                      uint64_t until_ns, const void *value, size_t value_bytes)
+{
+    struct nc_digest left;
+    if (nc_journal_entries(journal) == 0)
+        return;
+    nc_digest_of(&left, value, value_bytes);
+    pthread_mutex_lock(&journal->lock);
+    struct nc_intent *intent = find_locked(journal, key);
+    if (intent && intent->taken_ns > taken_ns) {
+        intent->doubt_until_ns = later(intent->doubt_until_ns, until_ns);
+        add_digest(intent, &left);
+    }
+    pthread_mutex_unlock(&journal->lock);
 }
 
 void nc_journal_follow(struct nc_journal *journal, const struct nc_intent *older, uint64_t version)
@@ -343,7 +367,7 @@ void nc_journal_forget_prefix(struct nc_journal *journal, struct nearcache_tier 
         /* It may find the key swept already, or not yet. */
         if (intent->seen < version)
             intent->seen = version;
-        if (intent->digests)
+        if (is_compared(intent))
             add_digest(intent, &absent);
     }
     pthread_mutex_unlock(&journal->lock);

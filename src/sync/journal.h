@@ -16,8 +16,12 @@
 #include "base/table.h"
 #include "cache/cache.h"
 
-/* Values of a key that an intent may replace where other programs write too: what was last seen
- * here and what may have been written from here since. With more of them nothing is replaced. */
+/*
+ * Values of a key that an intent may replace. Where other programs write too: what was last seen
+ * here and what may have been written from here since; with more of them nothing is replaced. Where
+ * versions decide: what older writes from here may have left, of which nobody knows whether they
+ * were applied, and under which version; with more of them that version may refuse the intent.
+ */
 #define NC_DIGESTS 4
 #define NC_DIGEST_ABSENT "-"
 struct nc_digest {
@@ -38,18 +42,20 @@ struct nc_intent {
     uint64_t not_before_ns; /* a request in doubt may still be applied until then */
     uint64_t seen; /* the largest version known here when it was made, or of an older own write */
     bool sent;     /* a replay has left, so its value may be found */
+    uint64_t sent_until_ns;  /* ... and be applied until then */
+    uint64_t doubt_until_ns; /* until then older own writes may have been applied */
     uint32_t references;
     size_t name_bytes, value_bytes;
-    unsigned char *value;      /* behind the identity, in the same block */
-    struct nc_digest *digests; /* behind the value; NULL: the tier has versions. Same lock */
-    unsigned digest_count;     /* more than NC_DIGESTS: too many to know. Same lock */
+    unsigned char *value;                 /* behind the identity, in the same block */
+    struct nc_digest digests[NC_DIGESTS]; /* same lock */
+    unsigned digest_count;                /* more than NC_DIGESTS: too many to know. Same lock */
     /* What the table is keyed by: the tier's id, then the name. */
     unsigned char identity[];
 };
 
 /* What an intent may replace, as far as it is known at one moment. */
 struct nc_replaceable {
-    uint64_t seen;
+    uint64_t seen, doubt_until_ns;
     struct nc_digest digests[NC_DIGESTS];
     unsigned digest_count;
 };
@@ -90,8 +96,8 @@ struct nc_intent *nc_journal_find(struct nc_journal *journal, const struct nc_ke
  */
 struct nc_intent *nc_journal_ready(struct nc_journal *journal, uint64_t io_ns, uint64_t *due_ns);
 void nc_journal_release(struct nc_journal *journal, struct nc_intent *intent);
-/* A replay of it is about to leave. */
-void nc_journal_depart(struct nc_journal *journal, struct nc_intent *intent,
+/* A replay of it is about to leave, and may be applied until then. */
+void nc_journal_depart(struct nc_journal *journal, struct nc_intent *intent, uint64_t until_ns,
                        struct nc_replaceable *replaceable);
 /* Removes the intent if it is still the newest of its key. True: it was. Keeps the reference. */
 bool nc_journal_settle(struct nc_journal *journal, struct nc_intent *intent);
@@ -102,6 +108,9 @@ bool nc_journal_settle(struct nc_journal *journal, struct nc_intent *intent);
  */
 bool nc_journal_forget(struct nc_journal *journal, const struct nc_key *key, uint64_t taken_ns,
                        uint64_t version, const void *value, size_t value_bytes);
+/* The same, and nobody knows whether it was applied; if, then until `until_ns`. */
+void nc_journal_doubt(struct nc_journal *journal, const struct nc_key *key, uint64_t taken_ns,
+                      uint64_t until_ns, const void *value, size_t value_bytes);
 /* The replay of an intent was applied at this version after a newer one took its place, which may
  * replace what it left. To be called with the key's flight. */
 void nc_journal_follow(struct nc_journal *journal, const struct nc_intent *older, uint64_t version);

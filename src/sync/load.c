@@ -11,6 +11,8 @@
 
 /* Giving a lease back is a courtesy: it ends anyway. */
 #define GIVE_NS (50 * NC_NS_PER_MS)
+/* What writing the value may take when the loader has used up the caller's time. */
+#define WRITE_NS (100 * NC_NS_PER_MS)
 
 struct loading {
     struct nc_sync *sync; /* NULL: local-only */
@@ -63,6 +65,13 @@ void nc_load_absence(struct nc_sync *sync, struct nc_cache_thread *self, const s
     nc_cache_fill(self, key, ticket, entry);
 }
 
+/* A loader is not held to the deadline; what it made must be written within some. */
+static uint64_t write_deadline_ns(const struct loading *l)
+{
+    uint64_t now_ns = nc_clock_io_ns(), deadline_ns = l->options->deadline_ns;
+    return deadline_ns == UINT64_MAX || deadline_ns <= now_ns ? now_ns + WRITE_NS : deadline_ns;
+}
+
 /* The value goes to Redis, or by the tier's outage policy into the journal; the caller gets it in
  * any case. NEARCACHE_MISS: something newer stands in Redis. */
 static int write_through(struct loading *l, const struct nearcache_loaded *loaded,
@@ -73,12 +82,15 @@ static int write_through(struct loading *l, const struct nearcache_loaded *loade
     if (!l->sync)
         return hold_value(l, loaded, 0, true, &l->begun, held);
     struct nc_ticket ticket = nc_cache_ticket(l->key);
-    uint64_t version = 0;
+    uint64_t version = 0, deadline_ns = write_deadline_ns(l);
     if (tier->coherence == NEARCACHE_COHERENCE_PUBSUB && l->read_s != 0) {
-        struct nc_loaded made = {l->key,    loaded->data, loaded->bytes,
-                                 l->ttl_ms, l->read_s,    NEARCACHE_EOFFLINK,
-                                 0,         false};
-        nc_replay_loaded(l->sync, &made, 1, l->options->deadline_ns);
+        struct nc_loaded made = {.key = l->key,
+                                 .value = loaded->data,
+                                 .value_bytes = loaded->bytes,
+                                 .ttl_ms = l->ttl_ms,
+                                 .read_s = l->read_s,
+                                 .taken_ns = l->taken_ns};
+        nc_replay_loaded(l->sync, &made, 1, deadline_ns);
         int outcome = made.outcome;
         version = made.version;
         if (outcome == NEARCACHE_MISS)
@@ -96,7 +108,7 @@ static int write_through(struct loading *l, const struct nearcache_loaded *loade
                                  .value_bytes = loaded->bytes,
                                  .ttl_ms = l->ttl_ms,
                                  .taken_ns = l->taken_ns};
-    nc_write(l->sync, l->self, &item, 1, l->options->deadline_ns);
+    nc_write(l->sync, l->self, &item, 1, deadline_ns);
     return hold_value(l, loaded, 0, false, &ticket, held);
 }
 

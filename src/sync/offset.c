@@ -3,6 +3,8 @@
 #include "base/clock.h"
 
 #define WINDOW_NS (10 * NC_NS_PER_S)
+/* What Lua's numbers still tell exactly. */
+#define NO_END_US (UINT64_C(1) << 53)
 
 void nc_offset_init(struct nc_offset *offset)
 {
@@ -43,6 +45,8 @@ bool nc_offset_known(const struct nc_offset *offset) { return atomic_load(&offse
 
 uint64_t nc_offset_not_after_us(const struct nc_offset *offset, uint64_t io_ns)
 {
+    if (io_ns > INT64_MAX / 2)
+        return NO_END_US;
     return (uint64_t)((int64_t)io_ns + atomic_load(&offset->lower_ns)) / NC_NS_PER_US;
 }
 

@@ -2,6 +2,7 @@
 
 #include "base/mutant.h"
 #include "cache/drop.h"
+#include "sync/commit.h"
 
 #include <inttypes.h>
 #include <stdio.h>
@@ -25,35 +26,38 @@ struct replay {
     const void *value;
     size_t value_bytes;
     uint64_t deadline_us; /* Redis time; 0: no expiry */
-    uint64_t stamp;
+    uint64_t stamp, doubt_us;
     const struct nc_digest *digests;
     unsigned digest_count;
 };
 
-enum { REFUSED = 0, APPLIED = 1, ALREADY_SO = 2, OVER = 3 };
+enum { REFUSED = 0, APPLIED = 1, ALREADY_SO = 2, OVER = 3, LATE = 4 };
 
 /* Refers to the replay's bytes and its own. */
 struct arguments {
-    struct nc_slice keys[3], args[7 + NC_DIGESTS];
+    struct nc_slice keys[3], args[9 + NC_DIGESTS];
     unsigned key_count, arg_count;
-    char small[NC_SMALL_KEY], deadline[24], stamp[24];
+    char small[NC_SMALL_KEY], deadline[24], stamp[24], not_after[24], doubt[24];
     void *redis_key;
 };
 
+static struct nc_slice number_in(char text[24], uint64_t number)
+{
+    return (struct nc_slice){text, (size_t)snprintf(text, 24, "%" PRIu64, number)};
+}
+
 /* False: out of memory. */
-static bool write_arguments(struct nc_sync *sync, const struct replay *replay, struct arguments *a)
+static bool write_arguments(struct nc_sync *sync, const struct replay *replay, uint64_t deadline_ns,
+                            struct arguments *a)
 {
     size_t bytes;
     a->redis_key = nc_sync_redis_key(sync, replay->key, a->small, &bytes);
     if (!a->redis_key)
         return false;
     bool versions = replay->key->tier->coherence != NEARCACHE_COHERENCE_TRACKING;
-    int deadline_bytes = snprintf(a->deadline, sizeof a->deadline, "%" PRIu64, replay->deadline_us);
-    int stamp_bytes = snprintf(a->stamp, sizeof a->stamp, "%" PRIu64, replay->stamp);
     struct nc_slice op = {replay->set ? "s" : "d", 1};
     struct nc_slice value = {replay->set ? replay->value : "",
                              replay->set ? replay->value_bytes : 0};
-    struct nc_slice deadline = {a->deadline, (size_t)deadline_bytes};
     a->key_count = a->arg_count = 0;
     if (!sync->one_slot) {
         a->keys[a->key_count++] = (struct nc_slice){sync->key_s, strlen(sync->key_s)};
@@ -64,11 +68,16 @@ static bool write_arguments(struct nc_sync *sync, const struct replay *replay, s
     a->keys[a->key_count++] = (struct nc_slice){a->redis_key, bytes};
     a->args[a->arg_count++] = op;
     a->args[a->arg_count++] = value;
-    a->args[a->arg_count++] = deadline;
+    a->args[a->arg_count++] = number_in(a->deadline, replay->deadline_us);
     if (!sync->one_slot)
-        a->args[a->arg_count++] = (struct nc_slice){a->stamp, (size_t)stamp_bytes};
+        a->args[a->arg_count++] = number_in(a->stamp, replay->stamp);
     a->args[a->arg_count++] = (struct nc_slice){!versions ? "t" : sync->one_slot ? "n" : "p", 1};
-    if (!versions && replay->digest_count <= NC_DIGESTS)
+    if (!sync->one_slot) {
+        a->args[a->arg_count++] =
+            number_in(a->not_after, nc_offset_not_after_us(&sync->offset, deadline_ns));
+        a->args[a->arg_count++] = number_in(a->doubt, replay->doubt_us);
+    }
+    if (replay->digest_count <= NC_DIGESTS)
         for (unsigned i = 0; i < replay->digest_count; i++)
             a->args[a->arg_count++] =
                 (struct nc_slice){replay->digests[i].hex, strlen(replay->digests[i].hex)};
@@ -85,9 +94,20 @@ static void free_arguments(struct arguments *a)
 static int check_answer(int outcome, const struct nc_answer *answer)
 {
     if (outcome == 0 && (answer->count != 3 || answer->number[0] < REFUSED ||
-                         answer->number[0] > OVER || answer->number[1] < 0))
+                         answer->number[0] > LATE || answer->number[1] < 0))
         return NEARCACHE_EPROTOCOL;
     return outcome;
+}
+
+/* Nothing was done, because our idea of Redis' time was wrong: it says what it is. */
+static bool was_late(struct nc_sync *sync, const struct nc_answer *answer)
+{
+    if (answer->number[0] != LATE)
+        return false;
+    if (!answer->moved)
+        nc_offset_sample(&sync->offset, answer->sent_ns, answer->received_ns,
+                         (uint64_t)answer->number[2], 0, true);
+    return true;
 }
 
 static int send_replay(struct nc_sync *sync, const struct replay *replay, uint64_t deadline_ns,
@@ -95,7 +115,7 @@ static int send_replay(struct nc_sync *sync, const struct replay *replay, uint64
 {
     struct arguments a;
     memset(answer, 0, offsetof(struct nc_answer, number));
-    if (!write_arguments(sync, replay, &a))
+    if (!write_arguments(sync, replay, deadline_ns, &a))
         return NEARCACHE_ENOMEM;
     int outcome =
         nc_script_call(&sync->scripts, sync->one_slot ? NC_SCRIPT_REPLAY_TRACKED : NC_SCRIPT_REPLAY,
@@ -181,7 +201,7 @@ enum nc_replay nc_replay_intent(struct nc_sync *sync, struct nc_cache_thread *se
     struct nc_intent *newest = nc_journal_find(&sync->journal, &key);
     if (newest == intent && intent->not_before_ns <= nc_clock_io_ns()) {
         struct nc_replaceable replaceable;
-        nc_journal_depart(&sync->journal, intent, &replaceable);
+        nc_journal_depart(&sync->journal, intent, deadline_ns, &replaceable);
         uint64_t stamp = nc_offset_redis_us(
             &sync->offset, NC_MUTANT(late_stamp) ? nc_clock_io_ns() : intent->taken_ns);
         struct replay replay = {
@@ -194,11 +214,12 @@ enum nc_replay nc_replay_intent(struct nc_sync *sync, struct nc_cache_thread *se
                                ? 0
                                : nc_offset_not_after_us(&sync->offset, intent->ends_ns),
             .stamp = stamp > replaceable.seen ? stamp : replaceable.seen,
+            .doubt_us = nc_offset_redis_us(&sync->offset, replaceable.doubt_until_ns),
             .digests = replaceable.digests,
             .digest_count = replaceable.digest_count,
         };
         int outcome = send_replay(sync, &replay, deadline_ns, &answer);
-        if (outcome == 0) {
+        if (outcome == 0 && !was_late(sync, &answer)) {
             settle(sync, self, intent, &key, &answer);
             result = NC_REPLAY_DONE;
         } else if (outcome == NEARCACHE_EREMOTE && answer.refusal != NC_REFUSAL_UNAVAILABLE) {
@@ -250,12 +271,17 @@ static struct replay replay_of(const struct nc_sync *sync, const struct nc_loade
     return replay;
 }
 
-static void take_answer(struct nc_loaded *loaded, int outcome, const struct nc_answer *answer)
+static void take_answer(struct nc_sync *sync, struct nc_loaded *loaded, int outcome,
+                        const struct nc_answer *answer)
 {
     loaded->outcome = outcome;
+    loaded->sent = answer->sent;
     if (outcome == NEARCACHE_EREMOTE && answer->refusal == NC_REFUSAL_UNAVAILABLE)
         loaded->outcome = NEARCACHE_EOFFLINK;
-    if (outcome == 0) {
+    if (outcome == 0 && was_late(sync, answer)) {
+        loaded->outcome = NEARCACHE_ETIMEOUT;
+        loaded->sent = false;
+    } else if (outcome == 0) {
         loaded->version = (uint64_t)answer->number[1];
         loaded->moved = answer->moved;
         loaded->outcome = answer->number[0] == REFUSED ? NEARCACHE_MISS : 0;
@@ -267,7 +293,7 @@ static void send_alone(struct nc_sync *sync, struct nc_loaded *loaded, uint64_t 
     struct nc_answer answer;
     struct replay replay = replay_of(sync, loaded);
     int outcome = send_replay(sync, &replay, deadline_ns, &answer);
-    take_answer(loaded, outcome, &answer);
+    take_answer(sync, loaded, outcome, &answer);
 }
 
 /* One of several under way at a time. */
@@ -281,13 +307,15 @@ static int submit(struct nc_sync *sync, struct nc_loaded *loaded, struct sent *s
 {
     struct arguments a;
     struct replay replay = replay_of(sync, loaded);
-    if (!write_arguments(sync, &replay, &a))
+    if (!write_arguments(sync, &replay, deadline_ns, &a))
         return NEARCACHE_ENOMEM;
     int outcome = nc_script_prepare(&sync->scripts, NC_SCRIPT_REPLAY, a.keys, a.key_count, a.args,
                                     a.arg_count, &sent->run, &sent->answer, NULL, NULL);
     free_arguments(&a);
-    if (outcome == 0)
+    if (outcome == 0) {
+        sent->answer.sent_ns = nc_clock_io_ns();
         nc_link_submit(sync->link, sent->run.call, NC_CALL_BATCH, deadline_ns);
+    }
     return outcome;
 }
 
@@ -302,22 +330,88 @@ static void receive(struct nc_sync *sync, struct nc_loaded *loaded, struct sent 
     if (outcome == NEARCACHE_EREMOTE && sent->answer.refusal == NC_REFUSAL_NOSCRIPT)
         send_alone(sync, loaded, deadline_ns);
     else
-        take_answer(loaded, outcome, &sent->answer);
+        take_answer(sync, loaded, outcome, &sent->answer);
+}
+
+static void send_all(struct nc_sync *sync, struct nc_loaded *const *loaded, unsigned count,
+                     uint64_t deadline_ns)
+{
+    struct sent *sent = count > 1 ? malloc(count * sizeof *sent) : NULL;
+    if (!sent) {
+        for (unsigned i = 0; i < count; i++)
+            send_alone(sync, loaded[i], deadline_ns);
+        return;
+    }
+    for (unsigned i = 0; i < count; i++)
+        loaded[i]->outcome = submit(sync, loaded[i], &sent[i], deadline_ns);
+    for (unsigned i = 0; i < count; i++)
+        if (loaded[i]->outcome == 0)
+            receive(sync, loaded[i], &sent[i], deadline_ns);
+    free(sent);
+}
+
+/*
+ * With the key's flight: what is written here in the meantime waits, and what waits in the journal
+ * already is newer than the read. False: it is not to be sent; its outcome says why.
+ */
+static bool begin_loaded(struct nc_sync *sync, struct nc_loaded *loaded, uint64_t deadline_ns)
+{
+    loaded->sent = false;
+    loaded->flight = take_key(sync, loaded->key, deadline_ns, true);
+    loaded->outcome = loaded->flight ? NEARCACHE_MISS : NEARCACHE_ETIMEOUT;
+    struct nc_intent *pending =
+        loaded->flight ? nc_journal_find(&sync->journal, loaded->key) : NULL;
+    if (pending)
+        nc_journal_release(&sync->journal, pending);
+    return loaded->flight && !pending;
+}
+
+/* What came into the journal meanwhile was asked for before the loader was called, or after. */
+static void end_loaded(struct nc_sync *sync, struct nc_loaded *loaded, uint64_t deadline_ns)
+{
+    const void *value = loaded->value_bytes ? loaded->value : "";
+    if (loaded->outcome == 0)
+        nc_journal_forget(&sync->journal, loaded->key, loaded->taken_ns, loaded->version, value,
+                          loaded->value_bytes);
+    else if (loaded->sent &&
+             (loaded->outcome == NEARCACHE_ETIMEOUT || loaded->outcome == NEARCACHE_EOFFLINK))
+        nc_journal_doubt(&sync->journal, loaded->key, loaded->taken_ns, deadline_ns, value,
+                         loaded->value_bytes);
+    if (!loaded->flight)
+        return;
+    nc_flight_land(loaded->flight, 0);
+    nc_flight_release(loaded->flight);
+}
+
+static bool is_twin(const struct nc_loaded *a, const struct nc_loaded *b)
+{
+    return a->key->hash == b->key->hash && a->key->name_bytes == b->key->name_bytes &&
+           memcmp(a->key->name, b->key->name, a->key->name_bytes) == 0;
 }
 
 void nc_replay_loaded(struct nc_sync *sync, struct nc_loaded *loaded, unsigned count,
                       uint64_t deadline_ns)
 {
-    struct sent *sent = count > 1 ? malloc(count * sizeof *sent) : NULL;
-    if (!sent) {
-        for (unsigned i = 0; i < count; i++)
-            send_alone(sync, &loaded[i], deadline_ns);
-        return;
+    struct nc_loaded *order[NC_COMMIT_KEYS], *sent[NC_COMMIT_KEYS];
+    unsigned sent_count = 0;
+    /* In the order in which batches of writes take their keys, so that none waits for a ring. */
+    for (unsigned i = 0, at; i < count; i++) {
+        for (at = i; at > 0 && loaded[i].key->hash < order[at - 1]->key->hash; at--)
+            order[at] = order[at - 1];
+        order[at] = &loaded[i];
     }
     for (unsigned i = 0; i < count; i++)
-        loaded[i].outcome = submit(sync, &loaded[i], &sent[i], deadline_ns);
-    for (unsigned i = 0; i < count; i++)
-        if (loaded[i].outcome == 0)
-            receive(sync, &loaded[i], &sent[i], deadline_ns);
-    free(sent);
+        if ((i + 1 == count || !is_twin(order[i], order[i + 1])) &&
+            begin_loaded(sync, order[i], deadline_ns))
+            sent[sent_count++] = order[i];
+    send_all(sync, sent, sent_count, deadline_ns);
+    for (unsigned i = count; i-- > 0;) {
+        if (i + 1 < count && is_twin(order[i], order[i + 1])) {
+            order[i]->outcome = order[i + 1]->outcome;
+            order[i]->version = order[i + 1]->version;
+            order[i]->moved = order[i + 1]->moved;
+        } else {
+            end_loaded(sync, order[i], deadline_ns);
+        }
+    }
 }

@@ -30,16 +30,21 @@ struct nc_loaded {
     const struct nc_key *key;
     const void *value;
     size_t value_bytes;
-    uint64_t ttl_ms; /* NEARCACHE_NONE: no expiry */
-    uint64_t read_s; /* s of the read that missed */
+    uint64_t ttl_ms;   /* NEARCACHE_NONE: no expiry */
+    uint64_t read_s;   /* s of the read that missed */
+    uint64_t taken_ns; /* when the loader was called */
     /* 0 and the version: written. NEARCACHE_MISS: refused, something newer is there. Else as a
      * write that did not reach Redis. */
     int outcome;
     uint64_t version;
     bool moved; /* see nc_answer */
+    /* The writer's own. */
+    struct nc_flight *flight;
+    bool sent;
 };
 
-/* Writes them, all under way at a time; sets each outcome. */
+/* Writes them, at most NC_COMMIT_KEYS and all under way at a time; sets each outcome. They may name
+ * a key twice: one of the two is written. */
 void nc_replay_loaded(struct nc_sync *sync, struct nc_loaded *loaded, unsigned count,
                       uint64_t deadline_ns);
 

@@ -251,7 +251,8 @@ static void write_loaded_in_lane(struct nc_sync *sync, struct nc_cache_thread *s
                                        .value = items[i].value,
                                        .value_bytes = items[i].value_bytes,
                                        .ttl_ms = items[i].ttl_ms,
-                                       .read_s = items[i].read_s};
+                                       .read_s = items[i].read_s,
+                                       .taken_ns = items[i].taken_ns};
         items[i].ticket = nc_cache_ticket(&items[i].key);
     }
     nc_replay_loaded(sync, loaded, count, deadline_ns);

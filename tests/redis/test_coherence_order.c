@@ -19,23 +19,32 @@ static void on_refusal(void *arg, const struct nearcache_refusal *refusal)
     refusals++;
 }
 
-static void set_up(void) { cr_assert(redis_server_start(&server, NULL)); }
+static void set_up(void)
+{
+    static const char *const may_sleep[] = {"--enable-debug-command", "yes", NULL};
+    cr_assert(redis_server_start(&server, may_sleep));
+}
 static void tear_down(void) { redis_server_stop(&server); }
 
 TestSuite(coherence_order, .init = set_up, .fini = tear_down, .timeout = 60);
 
 /* A cache that a server which stands does not bring off the link: only the writes know of it. */
-static void open_patiently(enum nearcache_coherence coherence)
+static void open_with(enum nearcache_coherence coherence, uint64_t heartbeat_ms, uint64_t lease_ms)
 {
     struct nearcache_config config = coherence_config();
     struct nearcache_tier_config tier_config = coherence_tier_config();
-    config.heartbeat_ms = 10000;
-    config.lease_ms = 60000;
+    config.heartbeat_ms = heartbeat_ms;
+    config.lease_ms = lease_ms;
     config.breaker_expiries = NEARCACHE_NONE;
     config.on_refusal = on_refusal;
     tier_config.coherence = coherence;
     cache = coherence_open(&server, config);
     tier = coherence_tier(cache, tier_config);
+}
+
+static void open_patiently(enum nearcache_coherence coherence)
+{
+    open_with(coherence, 10000, 60000);
 }
 
 /* Everything is written; nothing was refused. */
@@ -242,9 +251,111 @@ Test(coherence_order, where_others_write_too_it_leaves_the_newer_one)
     take_both(NEARCACHE_COHERENCE_TRACKING);
 }
 
+/* ---- an older write that is applied, and nobody hears of it ---- */
+
+enum { DOUBT_US = 2000000 };
+
+/* A write of somebody else: the next version, another value. */
+static const char foreign_write[] =
+    "local s = string.format('%.0f', redis.call('HGET', KEYS[1], 's') + 1) "
+    "redis.call('HSET', KEYS[1], 's', s) redis.call('ZADD', KEYS[2], s, 'kthing:a') "
+    "return redis.call('SET', 'thing:a', 'foreign')";
+
+/* The server takes the older write in time, but answers after its deadline: what it does next takes
+ * so long. The newer one was asked for before that. */
+static void lose_an_answer(bool foreign)
+{
+    struct writer writer = {.value = "older", .timeout_us = DOUBT_US};
+    redisContext *next = redis_server_connect(&server);
+    int sent = 0;
+    cr_assert_not_null(next);
+    open_patiently(NEARCACHE_COHERENCE_PUBSUB);
+    begin_under_way(&writer, write_it);
+    cr_assert_eq(write_within("a", "newer", SHORT_US), NEARCACHE_LOCAL);
+    if (foreign)
+        redisAppendCommand(next, "EVAL %s 2 nc:s nc:w", foreign_write);
+    redisAppendCommand(next, "DEBUG SLEEP 3");
+    while (!sent)
+        cr_assert_eq(redisBufferWrite(next, &sent), REDIS_OK);
+    redis_server_resume(&server);
+    cr_expect_eq(end_under_way(&writer), NEARCACHE_LOCAL);
+    cr_assert(WAIT_UNTIL(coherence_metrics(cache).journal_queued == 0, 20000));
+    redisFree(next);
+}
+
+Test(coherence_order, what_was_taken_outlives_an_older_write_whose_answer_was_lost)
+{
+    lose_an_answer(false);
+    cr_expect(coherence_asks(&server, "GET thing:a", "newer"));
+    settle_and_close();
+}
+
+Test(coherence_order, what_somebody_else_wrote_behind_both_outlives_them)
+{
+    lose_an_answer(true);
+    cr_expect(coherence_asks(&server, "GET thing:a", "foreign"));
+    cr_expect_eq(refusals, 1);
+    cr_expect_eq(coherence_metrics(cache).journal_refused, 1);
+    cr_assert_eq(nearcache_close(cache, 0), 0);
+}
+
+/* ---- what was asked for before and comes behind ---- */
+
+static void *read_it(void *arg)
+{
+    struct writer *reader = arg;
+    struct nearcache_read how = NEARCACHE_READ_INIT;
+    struct nearcache_result result;
+    how.timeout_us = reader->timeout_us;
+    reader->outcome = nearcache_get(tier, "a", 1, &how, &result);
+    nearcache_release(&result);
+    return NULL;
+}
+
+Test(coherence_order, an_answer_that_is_older_than_what_was_taken_is_not_kept)
+{
+    struct writer reader = {.timeout_us = LONG_US};
+    struct nearcache_result result;
+    open_patiently(NEARCACHE_COHERENCE_PUBSUB);
+    cr_assert(coherence_asks(&server, "SET thing:a first", "OK"));
+    /* It answers reads and keeps the replay waiting. */
+    cr_assert(coherence_asks(&server, "CLIENT PAUSE 60000 WRITE", "OK"));
+    redis_server_pause(&server);
+    cr_assert_eq(pthread_create(&reader.thread, NULL, read_it, &reader), 0);
+    cr_assert_eq(write_within("a", "newer", SHORT_US), NEARCACHE_LOCAL);
+    redis_server_resume(&server);
+    cr_expect_eq(end_under_way(&reader), 0);
+    cr_assert_eq(nearcache_peek(tier, "a", 1, &result), 0);
+    cr_expect(result.bytes == 5 && memcmp(result.data, "newer", 5) == 0);
+    nearcache_release(&result);
+    cr_assert(coherence_asks(&server, "CLIENT UNPAUSE", "OK"));
+    settle_and_close();
+}
+
+/* ---- a link that is not proven ---- */
+
+Test(coherence_order, while_what_was_taken_cannot_be_written_its_key_is_not_changed)
+{
+    struct nearcache_write how = NEARCACHE_WRITE_INIT;
+    open_with(NEARCACHE_COHERENCE_PUBSUB, 600, 3000);
+    cr_assert_eq(write_within("a", "first", LONG_US), 0);
+    /* No heartbeat comes through. */
+    cr_assert(coherence_asks(&server, "CLIENT PAUSE 60000 WRITE", "OK"));
+    cr_assert_eq(write_within("a", "newer", SHORT_US), NEARCACHE_LOCAL);
+    cr_assert(WAIT_UNTIL(nearcache_link_state(cache) == NEARCACHE_LINK_SUSPECT, 10000));
+    how.timeout_us = LONG_US;
+    cr_expect_eq(nearcache_invalidate(tier, "a", 1, &how), NEARCACHE_EOFFLINK);
+    how.ttl_ms = 30000;
+    cr_expect_eq(nearcache_touch(tier, "a", 1, &how), NEARCACHE_EOFFLINK);
+    cr_assert(coherence_asks(&server, "CLIENT UNPAUSE", "OK"));
+    cr_assert(WAIT_UNTIL(coherence_metrics(cache).journal_queued == 0, 20000));
+    cr_expect(coherence_asks(&server, "GET thing:a", "newer"));
+    settle_and_close();
+}
+
 /* ---- what a loader makes ---- */
 
-static _Atomic bool loads, may_end;
+static _Atomic bool loads, may_end, loaded_it, ended;
 
 static int load_slowly(void *arg, const void *name, size_t name_bytes,
                        struct nearcache_loaded *loaded)
@@ -257,6 +368,7 @@ static int load_slowly(void *arg, const void *name, size_t name_bytes,
         return -1;
     loaded->data = "loaded";
     loaded->bytes = 6;
+    loaded_it = true;
     return 0;
 }
 
@@ -268,7 +380,41 @@ static void *load_it(void *arg)
     how.timeout_us = writer->timeout_us;
     writer->outcome = nearcache_get_or_load(tier, "a", 1, &how, load_slowly, NULL, &result);
     nearcache_release(&result);
+    ended = true;
     return NULL;
+}
+
+Test(coherence_order, what_was_taken_while_a_loader_made_a_value_outlives_it)
+{
+    struct writer loader = {.timeout_us = LONG_US};
+    open_patiently(NEARCACHE_COHERENCE_PUBSUB);
+    cr_assert_eq(pthread_create(&loader.thread, NULL, load_it, &loader), 0);
+    cr_assert(WAIT_UNTIL(loads, 10000));
+    redis_server_pause(&server);
+    may_end = true;
+    cr_assert(WAIT_UNTIL(loaded_it, 10000));
+    cr_assert_eq(write_within("a", "newer", 5 * SHORT_US), NEARCACHE_LOCAL);
+    redis_server_resume(&server);
+    cr_expect_eq(end_under_way(&loader), 0);
+    cr_expect_eq(coherence_get(tier, "a", "newer", NULL), 0);
+    cr_assert(WAIT_UNTIL(coherence_metrics(cache).journal_queued == 0, 20000));
+    cr_expect(coherence_asks(&server, "GET thing:a", "newer"));
+    settle_and_close();
+}
+
+/* Redis has used up the caller's time before the loader was asked, and then goes away. */
+Test(coherence_order, what_a_loader_made_waits_for_no_server_that_is_gone)
+{
+    struct writer loader = {.timeout_us = SHORT_US};
+    open_patiently(NEARCACHE_COHERENCE_PUBSUB);
+    redis_server_pause(&server);
+    may_end = true;
+    cr_assert_eq(pthread_create(&loader.thread, NULL, load_it, &loader), 0);
+    cr_assert(WAIT_UNTIL(loaded_it, 10000));
+    redis_server_kill(&server);
+    cr_assert(WAIT_UNTIL(ended, 10000));
+    cr_expect_eq(end_under_way(&loader), 0);
+    cr_assert_eq(nearcache_close(cache, 1000), 0);
 }
 
 /* The loader's value is written after the write was taken, but was asked for before. Which of the

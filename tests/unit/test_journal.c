@@ -210,7 +210,7 @@ static struct nc_replaceable replaceable(const char *name)
     struct nc_replaceable found = {0};
     struct nc_intent *intent = find(0, name);
     cr_assert_not_null(intent);
-    nc_journal_depart(&journal, intent, &found);
+    nc_journal_depart(&journal, intent, 0, &found);
     nc_journal_release(&journal, intent);
     return found;
 }
@@ -266,6 +266,39 @@ Test(journal, an_intent_follows_the_older_one_whose_replay_it_overtook)
     nc_journal_release(&journal, newer);
     nc_journal_follow(&journal, sent, 800);
     nc_journal_release(&journal, sent);
+}
+
+Test(journal, an_intent_knows_what_older_writes_may_have_left_and_until_when)
+{
+    struct nc_key key = key_of(0, "a");
+    cr_assert_eq(put_at("a", "newer", 20, 0), 0);
+    cr_expect_eq(replaceable("a").digest_count, 0);
+    cr_expect_eq(put_at("a", "refused", 9, 0), 0);
+    cr_expect_eq(replaceable("a").digest_count, 0, "that was applied in no case");
+    cr_expect_eq(put_at("a", "doubtful", 10, 500), 0);
+    cr_expect(may_replace("a", "doubtful"));
+    cr_expect_eq(replaceable("a").doubt_until_ns, 500);
+    nc_journal_doubt(&journal, &key, 11, 700, "loaded", 6);
+    nc_journal_doubt(&journal, &key, 20, 900, "not older", 9);
+    cr_expect(may_replace("a", "loaded"));
+    cr_expect_not(may_replace("a", "not older"));
+    cr_expect_eq(replaceable("a").doubt_until_ns, 700);
+    /* One that was acknowledged came behind all of them. */
+    cr_expect(nc_journal_forget(&journal, &key, 12, 600, "older", 5));
+    cr_expect_eq(replaceable("a").digest_count, 0);
+    cr_expect_eq(replaceable("a").doubt_until_ns, 0);
+}
+
+Test(journal, a_replay_that_has_left_is_in_doubt_for_what_takes_its_place)
+{
+    struct nc_replaceable found;
+    cr_assert_eq(put_at("a", "older", 10, 0), 0);
+    struct nc_intent *sent = find(0, "a");
+    nc_journal_depart(&journal, sent, 800, &found);
+    nc_journal_release(&journal, sent);
+    cr_assert_eq(put_at("a", "newer", 20, 0), 0);
+    cr_expect(may_replace("a", "older"));
+    cr_expect_eq(replaceable("a").doubt_until_ns, 800);
 }
 
 Test(journal, what_was_asked_for_after_a_clear_outlives_it)

@@ -37,6 +37,7 @@ Test(offset, a_deadline_never_ends_later_in_redis_than_here)
         uint64_t at_ns = 5000 * NC_NS_PER_MS;
         cr_expect_leq(nc_offset_not_after_us(&offset, at_ns), redis_us(at_ns));
         cr_expect_geq(nc_offset_not_after_us(&offset, at_ns), redis_us(at_ns) - 10000);
+        cr_expect_eq(nc_offset_not_after_us(&offset, UINT64_MAX), UINT64_C(1) << 53, "no end");
         nc_offset_deinit(&offset);
     }
 }
