@@ -16,6 +16,10 @@
  *   quiet      nothing changes any more and the proof is from after that: the entry equals Redis
  *   zombie     no acknowledged write is overwritten by a write that was given up before it
  *   local      a LOCAL write never replaces a newer acknowledged one, and is refused only for one
+ *   order      no own write replaces one that was asked for after it, and none is refused for one
+ *              that was asked for before it
+ *   taken      a LOCAL write is replayed or refused, not forgotten
+ *   own        while a LOCAL write waits nothing older is a FRESH hit
  *   loaded     a value that a loader made never replaces a write newer than the read that missed
  *   epochs     a new epoch does not lead to the next one
  *   replayed   quiet and LIVE: the journal does not stay
@@ -64,6 +68,12 @@
 #ifndef TIMEOUTS
 #define TIMEOUTS 0
 #endif
+#ifndef HASTY
+#define HASTY 0 /* LOCAL writes whose deadline passes while an older one is under way */
+#endif
+#ifndef LOST
+#define LOST 0 /* answers to that older one which are lost */
+#endif
 #ifndef PARTS
 #define PARTS 0 /* answers of RESUME that hold only the first of the changes */
 #endif
@@ -107,7 +117,7 @@ byte to_write_a = WRITES_A, to_write_b = WRITES_B, to_load = LOADS,
      to_write_other = OTHERS;
 #define quiet                                                                                      \
     (to_write_a == 0 && to_write_b == 0 && to_write_other == 0 && to_load == 0 && writes_open == 0 && faults == 0 &&     \
-     !j_has && !rp_sent)
+     !j_has && !rp_sent && (HASTY == 0 || wr == 0))
 
 /* ---- client A ---- */
 
@@ -146,6 +156,20 @@ byte z_id;
 /* Journal: one item. */
 bool j_has = false, j_late;
 byte j_id, j_time, j_seen, j_known;
+bool rd_void = false; /* what is being read is older than a LOCAL write */
+#if WRITES_A > 0
+bool own[12]; /* ids of A's writes; each is larger than those of what was asked for before */
+#endif
+#if HASTY > 0
+/* An older write that may have been applied, up to a version; 0: none. */
+byte j_doubt = 0, j_until = 0;
+byte hasty_id = 0; /* not yet replayed or refused */
+#define older_in_doubt (j_doubt != 0 && srv[conn].val == j_doubt && srv[conn].w <= j_until)
+#define is_hasty (j_has && hasty_id != 0)
+#else
+#define older_in_doubt false
+#define is_hasty false
+#endif
 bool rp_sent = false;
 byte rp_stamp, rp_id, rp_answer = 0, rp_version;
 bool replay_due = false; /* only for the mutant that replays on reconnect alone */
@@ -278,7 +302,9 @@ end:
 #ifndef M_NO_NOT_AFTER
         if
         :: wr_late -> wr_s = 0
-        :: else -> apply(conn, wr_id, wr_s)
+        :: else ->
+            assert(!(own[srv[conn].val] && srv[conn].val > wr_id)); /* order */
+            apply(conn, wr_id, wr_s)
         fi;
 #else
         apply(conn, wr_id, wr_s);
@@ -300,13 +326,16 @@ end:
     :: atomic { rp_sent && rp_answer == 0 && nfull(sub) && state != DOWN && !srv[conn].readonly ->
         ensure(conn); test_e(conn);
         if
-        :: srv[conn].w > rp_stamp ->
+        :: srv[conn].w > rp_stamp && !older_in_doubt ->
             assert(srv[conn].w > j_known); /* local: refused only for a newer one */
+            assert(!(own[srv[conn].val] && srv[conn].val < rp_id)); /* order */
             rp_version = srv[conn].w; rp_answer = 2
         :: srv[conn].w == 0 && rp_stamp < srv[conn].floor ->
             rp_version = srv[conn].floor; rp_answer = 2
         :: else ->
-            assert(!(acked > j_time && srv[conn].w == acked)); /* local: replaces nothing newer */
+            assert(!(acked > j_time && srv[conn].w == acked &&
+                     !(own[srv[conn].val] && srv[conn].val < rp_id))); /* local: replaces nothing newer */
+            assert(!(own[srv[conn].val] && srv[conn].val > rp_id)); /* order */
             apply(conn, rp_id, rp_version); rp_answer = 1
         fi }
 #endif
@@ -516,13 +545,13 @@ end:
 active proctype Reader()
 {
     byte left = READS;
-    bool hit_proof, hit_quiet, hit_has;
+    bool hit_proof, hit_quiet, hit_has, hit_waits;
     byte hit_bound, hit_ver, hit_val, hit_epoch, hit_own;
 end:
     do
     /* a fill: ticket first */
-    :: atomic { rd == 0 && left > 0 && state != DOWN ->
-        left--; rd_generation = generation; rd_epoch = epoch; rd = 1 }
+    :: atomic { rd == 0 && left > 0 && state != DOWN && !j_has ->
+        left--; rd_void = false; rd_generation = generation; rd_epoch = epoch; rd = 1 }
     :: atomic { rd == 2 ->
         rd = 0;
         if
@@ -531,7 +560,7 @@ end:
 #else
         :: true &&
 #endif
-           !(ent_has && ent_ver > rd_s) ->
+           !rd_void && !(ent_has && ent_ver > rd_s) ->
             ent_has = true; ent_ver = rd_s; ent_val = rd_val
         :: else
         fi }
@@ -544,7 +573,7 @@ end:
     :: proof && ent_has ->
 #ifndef M_ENTRY_BEFORE_PROOF
         atomic { hit_proof = proof; hit_bound = proof_bound; hit_quiet = proof_quiet && quiet;
-            hit_epoch = epoch; hit_own = own_acked }
+            hit_epoch = epoch; hit_own = own_acked; hit_waits = j_has }
         atomic { hit_has = ent_has; hit_ver = ent_ver; hit_val = ent_val }
 #else
         atomic { hit_has = ent_has; hit_ver = ent_ver; hit_val = ent_val; hit_epoch = epoch }
@@ -556,11 +585,12 @@ end:
             :: hit_proof && hit_has && hit_epoch == epoch ->
                 assert(hit_ver >= hit_bound);                       /* bound */
                 assert(hit_ver >= hit_own);                         /* bound: own writes */
+                assert(!hit_waits);                                 /* own */
                 assert(!hit_quiet || hit_val == srv[primary].val)   /* quiet */
             :: else
             fi;
             hit_proof = false; hit_bound = 0; hit_quiet = false; hit_has = false; hit_ver = 0;
-            hit_val = 0; hit_epoch = 0; hit_own = 0 }
+            hit_val = 0; hit_epoch = 0; hit_own = 0; hit_waits = false }
     od
 }
 
@@ -586,32 +616,74 @@ end:
 }
 
 #if WRITES_A > 0
+/* A write goes to the journal: nothing older is kept here from now on. */
+inline take_new(id_)
+{
+    j_has = true; j_id = id_; j_late = true; j_seen = seen; j_known = own_acked;
+    T++; j_time = T;
+    ent_has = false;
+#ifndef M_NO_SUPERSEDE
+    rd_void = true;
+#endif
+    skip
+}
+
 /* A's writes: R4, R11, R12. */
 active proctype WriterA()
 {
     byte timeouts = TIMEOUTS;
+#if HASTY > 0
+    byte hasty = HASTY, lost = LOST, wr_until = 0;
+#endif
 end:
     do
     :: atomic { wr == 0 && to_write_a > 0 && state != DOWN && !j_has && !zombie ->
         to_write_a--;
         ent_has = false;
-        wr_id = next_id; next_id++; wr_epoch = epoch; wr_late = false; writes_open++; wr = 1 }
+        wr_id = next_id; own[wr_id] = true; next_id++; wr_epoch = epoch; wr_late = false;
+        writes_open++; wr = 1 }
     /* not_after passes */
-    :: atomic { wr == 1 && !wr_late && timeouts > 0 -> timeouts--; wr_late = true }
+    :: atomic { wr == 1 && !wr_late && timeouts > 0 -> timeouts--;
+#if HASTY > 0
+        wr_until = T;
+#endif
+        wr_late = true }
+#if HASTY > 0
+    /* one that was asked for later waits for it, and no longer */
+    :: atomic { hasty > 0 && (wr == 1 || wr == 2) && !j_has ->
+        hasty--;
+        hasty_id = next_id; own[next_id] = true; take_new(next_id); next_id++ }
+    /* the older one's answer is lost, and its not_after passes */
+    :: atomic { wr == 2 && wr_s != 0 && is_hasty && lost > 0 ->
+        lost--; wr = 0;
+#ifndef M_NO_DOUBT
+        j_doubt = wr_id; j_until = T;
+#endif
+        skip }
+#endif
     :: atomic { wr == 1 &&
 #ifndef M_GIVE_UP_EARLY
         wr_late ->
 #else
         timeouts > 0 -> timeouts = 0;
 #endif
-        /* given up: LOCAL, into the journal */
+        /* given up: LOCAL, into the journal, where a newer one stands for both */
         zombie = true; z_id = wr_id; z_late = wr_late; z_acked = false; wr = 0;
-        j_has = true; j_id = next_id; next_id++; j_late = true; j_seen = seen; j_known = own_acked;
-        T++; j_time = T }
+#if HASTY > 0
+        if
+        :: is_hasty -> j_doubt = wr_id; j_until = wr_until
+        :: else -> own[next_id] = true; take_new(next_id); next_id++
+        fi
+#else
+        own[next_id] = true; take_new(next_id); next_id++
+#endif
+        }
     :: atomic { wr == 2 && wr_s == 0 -> /* LATE: nothing was applied */
         wr = 0;
-        j_has = true; j_id = wr_id; j_late = true; j_seen = seen; j_known = own_acked;
-        T++; j_time = T }
+        if
+        :: is_hasty -> skip
+        :: else -> take_new(wr_id)
+        fi }
     :: atomic { wr == 2 && wr_s != 0 ->
         wr = 0;
         if
@@ -622,22 +694,35 @@ end:
         observe(wr_s);
 #endif
         if
-        :: wr_epoch == epoch && inv_s <= wr_s && !(ent_has && ent_ver > wr_s) ->
+        :: is_hasty ->
+#ifdef M_FORGET_NEWER
+            j_has = false
+#else
+#ifndef M_NO_FOLLOW
+            j_seen = max(j_seen, wr_s)
+#else
+            skip
+#endif
+#endif
+        :: !is_hasty && wr_epoch == epoch && inv_s <= wr_s && !(ent_has && ent_ver > wr_s) ->
             ent_has = true; ent_ver = wr_s; ent_val = wr_id
         :: else
         fi }
     /* a write while the link is down is LOCAL at once */
     :: atomic { wr == 0 && to_write_a > 0 && state == DOWN && !j_has ->
-        to_write_a--; ent_has = false;
-        j_has = true; j_id = next_id; next_id++; j_late = true; j_seen = seen; j_known = own_acked;
-        T++; j_time = T }
+        to_write_a--;
+        own[next_id] = true; take_new(next_id); next_id++ }
+#if HASTY > 0
+    /* taken: what waits is there until its end is known */
+    :: atomic { hasty_id != 0 && !j_has && !rp_sent -> assert(false) }
+#endif
     /* R12: whenever LIVE; the clock's offset may be too low by what a round trip hides */
 #ifdef M_REPLAY_ON_RECONNECT
 #define may_replay replay_due
 #else
 #define may_replay true
 #endif
-    :: atomic { j_has && j_late && !rp_sent && state == LIVE && may_replay ->
+    :: atomic { j_has && j_late && !rp_sent && wr == 0 && state == LIVE && may_replay ->
         rp_id = j_id; rp_sent = true; rp_answer = 0;
 #ifndef M_STAMP_WITHOUT_SEEN
         if
@@ -657,6 +742,13 @@ end:
         :: rp_answer == 1 -> acked = max(acked, rp_version); own_acked = max(own_acked, rp_version)
         :: else
         fi;
+#if HASTY > 0
+        j_doubt = 0; j_until = 0;
+        if
+        :: rp_id == hasty_id -> hasty_id = 0
+        :: else
+        fi;
+#endif
         rp_answer = 0; rp_sent = false; j_has = false; replay_due = false }
     /* a link that went while the replay was under way: it is asked again */
     :: atomic { rp_sent && rp_answer == 0 && state == DOWN -> rp_sent = false }
