@@ -91,10 +91,17 @@ static bool is_here(const char *name)
     return outcome == 0;
 }
 
+/* What is there before the cache comes is announced to nobody: that would drop the copy, at any
+ * time after. */
+static void open_on_a_value(enum nearcache_coherence coherence)
+{
+    cr_assert(coherence_asks(&server, "SET thing:a first", "OK"));
+    open_patiently(coherence);
+}
+
 /* The server stands, and the write has dropped the copy: it has the key, nobody else may send. */
 static void begin_under_way(struct writer *writer, void *(*run)(void *))
 {
-    cr_assert(coherence_asks(&server, "SET thing:a first", "OK"));
     cr_assert(WAIT_UNTIL(coherence_get(tier, "a", NULL, NULL) == 0 && is_here("a"), 10000));
     redis_server_pause(&server);
     cr_assert_eq(pthread_create(&writer->thread, NULL, run, writer), 0);
@@ -111,7 +118,7 @@ static void overtake(enum nearcache_coherence coherence, const char *older, cons
                      const char *expected)
 {
     struct writer writer = {.value = older, .timeout_us = LONG_US};
-    open_patiently(coherence);
+    open_on_a_value(coherence);
     begin_under_way(&writer, write_it);
     cr_assert_eq(write_within("a", newer, SHORT_US), NEARCACHE_LOCAL);
     redis_server_resume(&server);
@@ -172,7 +179,7 @@ static void *set_both_of(void *arg)
 Test(coherence_order, a_batch_that_was_taken_outlives_an_older_one)
 {
     struct writer writer = {.value = "older", .timeout_us = LONG_US};
-    open_patiently(NEARCACHE_COHERENCE_PUBSUB);
+    open_on_a_value(NEARCACHE_COHERENCE_PUBSUB);
     begin_under_way(&writer, set_both_of);
     cr_assert_eq(set_both("newer", SHORT_US), NEARCACHE_LOCAL);
     redis_server_resume(&server);
@@ -207,7 +214,7 @@ static void change(void *(*run)(void *))
 {
     struct writer older = {.value = "older", .timeout_us = LONG_US};
     struct writer changer = {.timeout_us = LONG_US};
-    open_patiently(NEARCACHE_COHERENCE_PUBSUB);
+    open_on_a_value(NEARCACHE_COHERENCE_PUBSUB);
     begin_under_way(&older, write_it);
     cr_assert_eq(write_within("a", "newer", SHORT_US), NEARCACHE_LOCAL);
     cr_assert_eq(pthread_create(&changer.thread, NULL, run, &changer), 0);
@@ -231,7 +238,7 @@ Test(coherence_order, what_was_taken_is_written_before_the_key_is_touched) { cha
 static void take_both(enum nearcache_coherence coherence)
 {
     struct writer writer = {.value = "older", .timeout_us = 15 * SHORT_US};
-    open_patiently(coherence);
+    open_on_a_value(coherence);
     begin_under_way(&writer, write_it);
     cr_assert_eq(write_within("a", "newer", SHORT_US), NEARCACHE_LOCAL);
     cr_expect_eq(end_under_way(&writer), NEARCACHE_LOCAL);
@@ -269,7 +276,7 @@ static void lose_an_answer(bool foreign)
     redisContext *next = redis_server_connect(&server);
     int sent = 0;
     cr_assert_not_null(next);
-    open_patiently(NEARCACHE_COHERENCE_PUBSUB);
+    open_on_a_value(NEARCACHE_COHERENCE_PUBSUB);
     begin_under_way(&writer, write_it);
     cr_assert_eq(write_within("a", "newer", SHORT_US), NEARCACHE_LOCAL);
     if (foreign)
@@ -425,9 +432,14 @@ Test(coherence_order, what_was_taken_outlives_what_a_loader_made_before)
 {
     struct writer writer = {.timeout_us = LONG_US};
     struct writer older = {.value = "older", .timeout_us = LONG_US};
+    cr_assert(coherence_asks(&server, "SET thing:z first", "OK"));
     open_patiently(NEARCACHE_COHERENCE_TRACKING);
     cr_assert_eq(pthread_create(&writer.thread, NULL, load_it, &writer), 0);
     cr_assert(WAIT_UNTIL(loads, 10000));
+    cr_assert(WAIT_UNTIL(coherence_get(tier, "z", NULL, NULL) == 0 && is_here("z"), 10000));
+    cr_assert(coherence_asks(&server, "SET thing:a first", "OK"));
+    cr_assert(coherence_asks(&server, "SET thing:z second", "OK"));
+    cr_assert(WAIT_UNTIL(!is_here("z"), 10000)); /* and what was announced before is heard */
     begin_under_way(&older, write_it);
     cr_assert_eq(write_within("a", "newer", SHORT_US), NEARCACHE_LOCAL);
     may_end = true;
