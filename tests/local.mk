@@ -13,6 +13,7 @@ unit_tests = \
 	tests/unit/test_arena \
 	tests/unit/test_args \
 	tests/unit/test_as3 \
+	tests/unit/test_async_loop \
 	tests/unit/test_backoff \
 	tests/unit/test_breaker \
 	tests/unit/test_chain \

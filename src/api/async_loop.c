@@ -55,13 +55,6 @@ void nc_async_loop_deinit(struct nc_async *async)
 
 /* ---- the descriptor ---- */
 
-static void drain(int fd)
-{
-    uint64_t count;
-    while (read(fd, &count, sizeof count) < 0 && errno == EINTR)
-        ;
-}
-
 void nc_async_loop_tell_locked(struct nc_async *async)
 {
     uint64_t one = 1;
@@ -78,19 +71,20 @@ void nc_async_loop_tell_locked(struct nc_async *async)
 
 void nc_async_loop_untell_locked(struct nc_async *async)
 {
+    uint64_t count;
     if (!async->signalled)
         return;
     async->signalled = false;
-    drain(async->event_fd);
+    while (read(async->event_fd, &count, sizeof count) < 0 && errno == EINTR)
+        ;
 }
 
 void nc_async_loop_set_timer_locked(struct nc_async *async, uint64_t at_ns)
 {
     struct itimerspec when = {
         .it_value = {(time_t)(at_ns / NC_NS_PER_S), (long)(at_ns % NC_NS_PER_S)}};
-    if (at_ns == 0)
-        drain(async->timer_fd);
-    else if (timerfd_settime(async->timer_fd, TFD_TIMER_ABSTIME, &when, NULL) != 0)
-        return;
-    async->timer_ns = at_ns;
+    /* Also to zero, which takes back that it has gone off or will: its time may be over and the
+     * kernel a moment late, and what goes off after a reading would never be read. */
+    if (timerfd_settime(async->timer_fd, TFD_TIMER_ABSTIME, &when, NULL) == 0)
+        async->timer_ns = at_ns;
 }

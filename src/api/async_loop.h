@@ -63,7 +63,7 @@ static inline bool nc_async_loop_dispatches(struct nc_async *async)
 void nc_async_loop_tell_locked(struct nc_async *async);
 /* There is nothing: it is readable no more, but for the timer. */
 void nc_async_loop_untell_locked(struct nc_async *async);
-/* 0: it has gone off and is not needed again. */
+/* 0: it is not needed, whether it has gone off or not. */
 void nc_async_loop_set_timer_locked(struct nc_async *async, uint64_t at_ns);
 
 #endif
