@@ -127,6 +127,7 @@ static void drop_part_locked(struct nc_async *async, struct nc_async_part *part)
             return;
         break;
     case NC_ASYNC_RUNNING:
+    case NC_ASYNC_ARRIVING: /* by a callback, of a removal for one, inside of the dispatch */
     case NC_ASYNC_OVER:
         return;
     default:
@@ -266,6 +267,8 @@ static void take_landed_locked(struct nc_async *async)
     if (!first)
         return;
     memset(&async->landed, 0, sizeof async->landed);
+    for (part = first; part; part = part->next)
+        part->state = NC_ASYNC_ARRIVING;
     pthread_mutex_unlock(&async->lock);
     for (part = first; part; part = part->next)
         if (nc_async_op_writes(part->op))

@@ -21,11 +21,12 @@ enum nc_async_kind {
 };
 
 /*
- *     HELD -> READY --loop---> GATHERED -> FLYING --> LANDED -> OVER
- *                   --thread-> QUEUED  -> RUNNING --> LANDED -> OVER
+ *     HELD -> READY --loop---> GATHERED -> FLYING --> LANDED -> ARRIVING -> OVER
+ *                   --thread-> QUEUED  -> RUNNING --> LANDED -> ARRIVING -> OVER
  *
- * HELD: behind another one of its key (async_order). LANDED: until the dispatch takes it. What the
- * loop cannot carry after all goes from FLYING to QUEUED.
+ * HELD: behind another one of its key (async_order). LANDED: until the dispatch takes it. ARRIVING:
+ * while the dispatch has it, without the lock. What the loop cannot carry after all goes from
+ * FLYING to QUEUED.
  */
 enum nc_async_state {
     NC_ASYNC_HELD,
@@ -35,6 +36,7 @@ enum nc_async_state {
     NC_ASYNC_QUEUED,
     NC_ASYNC_RUNNING,
     NC_ASYNC_LANDED,
+    NC_ASYNC_ARRIVING,
     NC_ASYNC_OVER
 };
 
@@ -42,7 +44,7 @@ struct nc_async;
 struct nc_async_op;
 
 /* Guarded by the lock of its nc_async, but for what who works on it needs: that is his while it is
- * RUNNING or departs, and the dispatch's once it has left the landed ones. */
+ * RUNNING or departs, and the dispatch's while it is ARRIVING. */
 struct nc_async_part {
     struct nc_async_part *next, *before; /* in the queue that its state says */
     struct nc_async_op *op;

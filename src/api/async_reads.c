@@ -163,6 +163,8 @@ void nc_async_reads_arrive(struct nc_async *async, struct nc_async_part *part)
     struct nc_call_context call;
     struct nc_async_op *op = part->op;
     struct nc_want *want = &part->loop.want;
+    if (op->cancelled)
+        return;
     int outcome = nc_call_begin_tier(&call, op->tier);
     if (outcome != 0) {
         nc_fetch_loop_close(&part->loop);
@@ -180,6 +182,6 @@ void nc_async_reads_arrive(struct nc_async *async, struct nc_async_part *part)
     }
     if (op->kind == NC_ASYNC_GET)
         op->outcome = want->outcome;
-    else
+    else if (!op->cancelled) /* by what was called back meanwhile: the arrays are gone */
         take_row(part);
 }

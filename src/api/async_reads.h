@@ -15,7 +15,8 @@ bool nc_async_reads_are_due_locked(struct nc_async *async);
 void nc_async_reads_depart(struct nc_async *async);
 /* Whether something is at hand that the soft deadline is for. */
 bool nc_async_reads_has_old(const struct nc_async_part *part);
-/* The outcome of one that has landed, to where the caller wants it. Dispatch, without the lock. */
+/* The outcome of one that has landed, to where the caller wants it, if he still does: cancelling is
+ * for this thread only. Dispatch, without the lock. */
 void nc_async_reads_arrive(struct nc_async *async, struct nc_async_part *part);
 
 #endif

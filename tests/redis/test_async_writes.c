@@ -394,6 +394,81 @@ Test(async_writes, what_is_removed_by_a_write_that_is_given_up_may_call_back)
     cache = mine;
 }
 
+/* What call_back_cancelling gives up, and where its rows are. */
+static nearcache_ticket unwanted;
+static int gone[2], was_cancelled;
+
+static void call_back_cancelling(void *arg, const struct nearcache_removal *removal)
+{
+    (void)arg;
+    (void)removal;
+    if (unwanted == 0)
+        return;
+    was_cancelled = nearcache_cancel(cache, unwanted);
+    unwanted = 0;
+    gone[0] = gone[1] = 99;
+}
+
+/* A write of "k", whose old copy goes when it is given up, and a batch behind it are given up by
+ * one dispatch; the removal cancels one of the two. */
+static void cancel_while_it_is_dispatched(bool itself, struct got *write, struct got *batch)
+{
+    static const struct nearcache_name names[] = {{"x", 1}, {"y", 1}};
+    struct nearcache *mine = cache;
+    struct nearcache_config config = NEARCACHE_CONFIG_INIT;
+    struct nearcache_write how = NEARCACHE_WRITE_INIT;
+    struct nearcache_read read = NEARCACHE_READ_INIT;
+    struct nearcache_result results[2];
+    struct got busy = {0};
+    nearcache_ticket tickets[2];
+    char name[16];
+    config.on_removal = call_back_cancelling;
+    was_cancelled = -1;
+    cache = open_with(&config);
+    tier = open_tier(cache);
+    cr_assert_eq(nearcache_set(tier, "k", 1, "old", 3, NULL), 0);
+    redis_server_pause(&server);
+    how.timeout_us = 500000;
+    for (unsigned i = 0; i < 8; i++) {
+        snprintf(name, sizeof name, "busy%u", i);
+        cr_assert_eq(set(name, name, &how, &busy, NULL), NEARCACHE_PENDING);
+    }
+    how.timeout_us = read.timeout_us = 20000;
+    cr_assert_eq(set("k", "new", &how, write, &tickets[0]), NEARCACHE_PENDING);
+    cr_assert_eq(
+        nearcache_get_many_async(tier, names, 2, &read, results, gone, on_end, batch, &tickets[1]),
+        NEARCACHE_PENDING);
+    const uint64_t end_ns = wait_now_ns() + 25000000;
+    cr_assert(WAIT_UNTIL(wait_now_ns() > end_ns, PATIENT_MS));
+    unwanted = tickets[itself ? 0 : 1];
+    cr_assert_geq(nearcache_dispatch(cache, 0), 0);
+    cr_assert_eq(was_cancelled, 0);
+    redis_server_resume(&server);
+    loop_until(&busy.calls, 8);
+    cr_assert_eq(nearcache_close(cache, 0), 0);
+    cache = mine;
+}
+
+Test(async_writes, what_lands_together_may_be_cancelled_by_what_is_called_back_for_it)
+{
+    struct got write = {0}, batch = {0};
+    cancel_while_it_is_dispatched(false, &write, &batch);
+    cr_assert_eq(write.calls, 1);
+    cr_assert_eq(write.status, NEARCACHE_LOCAL);
+    cr_assert_eq(batch.calls, 0);
+    cr_assert_eq(gone[0], 99, "written after it was given back");
+    cr_assert_eq(gone[1], 99);
+}
+
+Test(async_writes, a_write_may_be_cancelled_by_what_is_called_back_for_itself)
+{
+    struct got write = {0}, batch = {0};
+    cancel_while_it_is_dispatched(true, &write, &batch);
+    cr_assert_eq(write.calls, 0);
+    cr_assert_eq(batch.calls, 1);
+    cr_assert_eq(batch.status, NEARCACHE_ETIMEOUT);
+}
+
 Test(async_writes, where_others_write_too_one_that_was_never_begun_replaces_what_was_seen)
 {
     struct nearcache *mine = cache;
