@@ -173,8 +173,8 @@ void nc_async_reads_arrive(struct nc_async *async, struct nc_async_part *part)
         if (!part->has_outcome) {
             /* What was not answered in time is one expired deadline, however many keys it has. */
             part->loop.counted = op->expired;
-            op->expired = op->expired || (want->leads && !part->told);
             nc_fetch_loop_arrive(async->sync, call.self, &part->loop, &op->options, part->told);
+            op->expired = part->loop.counted;
         }
         nc_call_count_read(&call, op->tier, want->outcome, want->result);
         if (want->outcome == 0 && !op->tier->row_bytes)

@@ -153,15 +153,20 @@ void nc_fetch_loop_arrive(struct nc_sync *any, struct nc_cache_thread *self,
                           bool landed)
 {
     struct nc_want *want = &read->want;
-    if (!landed && want->leads && !read->counted && nc_clock_io_ns() >= options->deadline_ns)
+    bool early = !landed && nc_clock_io_ns() < options->deadline_ns;
+    /* One without a flight may have led one on a thread of the cache, where it was counted. */
+    if (!landed && !early && want->flight && want->leads && !read->counted) {
         nc_link_expired(nc_sync_for(any, &want->key)->link);
+        read->counted = true;
+    }
     if (want->flight)
         nc_fetch_leave(self, want, landed);
     else
         want->outcome = NEARCACHE_ETIMEOUT; /* it never left */
     if (want->outcome != NEARCACHE_EOFFLINK && want->outcome != NEARCACHE_ETIMEOUT)
         return;
-    want->soft = nc_fetch_loop_has_old(self, read, options);
+    /* What was left early had an old copy at hand, which may have become a fresh one since. */
+    want->soft = early || nc_fetch_loop_has_old(self, read, options);
     want->outcome = nc_fetch_stale(any, self, &want->key, options->max_stale_ns, !want->soft,
                                    want->outcome, want->result);
 }

@@ -1,4 +1,9 @@
 /* The asynchronous calls on a real server: one loop thread, callbacks only in the dispatch. */
+#include "api/handle.h"
+#include "cache/key.h"
+#include "nearcache/metrics.h"
+#include "sync/fetch_loop.h"
+
 #include "lib/async_fixture.h"
 #include "lib/wait_until.h"
 
@@ -99,13 +104,12 @@ Test(async, a_synchronous_caller_does_not_wait_for_a_loop_that_stands)
     cr_assert_eq(got.status, 0);
 }
 
-Test(async, with_an_old_copy_at_hand_a_read_waits_no_longer_than_its_soft_timeout)
+/* With a copy of "k" that is fresh. */
+static struct nearcache_tier *open_soft(void)
 {
     struct nearcache_tier *soft;
     struct nearcache_tier_config config = NEARCACHE_TIER_INIT;
-    struct nearcache_read how = NEARCACHE_READ_INIT;
     struct nearcache_result result;
-    struct got got = {0};
     config.name = "soft";
     config.prefix = "soft:";
     config.coherence = NEARCACHE_COHERENCE_NONE;
@@ -115,6 +119,15 @@ Test(async, with_an_old_copy_at_hand_a_read_waits_no_longer_than_its_soft_timeou
     cr_assert_eq(nearcache_set(soft, "k", 1, "old", 3, NULL), 0);
     cr_assert_eq(nearcache_get(soft, "k", 1, NULL, &result), 0);
     nearcache_release(&result);
+    return soft;
+}
+
+Test(async, with_an_old_copy_at_hand_a_read_waits_no_longer_than_its_soft_timeout)
+{
+    struct nearcache_tier *soft = open_soft();
+    struct nearcache_read how = NEARCACHE_READ_INIT;
+    struct nearcache_result result;
+    struct got got = {0};
     cr_assert_eq(nearcache_expire(soft, "k", 1), 0);
     redis_server_pause(&server);
     how.soft_timeout_us = 5000;
@@ -126,6 +139,70 @@ Test(async, with_an_old_copy_at_hand_a_read_waits_no_longer_than_its_soft_timeou
     cr_assert_eq(got.status, 0);
     cr_assert_eq(got.source, NEARCACHE_SOURCE_STALE);
     cr_assert_str_eq(got.text, "old");
+}
+
+static uint64_t timeouts(void)
+{
+    struct nearcache_metrics metrics = NEARCACHE_METRICS_INIT;
+    cr_assert_eq(nearcache_metrics(cache, &metrics), 0);
+    return metrics.redis_timeouts;
+}
+
+Test(async, what_had_an_old_copy_does_not_keep_the_rest_of_a_batch_from_the_breaker)
+{
+    static const struct nearcache_name names[] = {{"k", 1}, {"n", 1}};
+    struct nearcache_tier *soft = open_soft();
+    struct nearcache_read how = NEARCACHE_READ_INIT;
+    struct nearcache_result results[2];
+    struct got got = {0};
+    int statuses[2];
+    cr_assert_eq(nearcache_expire(soft, "k", 1), 0);
+    how.soft_timeout_us = 5000;
+    how.timeout_us = 60000;
+    redis_server_pause(&server);
+    uint64_t before = timeouts();
+    cr_assert_eq(
+        nearcache_get_many_async(soft, names, 2, &how, results, statuses, on_end, &got, NULL),
+        NEARCACHE_PENDING);
+    loop_until(&got.calls, 1);
+    uint64_t after = timeouts();
+    redis_server_resume(&server);
+    cr_assert_eq(statuses[0], 0);
+    cr_assert_eq(results[0].source, NEARCACHE_SOURCE_STALE);
+    cr_assert_eq(statuses[1], NEARCACHE_ETIMEOUT);
+    cr_assert_eq(after, before + 1);
+    nearcache_release_many(results, 2);
+}
+
+/* What becomes of a read of "k" that was not told. */
+static void leave(struct nearcache_tier *soft, struct nc_loop_read *read, uint64_t deadline_ns)
+{
+    const struct nc_fetch_options options = {.deadline_ns = deadline_ns,
+                                             .max_stale_ns = 60 * NC_NS_PER_S};
+    cr_assert_eq(nc_cache_key(soft, "k", 1, &read->want.key), 0);
+    nc_fetch_loop_arrive(cache->sync, nc_cache_self(&cache->cache), read, &options, false);
+}
+
+Test(async, an_old_copy_that_became_fresh_when_its_read_was_left_is_the_answer)
+{
+    struct nearcache_tier *soft = open_soft();
+    struct nearcache_result result = {0};
+    struct nc_loop_read read = {.want = {.result = &result}};
+    leave(soft, &read, nc_clock_io_ns() + NC_NS_PER_S * PATIENT_US / 1000000);
+    cr_assert_eq(read.want.outcome, 0, "%d", read.want.outcome);
+    cr_assert_arr_eq(result.data, "old", 3);
+    nearcache_release(&result);
+}
+
+Test(async, what_a_thread_had_asked_for_is_not_counted_again_by_the_loop)
+{
+    struct nearcache_tier *soft = open_soft();
+    struct nearcache_result result = {0};
+    struct nc_loop_read read = {.want = {.result = &result, .leads = true}};
+    uint64_t before = timeouts();
+    leave(soft, &read, nc_clock_io_ns());
+    cr_assert_eq(timeouts(), before);
+    nearcache_release(&result);
 }
 
 Test(async, a_connection_that_breaks_costs_its_calls_an_error_and_comes_back)
