@@ -52,14 +52,15 @@ struct nc_async_part {
     size_t row;               /* of the caller's arrays */
     enum nc_async_state state;
     uint32_t order;   /* index, see async_order */
-    uint32_t bytes;   /* what its reply is taken to have, while it counts as under way */
+    uint32_t bytes;   /* what it is taken to cost, while it counts as under way */
     bool counted;     /* in its order */
     bool departing;   /* FLYING: its request is being made */
     bool told;        /* FLYING, LANDED: its flight has landed */
     bool has_outcome; /* LANDED: somebody else than the loop has found it */
 };
 
-/* Where the caller wants what a batch finds; written by the call and by the dispatch only. */
+/* Where the caller wants what a batch finds; written by the call and by the dispatch only, rows of
+ * the matrix also by who reads a reply (sync/row). */
 struct nc_async_out {
     struct nearcache_result *results;
     char *matrix;

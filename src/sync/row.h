@@ -7,7 +7,7 @@
  *                                            AWAITED -'     (futex of who closes)
  *
  * Who opened it closes it before its memory is gone: after that nobody writes there. One thread
- * opens and closes, one thread begins and ends; a place is used once.
+ * at a time opens and closes, one thread begins and ends; a place is used once.
  */
 #ifndef NC_SYNC_ROW_H
 #define NC_SYNC_ROW_H
