@@ -126,13 +126,15 @@ static unsigned take_keys(const struct nc_sync *sync, const struct scan *scan, s
 
 /* What a CLEAR covers. */
 struct cleared {
-    const char *whole; /* the prefix of the keys in Redis */
-    size_t whole_bytes;
+    const struct nc_key *prefix; /* of the names */
+    const char *whole, *pattern; /* the prefix of the keys in Redis */
+    size_t whole_bytes, pattern_bytes;
     bool versioned;
     uint64_t version; /* of the CLEAR */
 };
 
-/* Deletes what was not written since the version of the CLEAR. */
+/* Deletes what was not written since the version of the CLEAR. NC_OUTCOME_AGAIN: with that version
+ * it cannot be told any more. */
 static int sweep_versioned(struct nc_sync *sync, const struct nc_slice *found, unsigned count,
                            const struct cleared *cleared, uint64_t deadline_ns,
                            struct nc_answer *answer, uint64_t *deleted)
@@ -148,8 +150,10 @@ static int sweep_versioned(struct nc_sync *sync, const struct nc_slice *found, u
     memcpy(keys + 2, found, count * sizeof found[0]);
     int outcome = nc_script_call(&sync->scripts, NC_SCRIPT_SWEEP, keys, count + 2, args, 4,
                                  deadline_ns, answer, NULL, NULL);
-    if (outcome == 0 && (answer->count != 3 || answer->number[0] < 0 || answer->number[2] < 0))
+    if (outcome == 0 && (answer->count != 3 || answer->number[0] < -1 || answer->number[2] < 0))
         outcome = NEARCACHE_EPROTOCOL;
+    if (outcome == 0 && answer->number[0] < 0)
+        outcome = NC_OUTCOME_AGAIN;
     if (outcome == 0) {
         *deleted += (uint64_t)answer->number[0];
         nc_sync_saw(sync, (uint64_t)answer->number[2]);
@@ -224,37 +228,53 @@ static int take_version(struct nc_sync *sync, struct cleared *cleared, uint64_t 
     return 0;
 }
 
+/* NC_OUTCOME_AGAIN: so much is written meanwhile that the index has forgotten what is newer than
+ * the CLEAR. It needs another version. */
+static int clear_once(struct nc_sync *sync, struct scan *scan, struct cleared *cleared,
+                      uint64_t taken_ns, uint64_t deadline_ns, uint64_t *deleted)
+{
+    const struct nc_key *prefix = cleared->prefix;
+    int outcome = cleared->versioned ? take_version(sync, cleared, deadline_ns) : 0;
+    if (outcome != 0)
+        return outcome;
+    nc_cache_tier_lane_epoch(prefix->tier, sync->number);
+    nc_journal_forget_prefix(&sync->journal, prefix->tier, prefix->name, prefix->name_bytes,
+                             taken_ns, cleared->version);
+    strcpy(scan->cursor, "0");
+    do {
+        outcome = scan_once(sync, scan, cleared->pattern, cleared->pattern_bytes, deadline_ns);
+        if (outcome == 0)
+            outcome = sweep(sync, scan, cleared, deadline_ns, deleted);
+    } while (outcome == 0 && strcmp(scan->cursor, "0") != 0);
+    /* What was read before its key was swept: the others are told, and so is this process, but the
+     * caller must not see it even before that. */
+    nc_cache_tier_lane_epoch(prefix->tier, sync->number);
+    return outcome;
+}
+
 static int clear_lane(struct nc_sync *sync, struct nearcache_tier *tier, const void *prefix,
                       size_t prefix_bytes, uint64_t taken_ns, uint64_t deadline_ns,
                       uint64_t *deleted)
 {
-    struct scan scan = {.sink = {on_scan}, .cursor = "0"};
+    struct scan scan = {.sink = {on_scan}};
     struct nc_key key = {tier, prefix_bytes ? prefix : "", prefix_bytes, 0, sync->number};
-    size_t pattern_bytes = 0, whole_bytes = nc_sync_redis_key_bytes(sync, &key);
-    char *whole = malloc(whole_bytes + 1), *pattern = NULL;
-    struct cleared cleared = {whole, whole_bytes, tier->coherence == NEARCACHE_COHERENCE_PUBSUB, 0};
+    struct cleared cleared = {.prefix = &key,
+                              .whole_bytes = nc_sync_redis_key_bytes(sync, &key),
+                              .versioned = tier->coherence == NEARCACHE_COHERENCE_PUBSUB};
+    char *whole = malloc(cleared.whole_bytes + 1), *pattern = NULL;
     int outcome = NEARCACHE_ENOMEM;
     if (whole) {
         nc_sync_write_redis_key(sync, &key, whole);
-        pattern = make_pattern(whole, whole_bytes, &pattern_bytes);
+        pattern = make_pattern(whole, cleared.whole_bytes, &cleared.pattern_bytes);
     }
+    cleared.whole = whole;
+    cleared.pattern = pattern;
     if (pattern)
         outcome = nc_write_learn_clock(sync, deadline_ns);
-    if (outcome == 0 && cleared.versioned)
-        outcome = take_version(sync, &cleared, deadline_ns);
-    if (outcome == 0) {
-        nc_cache_tier_lane_epoch(tier, sync->number);
-        nc_journal_forget_prefix(&sync->journal, tier, prefix, prefix_bytes, taken_ns,
-                                 cleared.version);
-        do {
-            outcome = scan_once(sync, &scan, pattern, pattern_bytes, deadline_ns);
-            if (outcome == 0)
-                outcome = sweep(sync, &scan, &cleared, deadline_ns, deleted);
-        } while (outcome == 0 && strcmp(scan.cursor, "0") != 0);
-        /* What was read before its key was swept: the others are told, and so is this process, but
-         * the caller must not see it even before that. */
-        nc_cache_tier_lane_epoch(tier, sync->number);
-    }
+    if (outcome == 0)
+        do
+            outcome = clear_once(sync, &scan, &cleared, taken_ns, deadline_ns, deleted);
+        while (outcome == NC_OUTCOME_AGAIN);
     free(scan.bytes);
     free(pattern);
     free(whole);

@@ -26,6 +26,16 @@ static struct nearcache *open_patiently(struct nearcache_tier **tier)
     return cache;
 }
 
+static void fill(void)
+{
+    char *made = redis_server_ask(&server, "EVAL %s 0 %d",
+                                  "for i = 0, ARGV[1] - 1 do "
+                                  "redis.call('SET', 'thing:' .. i, 'old') end return 'OK'",
+                                  KEYS);
+    cr_assert_str_eq(made, "OK");
+    free(made);
+}
+
 static void *clear_it(void *arg)
 {
     uint64_t deleted;
@@ -75,12 +85,7 @@ static void read_while_clearing(bool cut)
     struct nearcache *mine = open_patiently(&here);
     const long own = newest_subscriber();
     struct nearcache *other = open_patiently(&there);
-    char *made = redis_server_ask(&server, "EVAL %s 0 %d",
-                                  "for i = 0, ARGV[1] - 1 do "
-                                  "redis.call('SET', 'thing:' .. i, 'old') end return 'OK'",
-                                  KEYS);
-    cr_assert_str_eq(made, "OK");
-    free(made);
+    fill();
     cr_assert_eq(pthread_create(&thread, NULL, clear_it, &outcome), 0);
     for (int i = 0; !cleared; i = (i + 1) % KEYS) {
         has(there, i);
@@ -103,3 +108,34 @@ static void read_while_clearing(bool cut)
 Test(coherence_clear, what_was_read_before_it_was_swept_is_not_kept) { read_while_clearing(false); }
 
 Test(coherence_clear, nor_by_who_did_not_hear_of_it) { read_while_clearing(true); }
+
+/* ---- more is written meanwhile than the index holds ---- */
+
+/* As if the index had just been trimmed, once the CLEAR has begun to sweep. */
+static const char trim[] =
+    "local v = redis.call('HMGET', 'nc:s', 's', 'cleared') "
+    "if v[2] == '0' or v[1] == v[2] then return 0 end "
+    "redis.call('HSET', 'nc:s', 'floor', v[1]) return redis.call('DBSIZE')";
+
+Test(coherence_clear, nothing_is_left_where_the_index_was_trimmed_meanwhile)
+{
+    pthread_t thread;
+    int outcome = -1;
+    long left = 0;
+    struct nearcache *mine = open_patiently(&here);
+    cr_assert_eq(coherence_set(here, "one", "old"), 0);
+    fill();
+    cr_assert_eq(pthread_create(&thread, NULL, clear_it, &outcome), 0);
+    while (left == 0 && !cleared) {
+        char *answer = redis_server_ask(&server, "EVAL %s 0", trim);
+        cr_assert_not_null(answer);
+        left = strtol(answer, NULL, 10);
+        free(answer);
+    }
+    pthread_join(thread, NULL);
+    cr_assert_gt(left, KEYS / 10, "there was much to do yet");
+    cr_assert_eq(outcome, 0);
+    cr_expect_eq(count_keys(here), 0);
+    cr_expect(coherence_asks(&server, "DBSIZE", "2"), "nothing but the cache's own");
+    cr_assert_eq(nearcache_close(mine, 0), 0);
+}

@@ -4,11 +4,11 @@
 -- keys would be too many, and would refuse what was written in an outage after the CLEAR.
 -- KEYS  S W key...
 -- ARGV  channel origin prefix, s of the CLEAR
--- Returns {deleted, kept, s}.
+-- Returns {deleted, kept, s}; -1 deleted: the index no longer tells what is newer than the CLEAR.
 local s = tonumber(ARGV[4])
 local state = redis.call('HMGET', S, 's', 'floor')
 if not state[1] or index_lost(tonumber(state[1])) or tonumber(state[2]) > s then
-    return {0, #KEYS - 2, '0'}
+    return {-1, 0, '0'}
 end
 local gone, kept = {}, 0
 for i = 3, #KEYS do
