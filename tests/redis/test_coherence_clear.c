@@ -109,13 +109,46 @@ Test(coherence_clear, what_was_read_before_it_was_swept_is_not_kept) { read_whil
 
 Test(coherence_clear, nor_by_who_did_not_hear_of_it) { read_while_clearing(true); }
 
+/* ---- what changes a key without its value ---- */
+
+static void change_while_clearing(bool touch)
+{
+    pthread_t thread;
+    int outcome = -1;
+    unsigned changed = 0;
+    struct nearcache_write minute = NEARCACHE_WRITE_INIT;
+    struct nearcache *mine = open_patiently(&here);
+    struct nearcache *other = open_patiently(&there);
+    minute.ttl_ms = 60000;
+    cr_assert_eq(coherence_set(here, "one", "old"), 0);
+    fill();
+    cr_assert_eq(pthread_create(&thread, NULL, clear_it, &outcome), 0);
+    for (int i = 0; !cleared; i = (i + 1) % KEYS) {
+        char name[16];
+        size_t bytes = (size_t)snprintf(name, sizeof name, "%d", i);
+        int one = touch ? nearcache_touch(there, name, bytes, &minute)
+                        : nearcache_invalidate(there, name, bytes, NULL);
+        cr_assert(one == 0 || one == NEARCACHE_MISS);
+        changed += one == 0;
+    }
+    pthread_join(thread, NULL);
+    cr_assert_gt(changed, 0);
+    cr_assert_eq(outcome, 0);
+    cr_expect_eq(count_keys(here), 0);
+    cr_assert_eq(nearcache_close(other, 0), 0);
+    cr_assert_eq(nearcache_close(mine, 0), 0);
+}
+
+Test(coherence_clear, a_touch_does_not_save_what_was_there_before) { change_while_clearing(true); }
+
+Test(coherence_clear, nor_does_an_invalidation) { change_while_clearing(false); }
+
 /* ---- more is written meanwhile than the index holds ---- */
 
 /* As if the index had just been trimmed, once the CLEAR has begun to sweep. */
-static const char trim[] =
-    "local v = redis.call('HMGET', 'nc:s', 's', 'cleared') "
-    "if v[2] == '0' or v[1] == v[2] then return 0 end "
-    "redis.call('HSET', 'nc:s', 'floor', v[1]) return redis.call('DBSIZE')";
+static const char trim[] = "local v = redis.call('HMGET', 'nc:s', 's', 'cleared') "
+                           "if v[2] == '0' or v[1] == v[2] then return 0 end "
+                           "redis.call('HSET', 'nc:s', 'floor', v[1]) return redis.call('DBSIZE')";
 
 Test(coherence_clear, nothing_is_left_where_the_index_was_trimmed_meanwhile)
 {

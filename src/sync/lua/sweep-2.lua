@@ -2,6 +2,8 @@
 -- They are told of like any delete: since the CLEAR's own message somebody may have read them, and
 -- that copy is newer than the CLEAR. In the index they are one entry for the prefix; those of the
 -- keys would be too many, and would refuse what was written in an outage after the CLEAR.
+-- What gave a key a version but no value (an invalidation, a touch) does not save what was there
+-- before the CLEAR: then the key is a second time in the index at that version, behind u.
 -- KEYS  S W key...
 -- ARGV  channel origin prefix, s of the CLEAR
 -- Returns {deleted, kept, s}; -1 deleted: the index no longer tells what is newer than the CLEAR.
@@ -13,7 +15,7 @@ end
 local gone, kept = {}, 0
 for i = 3, #KEYS do
     local version = redis.call('ZSCORE', W, 'k' .. KEYS[i])
-    if version and tonumber(version) > s then
+    if version and tonumber(version) > s and redis.call('ZSCORE', W, 'u' .. KEYS[i]) ~= version then
         kept = kept + 1
     elseif redis.call('EXISTS', KEYS[i]) == 1 then
         gone[#gone + 1] = KEYS[i]

@@ -15,10 +15,15 @@ if left ~= -1 and tonumber(ttl) >= left then
     redis.call('PEXPIRE', key, ttl)
     return {2, current(), text(now)}
 end
+-- See sweep-2.
+local known = redis.call('ZSCORE', W, 'k' .. key) or '0'
+local doomed = tonumber(known) < tonumber(redis.call('HGET', S, 'cleared') or '0') or
+    redis.call('ZSCORE', W, 'u' .. key) == known
 local prev, s = advance()
 local version = text(s)
 redis.call('PUBLISH', ARGV[1], table.concat({'1 W ', text(prev), ' ', version, ' ', ARGV[2], ' 1 ',
     #key, ' ', key}))
 redis.call('PEXPIRE', key, ttl)
 redis.call('ZADD', W, version, 'k' .. key)
+if doomed then redis.call('ZADD', W, version, 'u' .. key) end
 return {1, version, text(now)}

@@ -73,6 +73,15 @@ for i = 1, n do
         end
         index[at + 1], index[at + 2] = version, 'k' .. key
         at = at + 2
+        if op == 'i' then
+            -- See sweep-2.
+            local known = call('ZSCORE', W, 'k' .. key) or '0'
+            if tonumber(known) < tonumber(call('HGET', S, 'cleared') or '0') or
+                call('ZSCORE', W, 'u' .. key) == known then
+                index[at + 1], index[at + 2] = version, 'u' .. key
+                at = at + 2
+            end
+        end
     end
 end
 -- One member more than keys was new: e was missing, so an evicting Redis had taken W.
