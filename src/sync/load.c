@@ -55,6 +55,10 @@ void nc_load_absence(struct nc_sync *sync, struct nc_cache_thread *self, const s
     struct nearcache_tier *tier = key->tier;
     if (tier->negative_ttl_ns == NEARCACHE_NONE || (sync && read_s == 0))
         return;
+    /* A write that came to wait before the ticket was taken is newer than the read that missed. One
+     * that comes after this look voids the ticket. */
+    if (sync && nc_fetch_is_pending(sync, key))
+        return;
     struct nc_entry *entry = nc_cache_entry_create(self, key, 0, true);
     if (!entry)
         return;

@@ -11,6 +11,7 @@ static struct redis_server server;
 static struct nearcache *cache;
 static struct nearcache_tier *tier;
 static _Atomic unsigned refusals;
+static uint64_t load_lease_ms;
 
 static void on_refusal(void *arg, const struct nearcache_refusal *refusal)
 {
@@ -38,6 +39,7 @@ static void open_with(enum nearcache_coherence coherence, uint64_t heartbeat_ms,
     config.breaker_expiries = NEARCACHE_NONE;
     config.on_refusal = on_refusal;
     tier_config.coherence = coherence;
+    tier_config.load_lease_ms = load_lease_ms;
     cache = coherence_open(&server, config);
     tier = coherence_tier(cache, tier_config);
 }
@@ -408,6 +410,49 @@ Test(coherence_order, what_was_taken_while_a_loader_made_a_value_outlives_it)
     cr_expect_eq(coherence_get(tier, "a", "newer", NULL), 0);
     cr_assert(WAIT_UNTIL(coherence_metrics(cache).journal_queued == 0, 20000));
     cr_expect(coherence_asks(&server, "GET thing:a", "newer"));
+    settle_and_close();
+}
+
+static int load_nothing(void *arg, const void *name, size_t name_bytes,
+                        struct nearcache_loaded *loaded)
+{
+    int outcome = load_slowly(arg, name, name_bytes, loaded);
+    return outcome == 0 ? NEARCACHE_MISS : outcome;
+}
+
+static void *look_for_it(void *arg)
+{
+    struct writer *writer = arg;
+    struct nearcache_read how = NEARCACHE_READ_INIT;
+    struct nearcache_result result;
+    how.timeout_us = writer->timeout_us;
+    writer->outcome = nearcache_get_or_load(tier, "a", 1, &how, load_nothing, NULL, &result);
+    nearcache_release(&result);
+    return NULL;
+}
+
+/* Between the read that missed and the loader: it waits to be the one that loads. */
+Test(coherence_order, what_was_taken_before_a_loader_found_nothing_is_what_is_read)
+{
+    struct writer loader = {.timeout_us = 50 * SHORT_US};
+    struct nearcache_result result = {0};
+    load_lease_ms = 60000;
+    open_patiently(NEARCACHE_COHERENCE_PUBSUB);
+    /* It answers reads and keeps the lease waiting, and the replay. */
+    cr_assert(coherence_asks(&server, "CLIENT PAUSE 60000 WRITE", "OK"));
+    cr_assert_eq(pthread_create(&loader.thread, NULL, look_for_it, &loader), 0);
+    cr_assert(WAIT_UNTIL(nearcache_peek(tier, "a", 1, &result) == NEARCACHE_MISS &&
+                             result.source == NEARCACHE_SOURCE_NEGATIVE,
+                         10000));
+    cr_assert_eq(write_within("a", "newer", SHORT_US), NEARCACHE_LOCAL);
+    cr_expect_not(loads, "the write came in between");
+    cr_assert(WAIT_UNTIL(loads, 10000));
+    may_end = true;
+    cr_expect_eq(end_under_way(&loader), NEARCACHE_MISS);
+    cr_expect_eq(nearcache_peek(tier, "a", 1, &result), 0);
+    cr_expect(result.bytes == 5 && memcmp(result.data, "newer", 5) == 0);
+    nearcache_release(&result);
+    cr_assert(coherence_asks(&server, "CLIENT UNPAUSE", "OK"));
     settle_and_close();
 }
 
