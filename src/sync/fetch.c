@@ -313,6 +313,9 @@ void nc_fetch_refresh(struct nc_sync *any, const struct nc_key *key)
     struct nc_sync *sync = nc_sync_for(any, key);
     bool leads;
     struct nc_ticket ticket = nc_cache_ticket(key);
+    /* The hit may have been before a write that waits. After the ticket, as in join. */
+    if (nc_fetch_is_pending(any, key))
+        return;
     struct nc_flight *flight = nc_flight_join(&sync->reads, key, &ticket, &leads);
     if (!flight)
         return;

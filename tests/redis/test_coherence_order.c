@@ -1,6 +1,10 @@
 /* Writes of a key that end in another order than they were asked for: the newest one wins. */
 #include "coherence.h"
 
+#include "api/handle.h"
+#include "cache/key.h"
+#include "sync/fetch.h"
+
 #include <pthread.h>
 
 REDIS_SERVER_REQUIRED;
@@ -334,6 +338,31 @@ Test(coherence_order, an_answer_that_is_older_than_what_was_taken_is_not_kept)
     cr_assert_eq(write_within("a", "newer", SHORT_US), NEARCACHE_LOCAL);
     redis_server_resume(&server);
     cr_expect_eq(end_under_way(&reader), 0);
+    cr_assert_eq(nearcache_peek(tier, "a", 1, &result), 0);
+    cr_expect(result.bytes == 5 && memcmp(result.data, "newer", 5) == 0);
+    nearcache_release(&result);
+    cr_assert(coherence_asks(&server, "CLIENT UNPAUSE", "OK"));
+    settle_and_close();
+}
+
+static void refresh(const char *name)
+{
+    struct nc_key key;
+    cr_assert_eq(nc_cache_key(tier, name, strlen(name), &key), 0);
+    nc_fetch_refresh(cache->sync, &key);
+}
+
+/* A hit in the last part of its TTL, just before the write was taken. */
+Test(coherence_order, what_was_taken_is_not_hidden_by_a_refresh)
+{
+    struct nearcache_result result;
+    open_patiently(NEARCACHE_COHERENCE_PUBSUB);
+    cr_assert(coherence_asks(&server, "MSET thing:a first thing:b first", "OK"));
+    cr_assert(coherence_asks(&server, "CLIENT PAUSE 60000 WRITE", "OK"));
+    cr_assert_eq(write_within("a", "newer", SHORT_US), NEARCACHE_LOCAL);
+    refresh("a");
+    refresh("b");
+    cr_assert(WAIT_UNTIL(is_here("b"), 10000));
     cr_assert_eq(nearcache_peek(tier, "a", 1, &result), 0);
     cr_expect(result.bytes == 5 && memcmp(result.data, "newer", 5) == 0);
     nearcache_release(&result);
