@@ -11,8 +11,8 @@
 
 /* Giving a lease back is a courtesy: it ends anyway. */
 #define GIVE_NS (50 * NC_NS_PER_MS)
-/* What writing the value may take when the loader has used up the caller's time. */
-#define WRITE_NS (100 * NC_NS_PER_MS)
+/* What a question to Redis may take when the caller's time has been used up. */
+#define ASK_NS (100 * NC_NS_PER_MS)
 
 struct loading {
     struct nc_sync *sync; /* NULL: local-only */
@@ -73,7 +73,7 @@ void nc_load_absence(struct nc_sync *sync, struct nc_cache_thread *self, const s
 static uint64_t write_deadline_ns(const struct loading *l)
 {
     uint64_t now_ns = nc_clock_io_ns(), deadline_ns = l->options->deadline_ns;
-    return deadline_ns == UINT64_MAX || deadline_ns <= now_ns ? now_ns + WRITE_NS : deadline_ns;
+    return deadline_ns == UINT64_MAX || deadline_ns <= now_ns ? now_ns + ASK_NS : deadline_ns;
 }
 
 /* The value goes to Redis, or by the tier's outage policy into the journal; the caller gets it in
@@ -116,6 +116,12 @@ static int write_through(struct loading *l, const struct nearcache_loaded *loade
     return hold_value(l, loaded, 0, false, &ticket, held);
 }
 
+/* Whoever waits for a loader without end does not so for a server that stands. */
+static uint64_t asked_by_ns(uint64_t deadline_ns)
+{
+    return deadline_ns == UINT64_MAX ? nc_clock_io_ns() + ASK_NS : deadline_ns;
+}
+
 /*
  * Where processes take turns: 0 when it is ours to make the value (with the lease, or because
  * nobody can be asked), NC_OUTCOME_AGAIN when another process has made it, NEARCACHE_ETIMEOUT.
@@ -128,7 +134,7 @@ static int take_turn(struct loading *l, struct nc_lease *lease)
         return 0;
     for (;;) {
         struct nc_ticket ticket = nc_cache_ticket(l->key);
-        switch (nc_lease_take(l->sync, lease, l->key, deadline_ns)) {
+        switch (nc_lease_take(l->sync, lease, l->key, asked_by_ns(deadline_ns))) {
         case NC_LEASE_THERE:
             return NC_OUTCOME_AGAIN;
         case NC_LEASE_OTHERS:
@@ -218,7 +224,9 @@ int nc_load(struct nc_sync *any, struct nc_flights *loads, struct nc_cache_threa
 
     if (outcome == NC_OUTCOME_AGAIN) {
         struct nc_want want = {.key = *key, .result = result};
-        nc_fetch(sync, self, &want, 1, options);
+        struct nc_fetch_options again = *options;
+        again.deadline_ns = asked_by_ns(options->deadline_ns);
+        nc_fetch(sync, self, &want, 1, &again);
         return want.outcome;
     }
     if (outcome == NEARCACHE_ELOADER || outcome == NEARCACHE_ETIMEOUT) {

@@ -500,6 +500,21 @@ Test(coherence_order, what_a_loader_made_waits_for_no_server_that_is_gone)
     cr_assert_eq(nearcache_close(cache, 1000), 0);
 }
 
+/* A turn is asked for when the caller's time is over already. */
+Test(coherence_order, what_a_loader_makes_does_not_wait_for_a_turn_that_nobody_gives)
+{
+    struct writer loader = {.timeout_us = SHORT_US};
+    load_lease_ms = 60000;
+    open_patiently(NEARCACHE_COHERENCE_PUBSUB);
+    redis_server_pause(&server);
+    may_end = true;
+    cr_assert_eq(pthread_create(&loader.thread, NULL, load_it, &loader), 0);
+    cr_expect(WAIT_UNTIL(ended, 10000));
+    redis_server_resume(&server);
+    cr_expect_eq(end_under_way(&loader), 0);
+    settle_and_close();
+}
+
 /* The loader's value is written after the write was taken, but was asked for before. Which of the
  * two has the key first once the older write is done is open; that both are written is not. */
 Test(coherence_order, what_was_taken_outlives_what_a_loader_made_before)
