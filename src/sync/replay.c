@@ -133,8 +133,9 @@ static void tell_refused(struct nc_sync *sync, const struct nc_intent *intent, i
     sync->config.on_refusal(sync->config.on_refusal_arg, &refusal);
 }
 
-static void settle(struct nc_sync *sync, struct nc_cache_thread *self, struct nc_intent *intent,
-                   const struct nc_key *key, const struct nc_answer *answer)
+/* 0, or what is to be told of it. */
+static int settle(struct nc_sync *sync, struct nc_cache_thread *self, struct nc_intent *intent,
+                  const struct nc_key *key, const struct nc_answer *answer)
 {
     uint64_t version = (uint64_t)answer->number[1];
     bool newest = nc_journal_settle(&sync->journal, intent);
@@ -149,20 +150,18 @@ static void settle(struct nc_sync *sync, struct nc_cache_thread *self, struct nc
          * this version was made, so it would take that for the write of somebody else. */
         if (answer->number[0] == APPLIED)
             nc_journal_follow(&sync->journal, intent, version);
-        return;
+        return 0;
     }
     switch (answer->number[0]) {
     case REFUSED:
         nc_cache_count(self, intent->tier, NC_COUNT_journal_refused, 1);
-        tell_refused(sync, intent, NEARCACHE_EREFUSED);
-        break;
+        return NEARCACHE_EREFUSED;
     case OVER:
         nc_cache_count(self, intent->tier, NC_COUNT_journal_dropped, 1);
-        tell_refused(sync, intent, NEARCACHE_MISS);
-        break;
+        return NEARCACHE_MISS;
     default:
         nc_cache_count(self, intent->tier, NC_COUNT_journal_replayed, 1);
-        break;
+        return 0;
     }
 }
 
@@ -189,6 +188,7 @@ enum nc_replay nc_replay_intent(struct nc_sync *sync, struct nc_cache_thread *se
                                 struct nc_intent *intent, uint64_t deadline_ns, bool wait)
 {
     enum nc_replay result = NC_REPLAY_LATER;
+    int refused = 0;
     struct nc_answer answer;
     struct nc_key key = {intent->tier, nc_intent_name(intent), intent->name_bytes, intent->hash,
                          sync->number};
@@ -220,7 +220,7 @@ enum nc_replay nc_replay_intent(struct nc_sync *sync, struct nc_cache_thread *se
         };
         int outcome = send_replay(sync, &replay, deadline_ns, &answer);
         if (outcome == 0 && !was_late(sync, &answer)) {
-            settle(sync, self, intent, &key, &answer);
+            refused = settle(sync, self, intent, &key, &answer);
             result = NC_REPLAY_DONE;
         } else if (outcome == NEARCACHE_EREMOTE && answer.refusal != NC_REFUSAL_UNAVAILABLE) {
             nc_log_write(sync->log, NEARCACHE_LOG_WARNING, "replay waits: %s", answer.error);
@@ -232,6 +232,9 @@ enum nc_replay nc_replay_intent(struct nc_sync *sync, struct nc_cache_thread *se
         nc_journal_release(&sync->journal, newest);
     nc_flight_land(flight, 0);
     nc_flight_release(flight);
+    /* Who is told may write the key again, which would wait for the flight. */
+    if (refused != 0)
+        tell_refused(sync, intent, refused);
     return result;
 }
 

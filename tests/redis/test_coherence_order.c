@@ -17,10 +17,21 @@ static struct nearcache_tier *tier;
 static _Atomic unsigned refusals;
 static uint64_t load_lease_ms;
 
+/* What is written in answer to a refusal; NULL: nothing. */
+static const char *answer_to_refusal;
+static _Atomic int answered = -1000;
+
 static void on_refusal(void *arg, const struct nearcache_refusal *refusal)
 {
     (void)arg;
-    (void)refusal;
+    if (answer_to_refusal) {
+        const size_t bytes = strlen(answer_to_refusal);
+        struct nearcache_item items[] = {
+            {{refusal->name, refusal->name_bytes}, answer_to_refusal, bytes, 0},
+            {{"b", 1}, answer_to_refusal, bytes, 0}};
+        int statuses[2];
+        answered = nearcache_set_many(refusal->tier, items, 2, NULL, statuses);
+    }
     refusals++;
 }
 
@@ -309,6 +320,17 @@ Test(coherence_order, what_somebody_else_wrote_behind_both_outlives_them)
     cr_expect(coherence_asks(&server, "GET thing:a", "foreign"));
     cr_expect_eq(refusals, 1);
     cr_expect_eq(coherence_metrics(cache).journal_refused, 1);
+    cr_assert_eq(nearcache_close(cache, 0), 0);
+}
+
+/* It is told on the link's thread, which has the key while it replays. */
+Test(coherence_order, who_is_told_of_a_refusal_may_write_the_key_again)
+{
+    answer_to_refusal = "again";
+    lose_an_answer(true);
+    cr_assert(WAIT_UNTIL(refusals == 1, 20000));
+    cr_expect_eq(answered, 0);
+    cr_expect(coherence_asks(&server, "MGET thing:a thing:b", "again again"));
     cr_assert_eq(nearcache_close(cache, 0), 0);
 }
 
