@@ -35,6 +35,25 @@ static void on_refusal(void *arg, const struct nearcache_refusal *refusal)
     refusals++;
 }
 
+/* What is read in answer to a removal; NULL: nothing. */
+static const char *_Atomic read_at_removal;
+static _Atomic int source_at_removal = -1;
+
+static void on_removal(void *arg, const struct nearcache_removal *removal)
+{
+    enum nearcache_source source = NEARCACHE_SOURCE_STALE;
+    const char *name = read_at_removal;
+    (void)arg;
+    if (!name)
+        return;
+    read_at_removal = NULL;
+    /* At first the write is in doubt for a moment. */
+    WAIT_UNTIL(coherence_get(removal->tier, name, "newer", &source) == 0 &&
+                   source != NEARCACHE_SOURCE_STALE,
+               2000);
+    source_at_removal = source;
+}
+
 static void set_up(void)
 {
     static const char *const may_sleep[] = {"--enable-debug-command", "yes", NULL};
@@ -53,6 +72,7 @@ static void open_with(enum nearcache_coherence coherence, uint64_t heartbeat_ms,
     config.lease_ms = lease_ms;
     config.breaker_expiries = NEARCACHE_NONE;
     config.on_refusal = on_refusal;
+    config.on_removal = on_removal;
     tier_config.coherence = coherence;
     tier_config.load_lease_ms = load_lease_ms;
     cache = coherence_open(&server, config);
@@ -364,6 +384,27 @@ Test(coherence_order, an_answer_that_is_older_than_what_was_taken_is_not_kept)
     cr_expect(result.bytes == 5 && memcmp(result.data, "newer", 5) == 0);
     nearcache_release(&result);
     cr_assert(coherence_asks(&server, "CLIENT UNPAUSE", "OK"));
+    settle_and_close();
+}
+
+/* The copy was read behind the write and goes when that is taken; who is told of it reads the key.
+ */
+Test(coherence_order, who_is_told_of_a_removal_may_read_what_was_taken)
+{
+    struct writer writer = {.value = "newer", .timeout_us = 25 * SHORT_US};
+    open_patiently(NEARCACHE_COHERENCE_PUBSUB);
+    cr_assert_eq(write_within("a", "first", LONG_US), 0);
+    cr_assert(is_here("a"));
+    cr_assert(coherence_asks(&server, "CLIENT PAUSE 60000 WRITE", "OK"));
+    cr_assert_eq(pthread_create(&writer.thread, NULL, write_it, &writer), 0);
+    cr_assert(WAIT_UNTIL(!is_here("a"), 10000));
+    cr_assert_eq(coherence_get(tier, "a", "first", NULL), 0);
+    read_at_removal = "a";
+    cr_assert(WAIT_UNTIL(coherence_metrics(cache).journal_queued == 1, 10000));
+    cr_assert(coherence_asks(&server, "CLIENT UNPAUSE", "OK"));
+    cr_expect_eq(end_under_way(&writer), NEARCACHE_LOCAL);
+    cr_expect_neq(source_at_removal, -1);
+    cr_expect_neq(source_at_removal, NEARCACHE_SOURCE_STALE);
     settle_and_close();
 }
 
