@@ -279,13 +279,15 @@ static void write_loaded_in_lane(struct nc_sync *sync, struct nc_cache_thread *s
 static bool write_pending_first(struct nc_sync *sync, struct nc_cache_thread *self,
                                 const struct nc_key *key, uint64_t deadline_ns)
 {
-    enum nc_replay replay = NC_REPLAY_LATER;
-    struct nc_intent *intent = nc_journal_find(&sync->journal, key);
-    if (!intent)
-        return true;
-    if (nc_sync_state(sync) == NEARCACHE_LINK_LIVE)
-        replay = nc_replay_intent(sync, self, intent, deadline_ns, true);
-    nc_journal_release(&sync->journal, intent);
+    enum nc_replay replay = NC_REPLAY_DONE;
+    struct nc_intent *intent;
+    /* While one was waited for another may have taken its place. */
+    while (replay == NC_REPLAY_DONE && (intent = nc_journal_find(&sync->journal, key))) {
+        replay = nc_sync_state(sync) == NEARCACHE_LINK_LIVE
+                     ? nc_replay_intent(sync, self, intent, deadline_ns, true)
+                     : NC_REPLAY_LATER;
+        nc_journal_release(&sync->journal, intent);
+    }
     return replay == NC_REPLAY_DONE;
 }
 

@@ -247,14 +247,17 @@ static void *touch_it(void *arg)
     return NULL;
 }
 
-static void change(void *(*run)(void *))
+/* `another`: what is taken takes the place of what the change waits for. */
+static void change(void *(*run)(void *), bool another)
 {
     struct writer older = {.value = "older", .timeout_us = LONG_US};
     struct writer changer = {.timeout_us = LONG_US};
     open_on_a_value(NEARCACHE_COHERENCE_PUBSUB);
     begin_under_way(&older, write_it);
-    cr_assert_eq(write_within("a", "newer", SHORT_US), NEARCACHE_LOCAL);
+    cr_assert_eq(write_within("a", another ? "new" : "newer", SHORT_US), NEARCACHE_LOCAL);
     cr_assert_eq(pthread_create(&changer.thread, NULL, run, &changer), 0);
+    if (another)
+        cr_assert_eq(write_within("a", "newer", 10 * SHORT_US), NEARCACHE_LOCAL);
     redis_server_resume(&server);
     cr_expect_eq(end_under_way(&older), 0);
     cr_expect_eq(end_under_way(&changer), 0);
@@ -265,10 +268,23 @@ static void change(void *(*run)(void *))
 
 Test(coherence_order, what_was_taken_is_written_before_the_key_is_invalidated)
 {
-    change(invalidate_it);
+    change(invalidate_it, false);
 }
 
-Test(coherence_order, what_was_taken_is_written_before_the_key_is_touched) { change(touch_it); }
+Test(coherence_order, what_was_taken_is_written_before_the_key_is_touched)
+{
+    change(touch_it, false);
+}
+
+Test(coherence_order, what_is_taken_while_an_invalidation_waits_is_written_before_it)
+{
+    change(invalidate_it, true);
+}
+
+Test(coherence_order, what_is_taken_while_a_touch_waits_is_written_before_it)
+{
+    change(touch_it, true);
+}
 
 /* ---- both are taken ---- */
 
