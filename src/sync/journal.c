@@ -5,12 +5,13 @@
 #include <stdlib.h>
 #include <string.h>
 
-void nc_journal_init(struct nc_journal *journal, struct nc_store *store, uint64_t bytes_most,
-                     uint64_t entries_most)
+void nc_journal_init(struct nc_journal *journal, struct nc_store *store,
+                     const _Atomic uint64_t *seen, uint64_t bytes_most, uint64_t entries_most)
 {
     memset(journal, 0, sizeof *journal);
     pthread_mutex_init(&journal->lock, NULL);
     journal->store = store;
+    journal->seen = seen;
     journal->bytes_most = bytes_most;
     journal->entries_most = entries_most;
 }
@@ -116,7 +117,7 @@ static bool link_locked(struct nc_journal *journal, struct nc_intent *intent)
     journal->newest = intent;
     journal->bytes += charge_of(intent);
     nc_budget_charge(journal->store, NC_BYTES_JOURNAL, charge_of(intent));
-    atomic_fetch_add_explicit(&journal->entries, 1, memory_order_release);
+    atomic_fetch_add(&journal->entries, 1); /* see nc_journal_put */
     return true;
 }
 
@@ -192,7 +193,7 @@ static void follow_locked(struct nc_intent *intent, uint64_t version, const void
 
 int nc_journal_put(struct nc_journal *journal, const struct nc_key *key, enum nc_intent_op op,
                    const void *value, size_t value_bytes, uint64_t taken_ns, uint64_t ends_ns,
-                   uint64_t not_before_ns, uint64_t seen, const struct nc_digest *before)
+                   uint64_t not_before_ns, const struct nc_digest *before)
 {
     struct nc_intent *intent = create(key, value, value_bytes);
     if (!intent)
@@ -201,7 +202,6 @@ int nc_journal_put(struct nc_journal *journal, const struct nc_key *key, enum nc
     intent->taken_ns = taken_ns;
     intent->ends_ns = ends_ns;
     intent->not_before_ns = not_before_ns;
-    intent->seen = seen;
 
     int outcome = 0;
     pthread_mutex_lock(&journal->lock);
@@ -228,8 +228,12 @@ int nc_journal_put(struct nc_journal *journal, const struct nc_key *key, enum nc
         if (!link_locked(journal, intent)) {
             outcome = NEARCACHE_ENOMEM;
             free(intent);
-        } else if (older) {
-            unlink_locked(journal, older);
+        } else {
+            /* Sequentially consistent, and behind the count of entries: an older write that is
+             * acknowledged just now finds this intent, or its version is found here. */
+            intent->seen = atomic_load(journal->seen);
+            if (older)
+                unlink_locked(journal, older);
         }
     }
     pthread_mutex_unlock(&journal->lock);
@@ -307,7 +311,7 @@ void nc_journal_depart(struct nc_journal *journal, struct nc_intent *intent, uin
 bool nc_journal_forget(struct nc_journal *journal, const struct nc_key *key, uint64_t taken_ns,
                        uint64_t version, const void *value, size_t value_bytes)
 {
-    if (nc_journal_entries(journal) == 0)
+    if (atomic_load(&journal->entries) == 0) /* see nc_journal_put */
         return false;
     pthread_mutex_lock(&journal->lock);
     struct nc_intent *intent = find_locked(journal, key);

@@ -66,11 +66,12 @@ struct nc_journal {
     struct nc_intent *oldest, *newest;
     uint64_t bytes, bytes_most, entries_most;
     _Atomic uint64_t entries;
-    struct nc_store *store; /* whose budget is charged */
+    struct nc_store *store;       /* whose budget is charged */
+    const _Atomic uint64_t *seen; /* the largest version known here */
 };
 
-void nc_journal_init(struct nc_journal *journal, struct nc_store *store, uint64_t bytes_most,
-                     uint64_t entries_most);
+void nc_journal_init(struct nc_journal *journal, struct nc_store *store,
+                     const _Atomic uint64_t *seen, uint64_t bytes_most, uint64_t entries_most);
 void nc_journal_deinit(struct nc_journal *journal);
 
 static inline const void *nc_intent_name(const struct nc_intent *intent)
@@ -88,7 +89,7 @@ void nc_digest_of(struct nc_digest *digest, const void *value, size_t value_byte
  */
 int nc_journal_put(struct nc_journal *journal, const struct nc_key *key, enum nc_intent_op op,
                    const void *value, size_t value_bytes, uint64_t taken_ns, uint64_t ends_ns,
-                   uint64_t not_before_ns, uint64_t seen, const struct nc_digest *before);
+                   uint64_t not_before_ns, const struct nc_digest *before);
 
 /* The pending intent of a key, referenced, or NULL. */
 struct nc_intent *nc_journal_find(struct nc_journal *journal, const struct nc_key *key);
@@ -104,7 +105,8 @@ bool nc_journal_settle(struct nc_journal *journal, struct nc_intent *intent);
 /*
  * A write of the key that was asked for at taken_ns was acknowledged, and left this value (NULL:
  * none) at this version (0: unknown): forgets what was asked for before. What was asked for after
- * it stays and may replace it. True: that is pending. To be called with the key's flight.
+ * it stays and may replace it. True: that is pending. To be called with the key's flight, and once
+ * the version is in *seen, where what is put after this call finds it.
  */
 bool nc_journal_forget(struct nc_journal *journal, const struct nc_key *key, uint64_t taken_ns,
                        uint64_t version, const void *value, size_t value_bytes);

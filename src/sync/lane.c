@@ -21,7 +21,7 @@ void nc_sync_init(struct nc_sync *sync)
     nc_flights_init(&sync->writes);
     for (int i = 0; i < 2; i++)
         nc_commits_init(&sync->commits[i]);
-    nc_journal_init(&sync->journal, &sync->cache->store, sync->config.journal_bytes,
+    nc_journal_init(&sync->journal, &sync->cache->store, &sync->seen, sync->config.journal_bytes,
                     sync->config.journal_entries);
     nc_offset_init(&sync->offset);
     sync->audit.per_million = sync->config.audit_per_million;

@@ -100,7 +100,6 @@ static int write_through(struct loading *l, const struct nearcache_loaded *loade
         if (outcome == NEARCACHE_MISS)
             return NEARCACHE_MISS;
         if (outcome == 0) {
-            nc_sync_saw(l->sync, version);
             nc_cache_observe(l->self, l->key, version, NEARCACHE_CAUSE_REPLACED);
             ticket.generation = 0;
         }

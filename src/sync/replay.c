@@ -373,13 +373,15 @@ static bool begin_loaded(struct nc_sync *sync, struct nc_loaded *loaded, uint64_
 static void end_loaded(struct nc_sync *sync, struct nc_loaded *loaded, uint64_t deadline_ns)
 {
     const void *value = loaded->value_bytes ? loaded->value : "";
-    if (loaded->outcome == 0)
+    if (loaded->outcome == 0) {
+        nc_sync_saw(sync, loaded->version);
         nc_journal_forget(&sync->journal, loaded->key, loaded->taken_ns, loaded->version, value,
                           loaded->value_bytes);
-    else if (loaded->sent &&
-             (loaded->outcome == NEARCACHE_ETIMEOUT || loaded->outcome == NEARCACHE_EOFFLINK))
+    } else if (loaded->sent &&
+               (loaded->outcome == NEARCACHE_ETIMEOUT || loaded->outcome == NEARCACHE_EOFFLINK)) {
         nc_journal_doubt(&sync->journal, loaded->key, loaded->taken_ns, deadline_ns, value,
                          loaded->value_bytes);
+    }
     if (!loaded->flight)
         return;
     nc_flight_land(loaded->flight, 0);

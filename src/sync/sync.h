@@ -156,12 +156,9 @@ bool nc_sync_wait_flight(struct nc_sync *sync, struct nc_flight *flight, uint64_
 /* Raises sync->seen. */
 static inline void nc_sync_saw(struct nc_sync *sync, uint64_t version)
 {
-    uint64_t seen = atomic_load_explicit(&sync->seen, memory_order_relaxed);
-    /* Relaxed: a stamp that misses a version seen at this very moment by another thread is one
-     * that could have been made a moment earlier. */
-    while (seen < version &&
-           !atomic_compare_exchange_weak_explicit(&sync->seen, &seen, version, memory_order_relaxed,
-                                                  memory_order_relaxed))
+    /* Sequentially consistent: see nc_journal_put. */
+    uint64_t seen = atomic_load(&sync->seen);
+    while (seen < version && !atomic_compare_exchange_weak(&sync->seen, &seen, version))
         ;
 }
 

@@ -262,7 +262,6 @@ static void write_loaded_in_lane(struct nc_sync *sync, struct nc_cache_thread *s
         if (loaded[i].outcome != 0)
             continue;
         items[i].version = loaded[i].version;
-        nc_sync_saw(sync, loaded[i].version);
         nc_cache_observe(self, &items[i].key, loaded[i].version, NEARCACHE_CAUSE_REPLACED);
         items[i].ticket.generation = 0; /* an own write holds on any link */
         if (nc_write_fits_locally(&items[i]) && !loaded[i].moved)

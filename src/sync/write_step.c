@@ -117,8 +117,7 @@ int nc_write_keep_for_later(const struct nc_write_terms *terms, struct nc_write_
     int outcome = nc_journal_put(
         &sync->journal, &item->key, item->op == NC_WRITE_SET ? NC_INTENT_SET : NC_INTENT_DELETE,
         item->value, item->op == NC_WRITE_SET ? item->value_bytes : 0, taken_ns, ends_ns,
-        not_before_ns, atomic_load_explicit(&sync->seen, memory_order_relaxed),
-        item->before_known ? &before : NULL);
+        not_before_ns, item->before_known ? &before : NULL);
     if (!item->flight)
         let_go(item);
     if (outcome == 0) {
@@ -144,16 +143,16 @@ void nc_write_applied(const struct nc_write_terms *terms, struct nc_write_item *
     struct nc_sync *sync = terms->sync;
     item->version = version;
     item->outcome = 0;
+    if (terms->script == NC_SCRIPT_WRITE)
+        nc_sync_saw(sync, version);
     /* An invalidation writes nothing that could stand for what is pending. */
     bool newer_waits = false;
     if (item->op != NC_WRITE_INVALIDATE)
         newer_waits = nc_journal_forget(&sync->journal, &item->key, item->taken_ns,
                                         terms->script == NC_SCRIPT_WRITE ? version : 0,
                                         value_left_by(item), item->value_bytes);
-    if (terms->script == NC_SCRIPT_WRITE) {
-        nc_sync_saw(sync, version);
+    if (terms->script == NC_SCRIPT_WRITE)
         nc_cache_observe(terms->self, &item->key, version, NEARCACHE_CAUSE_REPLACED);
-    }
     /* Tracking tiers keep a value only after reading it; an invalidation keeps nothing. */
     if (item->op == NC_WRITE_INVALIDATE || !nc_write_fits_locally(item) ||
         item->key.tier->coherence == NEARCACHE_COHERENCE_TRACKING)

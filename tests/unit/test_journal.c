@@ -11,11 +11,13 @@
 
 static struct local_cache local;
 static struct nc_journal journal;
+static _Atomic uint64_t seen_here;
 
 static void set_up(void)
 {
     local_cache_open(&local, &(struct local_cache_config){.tiers = 2});
-    nc_journal_init(&journal, &local.cache.store, 1 << 20, 100);
+    seen_here = 0;
+    nc_journal_init(&journal, &local.cache.store, &seen_here, 1 << 20, 100);
 }
 
 static void tear_down(void)
@@ -39,7 +41,7 @@ static int put_at(const char *name, const char *value, uint64_t taken_ns, uint64
 {
     struct nc_key key = key_of(0, name);
     return nc_journal_put(&journal, &key, NC_INTENT_SET, value, strlen(value), taken_ns,
-                          NEARCACHE_NONE, not_before_ns, 0, NULL);
+                          NEARCACHE_NONE, not_before_ns, NULL);
 }
 
 static int put(const char *name, const char *value, uint64_t not_before_ns)
@@ -50,7 +52,7 @@ static int put(const char *name, const char *value, uint64_t not_before_ns)
 static int put_delete(const char *name)
 {
     struct nc_key key = key_of(0, name);
-    return nc_journal_put(&journal, &key, NC_INTENT_DELETE, NULL, 0, 1, NEARCACHE_NONE, 0, 0, NULL);
+    return nc_journal_put(&journal, &key, NC_INTENT_DELETE, NULL, 0, 1, NEARCACHE_NONE, 0, NULL);
 }
 
 /* Referenced. */
@@ -145,7 +147,7 @@ Test(journal, the_same_name_in_another_tier_is_another_key)
     cr_assert_eq(put("a", "1", 0), 0);
     cr_expect_null(find(1, "a"));
     cr_assert_eq(
-        nc_journal_put(&journal, &other, NC_INTENT_SET, "2", 1, 1, NEARCACHE_NONE, 0, 0, NULL), 0);
+        nc_journal_put(&journal, &other, NC_INTENT_SET, "2", 1, 1, NEARCACHE_NONE, 0, NULL), 0);
     cr_expect_eq(nc_journal_entries(&journal), 2);
     nc_journal_forget_prefix(&journal, local.tiers[1], "", 0, 1, 0);
     cr_expect(holds("a", "1"));
@@ -321,8 +323,8 @@ Test(journal, in_a_tracked_tier_an_intent_knows_all_values_that_it_may_replace)
     struct nc_digest seen;
     local.tiers[0]->coherence = NEARCACHE_COHERENCE_TRACKING;
     nc_digest_of(&seen, "seen", 4);
-    cr_assert_eq(
-        nc_journal_put(&journal, &key, NC_INTENT_SET, "0", 1, 1, NEARCACHE_NONE, 7, 0, &seen), 0);
+    cr_assert_eq(nc_journal_put(&journal, &key, NC_INTENT_SET, "0", 1, 1, NEARCACHE_NONE, 7, &seen),
+                 0);
     struct nc_intent *intent = find(0, "a");
     cr_expect_eq(intent->digest_count, 1);
     nc_journal_release(&journal, intent);
@@ -349,8 +351,7 @@ Test(journal, in_a_tracked_tier_an_intent_may_replace_what_older_writes_left)
     cr_assert_eq(put_at("a", "newer", 20, 0), 0);
     /* One that came too late, one in doubt. */
     cr_assert_eq(
-        nc_journal_put(&journal, &key, NC_INTENT_SET, "late", 4, 10, NEARCACHE_NONE, 0, 0, &seen),
-        0);
+        nc_journal_put(&journal, &key, NC_INTENT_SET, "late", 4, 10, NEARCACHE_NONE, 0, &seen), 0);
     cr_expect(may_replace("a", "seen"));
     cr_expect_not(may_replace("a", "late"));
     cr_assert_eq(put_at("a", "doubtful", 11, 7), 0);
@@ -367,6 +368,22 @@ Test(journal, in_a_tracked_tier_an_intent_may_replace_what_older_writes_left)
     cr_assert_eq(put_at("a", "newest", 30, 0), 0);
     cr_expect(may_replace("a", "newer"));
     local.tiers[0]->coherence = NEARCACHE_COHERENCE_PUBSUB;
+}
+
+/* The second one began to end before the older write was acknowledged, and takes the place of the
+ * first one after that. */
+Test(journal, the_version_of_an_older_write_holds_for_what_takes_the_place_of_a_newer_one)
+{
+    struct nc_key key = key_of(0, "a");
+    struct nc_replaceable replaceable;
+    cr_assert_eq(put_at("a", "newer", 20, 0), 0);
+    seen_here = 1000;
+    cr_expect(nc_journal_forget(&journal, &key, 10, 1000, "older", 5));
+    cr_assert_eq(put_at("a", "newest", 30, 0), 0);
+    struct nc_intent *intent = find(0, "a");
+    nc_journal_depart(&journal, intent, 0, &replaceable);
+    cr_expect_eq(replaceable.seen, 1000);
+    nc_journal_release(&journal, intent);
 }
 
 /* ---- no memory ---- */
