@@ -72,11 +72,10 @@ static bool write_arguments(struct nc_sync *sync, const struct replay *replay, u
     if (!sync->one_slot)
         a->args[a->arg_count++] = number_in(a->stamp, replay->stamp);
     a->args[a->arg_count++] = (struct nc_slice){!versions ? "t" : sync->one_slot ? "n" : "p", 1};
-    if (!sync->one_slot) {
-        a->args[a->arg_count++] =
-            number_in(a->not_after, nc_offset_not_after_us(&sync->offset, deadline_ns));
+    a->args[a->arg_count++] =
+        number_in(a->not_after, nc_offset_not_after_us(&sync->offset, deadline_ns));
+    if (!sync->one_slot)
         a->args[a->arg_count++] = number_in(a->doubt, replay->doubt_us);
-    }
     if (replay->digest_count <= NC_DIGESTS)
         for (unsigned i = 0; i < replay->digest_count; i++)
             a->args[a->arg_count++] =

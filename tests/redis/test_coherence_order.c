@@ -1,6 +1,8 @@
 /* Writes of a key that end in another order than they were asked for: the newest one wins. */
 #include "coherence.h"
 
+#include "sync/lua_scripts.h"
+
 #include "api/handle.h"
 #include "cache/key.h"
 #include "sync/fetch.h"
@@ -634,4 +636,24 @@ Test(coherence_order, what_was_taken_goes_with_a_newer_write_that_is_acknowledge
     cr_expect_eq(coherence_metrics(cache).journal_queued, 0);
     cr_expect(coherence_asks(&server, "GET thing:a", "newer"));
     settle_and_close();
+}
+
+/* ---- where keys stand alone ---- */
+
+/* Nobody waits for it any more, and it reaches a server that stood. */
+Test(coherence_order, a_replay_that_was_given_up_is_not_applied)
+{
+    static const char *const not_after[] = {"1", "99999999999999999"}; /* us since 1970 */
+    static const char *const left[] = {"(nil)", "late"};
+    redisContext *redis = redis_server_connect(&server);
+    cr_assert_not_null(redis);
+    for (int i = 0; i < 2; i++) {
+        redisReply *reply = redisCommand(redis, "EVAL %s 1 thing:a s late 0 n %s",
+                                         nc_lua_replay_tracked_1, not_after[i]);
+        cr_assert(reply && reply->type == REDIS_REPLY_ARRAY && reply->elements == 3);
+        cr_expect_eq(reply->element[0]->integer, i == 0 ? 4 : 1);
+        cr_expect(coherence_asks(&server, "GET thing:a", left[i]));
+        freeReplyObject(reply);
+    }
+    redisFree(redis);
 }
