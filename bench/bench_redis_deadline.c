@@ -1,9 +1,11 @@
 /*
  * How late a call returns on a stopped Redis: threads call with deadlines of 1, 5 and 50 ms while
  * redis-server is stopped. What a call stood in the run queue for is told apart: it belongs to the
- * scheduler. Every call that is more than 5 ms late is listed with it.
+ * scheduler. Every call that is more than 5 ms late is listed with it. How late the machine is by
+ * itself is told by as many threads that sleep until such deadlines in ppoll, in turn with ours.
  */
 #include <fcntl.h>
+#include <poll.h>
 #include <pthread.h>
 #include <signal.h>
 #include <stdatomic.h>
@@ -38,7 +40,7 @@ static const struct variant {
 /* One thread; histograms in ns and not in ticks. */
 struct caller {
     pthread_t id;
-    struct nc_link *link;
+    struct nc_link *link; /* NULL: it only sleeps */
     unsigned deadline_ms;
     struct bench_histogram late, net;
     unsigned listed;
@@ -58,10 +60,9 @@ static uint64_t run_delay_ns(int schedstat)
     return waited;
 }
 
-static void call_once(struct caller *caller, int schedstat)
+static int get_until(struct nc_link *link, uint64_t deadline_ns)
 {
     struct nc_call *call = nc_call_create();
-    uint64_t waited_ns, deadline_ns, late_ns;
     int outcome;
 
     if (!call)
@@ -69,18 +70,34 @@ static void call_once(struct caller *caller, int schedstat)
     nc_command_begin(nc_call_command(call), 2);
     nc_command_arg(nc_call_command(call), "GET", 3);
     nc_command_arg(nc_call_command(call), "k", 1);
-    waited_ns = run_delay_ns(schedstat);
-    deadline_ns = nc_clock_deadline_ns(caller->deadline_ms * 1000u);
-    outcome = nc_link_call(caller->link, call, NC_CALL_SINGLE, deadline_ns);
+    outcome = nc_link_call(link, call, NC_CALL_SINGLE, deadline_ns);
+    nc_call_release(call);
+    return outcome;
+}
+
+static int sleep_until(uint64_t deadline_ns)
+{
+    uint64_t now_ns = nc_clock_io_ns(), left_ns = deadline_ns > now_ns ? deadline_ns - now_ns : 0;
+    const struct timespec left = {(time_t)(left_ns / NC_NS_PER_S), (long)(left_ns % NC_NS_PER_S)};
+
+    ppoll(NULL, 0, &left, NULL);
+    return NEARCACHE_ETIMEOUT;
+}
+
+static void call_once(struct caller *caller, int schedstat)
+{
+    uint64_t waited_ns = run_delay_ns(schedstat), late_ns;
+    uint64_t deadline_ns = nc_clock_deadline_ns(caller->deadline_ms * 1000u);
+    int outcome = caller->link ? get_until(caller->link, deadline_ns) : sleep_until(deadline_ns);
+
     late_ns = nc_clock_io_ns();
     late_ns = late_ns > deadline_ns ? late_ns - deadline_ns : 0;
     waited_ns = run_delay_ns(schedstat) - waited_ns;
-    nc_call_release(call);
     if (outcome != NEARCACHE_ETIMEOUT)
         return; /* the ring is full of calls that were never answered: refused at once */
     bench_histogram_add(&caller->late, late_ns);
     bench_histogram_add(&caller->net, late_ns > waited_ns ? late_ns - waited_ns : 0);
-    if (late_ns > LATE_NS && caller->listed < LISTED_MOST) {
+    if (caller->link && late_ns > LATE_NS && caller->listed < LISTED_MOST) {
         caller->late_ns[caller->listed] = late_ns;
         caller->waited_ns[caller->listed++] = waited_ns;
     }
@@ -135,13 +152,14 @@ static void list_late(const struct variant *v, const struct caller *caller)
 
 static double ms(double ns) { return ns / bench_timer.ns_per_tick / 1e6; }
 
-static void run_round(const struct variant *v, struct bench_redis *redis, unsigned measure_ms,
+/* `link` NULL: nobody calls, all sleep. */
+static void run_round(const struct variant *v, struct nc_link *link, unsigned measure_ms,
                       struct bench_histogram *late, struct bench_histogram *net)
 {
-    struct nc_link *link = open_link(redis);
     const struct timespec time = {(time_t)(measure_ms / 1000), (long)(measure_ms % 1000) * 1000000};
 
-    kill(redis->pid, SIGSTOP);
+    bench_histogram_clear(late);
+    bench_histogram_clear(net);
     atomic_store(&stop, false);
     for (unsigned i = 0; i < v->threads; i++) {
         memset(&callers[i], 0, sizeof callers[i]);
@@ -158,29 +176,33 @@ static void run_round(const struct variant *v, struct bench_redis *redis, unsign
         bench_histogram_merge(late, &callers[i].late);
         bench_histogram_merge(net, &callers[i].net);
     }
-    kill(redis->pid, SIGCONT);
-    nc_link_close(link, 0);
 }
 
 static void run_variant(const struct bench_options *options, struct bench_redis *redis,
                         const struct variant *v)
 {
     static struct bench_histogram late, net;
-    struct bench_rounds raw = {0, {0}}, own = {0, {0}};
+    struct bench_rounds raw = {0, {0}}, own = {0, {0}}, bare = {0, {0}};
+    unsigned measure_ms = options->quick ? 500 : 2000;
     uint64_t calls = 0;
 
     for (int round = 0; round < options->rounds; round++) {
         bench_progress("%s: round %d of %d", v->name, round + 1, options->rounds);
-        bench_histogram_clear(&late);
-        bench_histogram_clear(&net);
-        run_round(v, redis, options->quick ? 500 : 2000, &late, &net);
+        struct nc_link *link = open_link(redis);
+        kill(redis->pid, SIGSTOP);
+        run_round(v, link, measure_ms, &late, &net);
+        kill(redis->pid, SIGCONT);
+        nc_link_close(link, 0);
         bench_rounds_add(&raw, ms(bench_histogram_ns(&late, 0.9999)));
         bench_rounds_add(&own, ms(bench_histogram_ns(&net, 0.9999)));
         calls += late.count;
+        run_round(v, NULL, measure_ms, &late, &net);
+        bench_rounds_add(&bare, ms(bench_histogram_ns(&net, 0.9999)));
     }
     bench_table(v->name, "ms past the deadline");
     bench_row(v->name, "p99.99, all", "ms", &raw);
     bench_row(v->name, "p99.99, without the run queue", "ms", &own);
+    bench_row(v->name, "p99.99, the same of a bare ppoll", "ms", &bare);
     printf("  %llu calls\n", (unsigned long long)calls);
     struct bench_summary summary = bench_summarise(&own);
     bench_goal(v->goal, &summary);
