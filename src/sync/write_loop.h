@@ -3,8 +3,8 @@
  * steps, the script calls and the rule of one write per key are those of sync/write; what differs
  * is who reads the answer (redis/link, "event loop"), and that nobody waits for anything.
  *
- *     nc_write_loop_depart     sends; each write's `landed` is called once, maybe before that
- * returns nc_write_loop_give_up    what stands in for an answer that has not come by the deadline
+ *     nc_write_loop_depart     sends; each write's `landed` is called once, maybe before it returns
+ *     nc_write_loop_give_up    what stands in for an answer that has not come by the deadline
  *
  * What would have to be waited for before it can be sent (another write of the key, Redis' clock)
  * is not taken: nc_write does it. Thread-safe, but for the calls of one write.

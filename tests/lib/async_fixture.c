@@ -15,8 +15,14 @@ struct nearcache_tier *tier;
 
 struct nearcache *open_cache(uint64_t deadline_us)
 {
-    struct nearcache_redis redis = NEARCACHE_REDIS_INIT;
     struct nearcache_config config = NEARCACHE_CONFIG_INIT;
+    return open_cache_with(&config, deadline_us);
+}
+
+struct nearcache *open_cache_with(const struct nearcache_config *given, uint64_t deadline_us)
+{
+    struct nearcache_redis redis = NEARCACHE_REDIS_INIT;
+    struct nearcache_config config = *given;
     struct nearcache *opened;
     redis.url = server.unix_url;
     config.redis = &redis;

@@ -20,6 +20,7 @@ void async_set_up(void);
 void async_tear_down(void);
 
 struct nearcache *open_cache(uint64_t deadline_us);
+struct nearcache *open_cache_with(const struct nearcache_config *given, uint64_t deadline_us);
 struct nearcache_tier *open_tier(struct nearcache *in);
 
 /* Dispatches until `*count` has reached `wanted`. */

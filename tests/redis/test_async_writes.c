@@ -304,40 +304,9 @@ Test(async_writes, one_in_doubt_that_was_cancelled_ends_with_the_cache)
     cache = mine;
 }
 
-Test(async_writes, one_that_was_never_begun_leaves_no_old_copy)
-{
-    struct nearcache *mine = cache;
-    struct nearcache_write how = NEARCACHE_WRITE_INIT;
-    struct nearcache_read read = NEARCACHE_READ_INIT;
-    struct nearcache_result result;
-    struct got busy = {0}, got = {0};
-    char name[16];
-    cache = open_cache(PATIENT_US);
-    tier = open_tier(cache);
-    cr_assert_eq(nearcache_set(tier, "k", 1, "old", 3, NULL), 0);
-    /* Without the loop's connection writes are for the threads, and those are busy. */
-    redis_server_pause(&server);
-    how.timeout_us = 500000;
-    for (unsigned i = 0; i < 8; i++) {
-        snprintf(name, sizeof name, "busy%u", i);
-        cr_assert_eq(set(name, name, &how, &busy, NULL), NEARCACHE_PENDING);
-    }
-    read.timeout_us = how.timeout_us = 20000;
-    cr_assert_eq(set("k", "new", &how, &got, NULL), NEARCACHE_PENDING);
-    loop_until(&got.calls, 1);
-    cr_assert_eq(got.status, NEARCACHE_LOCAL);
-    cr_assert_eq(nearcache_get(tier, "k", 1, &read, &result), 0);
-    cr_assert_arr_eq(result.data, "new", 3);
-    nearcache_release(&result);
-    redis_server_resume(&server);
-    loop_until(&busy.calls, 8);
-    cr_assert_eq(nearcache_close(cache, 0), 0);
-    cache = mine;
-}
-
-/* Without the loop's connection writes are for the threads, and those are busy: one is given up
- * before it has begun. */
-static void give_up_unbegun(struct got *busy, struct got *got)
+/* The server stands. Without the loop's connection writes are for the threads, and these are busy.
+ */
+static void keep_threads_busy(struct got *busy)
 {
     struct nearcache_write how = NEARCACHE_WRITE_INIT;
     char name[16];
@@ -347,23 +316,37 @@ static void give_up_unbegun(struct got *busy, struct got *got)
         snprintf(name, sizeof name, "busy%u", i);
         cr_assert_eq(set(name, name, &how, busy, NULL), NEARCACHE_PENDING);
     }
+}
+
+/* A write that is given up before it has begun. */
+static void give_up_unbegun(struct got *busy, struct got *got)
+{
+    struct nearcache_write how = NEARCACHE_WRITE_INIT;
+    keep_threads_busy(busy);
     how.timeout_us = 20000;
     cr_assert_eq(set("k", "new", &how, got, NULL), NEARCACHE_PENDING);
     loop_until(&got->calls, 1);
     cr_assert_eq(got->status, NEARCACHE_LOCAL);
 }
 
-static struct nearcache *open_with(const struct nearcache_config *given)
+Test(async_writes, one_that_was_never_begun_leaves_no_old_copy)
 {
-    struct nearcache_redis redis = NEARCACHE_REDIS_INIT;
-    struct nearcache_config config = *given;
-    struct nearcache *opened;
-    redis.url = server.unix_url;
-    config.redis = &redis;
-    config.deadline_us = PATIENT_US;
-    cr_assert_eq(nearcache_open(&opened, &config), 0);
-    cr_assert_eq(nearcache_wait(opened, PATIENT_US), 0);
-    return opened;
+    struct nearcache *mine = cache;
+    struct nearcache_read read = NEARCACHE_READ_INIT;
+    struct nearcache_result result;
+    struct got busy = {0}, got = {0};
+    cache = open_cache(PATIENT_US);
+    tier = open_tier(cache);
+    cr_assert_eq(nearcache_set(tier, "k", 1, "old", 3, NULL), 0);
+    give_up_unbegun(&busy, &got);
+    read.timeout_us = 20000;
+    cr_assert_eq(nearcache_get(tier, "k", 1, &read, &result), 0);
+    cr_assert_arr_eq(result.data, "new", 3);
+    nearcache_release(&result);
+    redis_server_resume(&server);
+    loop_until(&busy.calls, 8);
+    cr_assert_eq(nearcache_close(cache, 0), 0);
+    cache = mine;
 }
 
 static _Atomic unsigned removals;
@@ -382,7 +365,7 @@ Test(async_writes, what_is_removed_by_a_write_that_is_given_up_may_call_back)
     struct nearcache_config config = NEARCACHE_CONFIG_INIT;
     struct got busy = {0}, got = {0};
     config.on_removal = call_back;
-    cache = open_with(&config);
+    cache = open_cache_with(&config, PATIENT_US);
     tier = open_tier(cache);
     cr_assert_eq(nearcache_set(tier, "k", 1, "old", 3, NULL), 0);
     removals = 0;
@@ -422,21 +405,15 @@ static bool try_to_cancel(bool itself, struct got *write, struct got *batch)
     struct nearcache_result results[2];
     struct got busy = {0};
     nearcache_ticket tickets[2];
-    char name[16];
     memset(write, 0, sizeof *write);
     memset(batch, 0, sizeof *batch);
     config.on_removal = call_back_cancelling;
     was_cancelled = -1;
     gone[0] = gone[1] = 0;
-    cache = open_with(&config);
+    cache = open_cache_with(&config, PATIENT_US);
     tier = open_tier(cache);
     cr_assert_eq(nearcache_set(tier, "k", 1, "old", 3, NULL), 0);
-    redis_server_pause(&server);
-    how.timeout_us = 500000;
-    for (unsigned i = 0; i < 8; i++) {
-        snprintf(name, sizeof name, "busy%u", i);
-        cr_assert_eq(set(name, name, &how, &busy, NULL), NEARCACHE_PENDING);
-    }
+    keep_threads_busy(&busy);
     how.timeout_us = read.timeout_us = 20000;
     cr_assert_eq(set("k", "new", &how, write, &tickets[0]), NEARCACHE_PENDING);
     cr_assert_eq(
@@ -491,7 +468,7 @@ Test(async_writes, where_others_write_too_one_that_was_never_begun_replaces_what
     struct got busy = {0}, got = {0};
     /* Before anybody is told of it: that would drop the copy, at any time after. */
     cr_assert(redis_says("OK", "SET t:k old"));
-    cache = open_with(&config);
+    cache = open_cache_with(&config, PATIENT_US);
     tier_config.name = "t";
     tier_config.prefix = "t:";
     tier_config.coherence = NEARCACHE_COHERENCE_TRACKING;
@@ -518,7 +495,7 @@ Test(async_writes, closing_waits_for_no_thread_that_waits_out_a_doubt)
     struct nearcache_config config = NEARCACHE_CONFIG_INIT;
     struct got got = {0};
     unsigned before;
-    cache = open_with(&config);
+    cache = open_cache_with(&config, PATIENT_US);
     tier = open_tier(cache);
     before = threads();
     redis_server_pause(&server);
