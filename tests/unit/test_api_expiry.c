@@ -178,6 +178,8 @@ Test(api_expiry, memory_comes_back_without_anybody_touching_the_keys)
     cr_expect_eq(api_metrics().entries, 2000);
     fake_clock_advance_ms(&api_clock, API_TTL_MS + 2 * API_TICK_MS);
     cr_expect(WAIT_UNTIL(api_metrics().entries == 0, 10000));
+    /* What is gone is told of when the shard's lock has been let go. */
+    cr_expect(WAIT_UNTIL(api_metrics().removed_expired >= 2000, 10000));
     cr_expect_eq(api_metrics().removed_expired, 2000);
     cr_expect_eq(api_metrics().bytes_entries, 0);
     cr_expect_leq(api_metrics().bytes_used, before + (1 << 20));
