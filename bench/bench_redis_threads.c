@@ -247,6 +247,7 @@ static void open_all(const struct bench_redis *redis)
     tier.name = "bench";
     tier.prefix = "bench:";
     tier.coherence = NEARCACHE_COHERENCE_NONE;
+    tier.redis_ttl_ms = NEARCACHE_NONE; /* as the peers: the value alone */
     if (nearcache_open(&shared.cache, &config) ||
         nearcache_tier_open(shared.cache, &tier, &shared.tier) ||
         nearcache_wait(shared.cache, 5000000))
