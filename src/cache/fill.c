@@ -2,6 +2,7 @@
 
 #include "base/mutant.h"
 #include "cache/hit.h"
+#include "store/move.h"
 
 #include <string.h>
 
@@ -158,7 +159,7 @@ bool nc_cache_fill(struct nc_cache_thread *self, const struct nc_key *key,
     struct nearcache_tier *tier = key->tier;
     struct nc_store *store = &tier->cache->store;
     struct nc_shard *shard = nc_store_shard(store, key->hash);
-    struct nc_removed removed = {NULL, NULL};
+    struct nc_removed removed = {NULL, NULL}, moved = {NULL, NULL};
     bool raced = false, kept = false;
     nc_cache_approach(self, key); /* the entry that it may replace */
     nc_shard_lock(shard);
@@ -189,8 +190,11 @@ bool nc_cache_fill(struct nc_cache_thread *self, const struct nc_key *key,
         else if (!stands_in(tier, old, entry, now))
             kept = nc_shard_insert_locked(shard, entry, old, now, &removed);
     }
+    if (__builtin_expect(nc_move_needs_help(store), 0))
+        nc_move_some_locked(shard, entry, &moved);
     nc_shard_unlock(shard);
     nc_store_settle(store, &removed);
+    nc_move_settle(store, &moved);
     if (raced)
         nc_cache_count(self, tier, NC_COUNT_race_discards, 1);
     if (!kept)

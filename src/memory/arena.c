@@ -13,6 +13,9 @@
 #define LARGE NC_BLOCK_CLASSES
 /* Runs of a size that are looked at for one marking. */
 #define MARKED_OF 4096u
+/* The part of the budget by which it may be exceeded: a full store of mixed sizes does so by half
+ * of that. */
+#define TOLERATED_SHARE 24
 
 /* ---- sizes ---- */
 
@@ -91,6 +94,7 @@ int nc_arena_init(struct nc_arena *arena, uint64_t budget_bytes)
     if (least > most)
         least = most;
     uint64_t slack = budget_bytes / 64;
+    arena->tolerated = budget_bytes + budget_bytes / TOLERATED_SHARE;
     int outcome = nc_pages_init(&arena->pages, most, least, budget_bytes >= HUGE_BUDGET, slack);
     if (outcome != 0)
         return outcome;
@@ -164,6 +168,7 @@ static void list(struct nc_arena *arena, struct nc_heap *heap, uint32_t id)
         arena->runs[*head].prev = id;
     *head = id;
     run->listed = true;
+    heap->spare[run->class] += (uint32_t)run->blocks - run->used;
 }
 
 static void unlist(struct nc_arena *arena, struct nc_heap *heap, uint32_t id)
@@ -176,6 +181,7 @@ static void unlist(struct nc_arena *arena, struct nc_heap *heap, uint32_t id)
     if (run->next)
         arena->runs[run->next].prev = run->prev;
     run->listed = false;
+    heap->spare[run->class] -= (uint32_t)run->blocks - run->used;
 }
 
 static uint32_t open_run(struct nc_arena *arena, uint32_t heap, unsigned class)
@@ -260,6 +266,7 @@ void *nc_arena_alloc(struct nc_arena *arena, uint32_t number, size_t bytes)
             block = block_at(arena, run, run->fresh++);
             nc_show(block, block_bytes);
         }
+        heap->spare[class]--;
         if (++run->used == run->blocks)
             unlist(arena, heap, id);
         else
@@ -268,6 +275,20 @@ void *nc_arena_alloc(struct nc_arena *arena, uint32_t number, size_t bytes)
     }
     nc_lock_drop(&heap->lock);
     return block;
+}
+
+/* Whether what is in a listed run finds room in the others of its size, twice over. */
+static bool has_room_beside(const struct nc_heap *heap, const struct nc_run *run)
+{
+    return heap->spare[run->class] >= (uint32_t)run->blocks - run->used + 2u * run->used;
+}
+
+static void mark(struct nc_arena *arena, struct nc_heap *heap, uint32_t id)
+{
+    unlist(arena, heap, id);
+    atomic_store_explicit(&arena->runs[id].leaving, true, memory_order_relaxed);
+    /* Relaxed: both are hints; a run is asked again as long as it is there. */
+    atomic_fetch_add_explicit(&arena->leaving, 1, memory_order_relaxed);
 }
 
 static void free_locked(struct nc_arena *arena, struct nc_heap *heap, uint32_t id, char *block)
@@ -280,14 +301,20 @@ static void free_locked(struct nc_arena *arena, struct nc_heap *heap, uint32_t i
     run->free_head = (uint16_t)(offset / bytes + 1);
     count_used(heap, -(int64_t)bytes);
     bool leaving = atomic_load_explicit(&run->leaving, memory_order_relaxed);
-    if (--run->used == 0) {
+    run->used--;
+    if (run->listed)
+        heap->spare[run->class]++;
+    else if (!leaving)
+        list(arena, heap, id);
+    if (run->used == 0) {
         if (run->listed)
             unlist(arena, heap, id);
         if (leaving)
             atomic_fetch_sub_explicit(&arena->leaving, 1, memory_order_relaxed);
         destroy_run(arena, id);
-    } else if (!run->listed && !leaving) {
-        list(arena, heap, id);
+    } else if (!leaving && run->used <= run->blocks / 2 && nc_arena_is_over(arena) &&
+               has_room_beside(heap, run)) {
+        mark(arena, heap, id);
     }
 }
 
@@ -341,6 +368,11 @@ uint64_t nc_arena_resident(const struct nc_arena *arena)
     return atomic_load_explicit(&((struct nc_arena *)arena)->pages.resident, memory_order_relaxed);
 }
 
+bool nc_arena_is_over(const struct nc_arena *arena)
+{
+    return nc_arena_resident(arena) > arena->tolerated;
+}
+
 uint64_t nc_arena_used(const struct nc_arena *arena)
 {
     uint64_t used = 0;
@@ -357,30 +389,20 @@ bool nc_arena_trim(struct nc_arena *arena)
     return more;
 }
 
-/* Marks runs of one size, the emptiest first, as long as the others' room holds what is in them
- * twice over; of many the first ones, because the heap is locked. */
+/* Marks runs of one size, the emptiest first; of many the first ones, because the heap is locked.
+ */
 static uint32_t mark_class(struct nc_arena *arena, struct nc_heap *heap, unsigned class)
 {
-    uint32_t room = 0, marked = 0, looked = 0, listed;
-    for (uint32_t id = heap->room[class]; id && looked < MARKED_OF; id = arena->runs[id].next) {
-        room += arena->runs[id].blocks - arena->runs[id].used;
-        looked++;
-    }
+    uint32_t marked = 0;
     for (unsigned share = 8; share >= 2; share /= 2) {
-        listed = looked;
-        for (uint32_t id = heap->room[class], next; id && listed > 0; id = next, listed--) {
+        uint32_t looked = 0;
+        for (uint32_t id = heap->room[class], next; id && looked < MARKED_OF; id = next, looked++) {
             struct nc_run *run = &arena->runs[id];
             next = run->next;
-            uint32_t own = run->blocks - run->used;
-            if (run->used > run->blocks / share || room < own + 2u * run->used)
+            if (run->used > run->blocks / share || !has_room_beside(heap, run))
                 continue;
-            room -= own + run->used;
-            unlist(arena, heap, id);
-            atomic_store_explicit(&run->leaving, true, memory_order_relaxed);
-            /* Relaxed: both are hints; a run is asked again as long as it is there. */
-            atomic_fetch_add_explicit(&arena->leaving, 1, memory_order_relaxed);
+            mark(arena, heap, id);
             marked++;
-            looked--;
         }
     }
     return marked;

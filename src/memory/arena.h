@@ -41,8 +41,9 @@ struct nc_run {
 /* Guarded by its lock. */
 struct nc_heap {
     _Alignas(64) struct nc_lock lock;
-    uint32_t room[NC_BLOCK_CLASSES]; /* runs with room, the one in use first */
-    _Atomic uint64_t used_bytes;     /* written under the lock, read by anybody */
+    uint32_t room[NC_BLOCK_CLASSES];  /* runs with room, the one in use first */
+    uint32_t spare[NC_BLOCK_CLASSES]; /* blocks that are free in those */
+    _Atomic uint64_t used_bytes;      /* written under the lock, read by anybody */
 };
 
 struct nc_arena {
@@ -53,6 +54,7 @@ struct nc_arena {
     struct nc_run *runs;   /* from 1 */
     void *tables;          /* where both stand */
     size_t tables_bytes;
+    uint64_t tolerated;               /* what it may hold without being over */
     _Atomic uint32_t leaving;         /* runs that are marked so; seldom written */
     _Alignas(64) struct nc_lock lock; /* of what follows */
     struct nc_pages pages;
@@ -86,12 +88,21 @@ static inline size_t nc_arena_block_bytes(size_t bytes)
 uint64_t nc_arena_resident(const struct nc_arena *arena);
 uint64_t nc_arena_used(const struct nc_arena *arena);
 
+/* Whether it holds more than the budget and a 24th. Then runs that become sparse are marked as
+ * their blocks are freed, too. */
+bool nc_arena_is_over(const struct nc_arena *arena);
+
 /* Gives free memory back to the system; a bounded amount. True: there is more. */
 bool nc_arena_trim(struct nc_arena *arena);
 
 /* Marks the emptiest runs where a size has much more room than it needs: their blocks should move
  * elsewhere. Returns how many are marked now. */
 uint32_t nc_arena_mark_sparse(struct nc_arena *arena);
+/* Whether any is marked: a hint. */
+static inline bool nc_arena_has_leaving(const struct nc_arena *arena)
+{
+    return atomic_load_explicit(&((struct nc_arena *)arena)->leaving, memory_order_relaxed) != 0;
+}
 /* Whether the block stands in a marked run. */
 bool nc_arena_is_leaving(const struct nc_arena *arena, const void *block);
 /* The heap that a living block is of. */
