@@ -87,6 +87,7 @@ libnearcache_core_la_SOURCES += \
 	src/redis/conn.c src/redis/conn.h \
 	src/redis/fleet.c src/redis/fleet.h \
 	src/redis/guests.c src/redis/guests.h \
+	src/redis/identity.c src/redis/identity.h \
 	src/redis/link.c src/redis/link.h \
 	src/redis/mux.c src/redis/mux.h \
 	src/redis/primary.h \

@@ -5,6 +5,7 @@
 #include "base/hash.h"
 #include "redis/backoff.h"
 #include "redis/breaker.h"
+#include "redis/identity.h"
 #include "redis/mux.h"
 #include "redis/sentinel.h"
 #include "redis/spread.h"
@@ -65,7 +66,7 @@ struct nc_link {
     _Atomic bool running; /* self is set */
     int stop_fd, wake_fd;
     uint64_t generation;
-    char server[96];
+    struct nc_identity server;
     const char *why; /* the last attempt to connect failed; static text, NULL: see the outcome */
     _Atomic bool auth_refused;
     _Atomic bool restart;           /* the failure is one by intent */
@@ -199,86 +200,26 @@ int nc_link_open(struct nc_link **out, const struct nc_link_config *config)
     return 0;
 }
 
-/* ---- who the server is ---- */
-
-struct identity {
-    struct nc_sink sink;
-    char text[96];
-    bool replica;
-};
-
-/* The value behind `field:` in INFO's text. */
-static void append_field(struct identity *id, const char *info, size_t bytes, const char *field)
-{
-    const char *at = memmem(info, bytes, field, strlen(field));
-    if (!at)
-        return;
-    at += strlen(field);
-    size_t used = strlen(id->text);
-    while (at < info + bytes && *at != '\r' && *at != '\n' && used + 1 < sizeof id->text)
-        id->text[used++] = *at++;
-    id->text[used] = 0;
-}
-
-static int on_info(struct nc_sink *sink, const struct nc_reply_part *part)
-{
-    struct identity *id = (struct identity *)sink;
-    if (part->type == NC_REPLY_BULK) {
-        append_field(id, part->str, part->bytes, "run_id:");
-        append_field(id, part->str, part->bytes, "master_replid:");
-        if (memmem(part->str, part->bytes, "role:slave", 10))
-            id->replica = true;
-    }
-    return 0;
-}
-
-static int ask_identity(struct nc_link *link, struct nc_conn *conn, char text[96],
-                        uint64_t deadline_ns)
-{
-    struct identity id = {{on_info}, "", false};
-    struct nc_command command;
-    static const char *const sections[] = {"server", "replication"};
-    nc_command_init(&command);
-    for (int i = 0; i < 2; i++) {
-        nc_command_begin(&command, 2);
-        nc_command_arg(&command, "INFO", 4);
-        nc_command_arg(&command, sections[i], strlen(sections[i]));
-    }
-    int outcome = nc_conn_round_trip(conn, &command, &id.sink, link->stop_fd, deadline_ns);
-    nc_command_deinit(&command);
-    memcpy(text, id.text, sizeof id.text);
-    /* It may lag behind and takes no writes. */
-    if (outcome == 0 && id.replica) {
-        link->why = "the server is a replica";
-        outcome = NEARCACHE_EOFFLINK;
-    }
-    return outcome;
-}
-
-void nc_link_server(struct nc_link *link, char *text, size_t capacity)
-{
-    size_t n = strlen(link->server);
-    n = n < capacity ? n : capacity - 1;
-    memcpy(text, link->server, n);
-    text[n] = 0;
-}
-
 /* ---- connecting ---- */
 
 /* A link is one server: every connection must reach the same. */
 static int open_conn(struct nc_link *link, struct nc_conn *conn, bool first, uint64_t deadline_ns)
 {
-    char server[96];
+    struct nc_identity server;
     int outcome =
         link->settings->sentinel_count > 0 || is_guided(link)
             ? nc_conn_open_at(conn, link->settings, &link->primary, link->stop_fd, deadline_ns)
             : nc_conn_open(conn, link->settings, link->stop_fd, deadline_ns);
     link->why = conn->why;
     if (outcome == 0)
-        outcome = ask_identity(link, conn, server, deadline_ns);
-    if (outcome == 0 && first)
-        memcpy(link->server, server, sizeof server);
-    else if (outcome == 0 && strcmp(server, link->server) != 0) {
+        outcome = nc_identity_ask(&server, conn, link->stop_fd, deadline_ns);
+    if (outcome == 0 && server.replica) {
+        /* It may lag behind and takes no writes. */
+        link->why = "the server is a replica";
+        outcome = NEARCACHE_EOFFLINK;
+    } else if (outcome == 0 && first) {
+        link->server = server;
+    } else if (outcome == 0 && !nc_identity_is(&server, &link->server)) {
         link->why = "its connections reach different servers";
         outcome = NEARCACHE_EOFFLINK;
     }
@@ -719,6 +660,14 @@ bool nc_link_breaker_is_open(const struct nc_link *link)
 }
 
 bool nc_link_refused_auth(const struct nc_link *link) { return atomic_load(&link->auth_refused); }
+
+void nc_link_server(struct nc_link *link, char *text, size_t capacity)
+{
+    size_t n = strlen(link->server.text);
+    n = n < capacity ? n : capacity - 1;
+    memcpy(text, link->server.text, n);
+    text[n] = 0;
+}
 
 int nc_link_track(struct nc_link *link, const char *const *prefixes, unsigned count)
 {
