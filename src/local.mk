@@ -89,6 +89,7 @@ libnearcache_core_la_SOURCES += \
 	src/redis/guests.c src/redis/guests.h \
 	src/redis/identity.c src/redis/identity.h \
 	src/redis/link.c src/redis/link.h \
+	src/redis/lookout.c src/redis/lookout.h \
 	src/redis/mux.c src/redis/mux.h \
 	src/redis/primary.h \
 	src/redis/redirect.c src/redis/redirect.h \

@@ -6,6 +6,7 @@
 #include "redis/backoff.h"
 #include "redis/breaker.h"
 #include "redis/identity.h"
+#include "redis/lookout.h"
 #include "redis/mux.h"
 #include "redis/sentinel.h"
 #include "redis/spread.h"
@@ -31,11 +32,8 @@
 /* A server that is to be left answers what it was asked, if it lives. */
 #define LEAVE_NS (20 * NC_NS_PER_MS)
 #define SUBSCRIBE_NS (500 * NC_NS_PER_MS)
-/* Looking for a Sentinel to listen to holds up the link's thread: now and then, and not for long.
- */
-#define SENTINEL_EVERY_NS (1 * NC_NS_PER_S)
-#define SENTINEL_NS (50 * NC_NS_PER_MS)
-/* So is opening the connection of an event loop. */
+/* Opening the connection of an event loop holds up the link's thread: now and then, and not for
+ * long. */
 #define LOOP_EVERY_NS (1 * NC_NS_PER_S)
 #define LOOP_NS (100 * NC_NS_PER_MS)
 
@@ -46,11 +44,8 @@ struct nc_link {
     struct nc_breaker breaker;
     struct nc_backoff backoff;
     struct nc_subscriber subscriber;
-    struct nc_primary primary;     /* with Sentinels or a guide: whom the link is with */
-    struct nc_subscriber sentinel; /* tells of another */
-    struct nc_link_stats unused;   /* of talking to Sentinels */
-    uint64_t listen_at_ns;
-    unsigned sentinels_tried;
+    struct nc_primary primary; /* with Sentinels or a guide: whom the link is with */
+    struct nc_lookout lookout; /* tells of another */
     unsigned singles; /* muxes[0 .. singles), then the one for batches, then the event loop's */
     unsigned loop;    /* its index */
     struct nc_mux *muxes;
@@ -135,15 +130,10 @@ static struct nc_detour *on_refusal(void *arg, struct nc_call *call, const char 
     return detour;
 }
 
-static void on_sentinel(void *arg, const char *channel, size_t channel_bytes, const char *payload,
-                        size_t payload_bytes)
+static void on_primary(void *arg, const struct nc_primary *primary)
 {
     struct nc_link *link = arg;
-    struct nc_primary now;
-    (void)channel;
-    (void)channel_bytes;
-    if (payload && nc_sentinel_heard(link->settings, payload, payload_bytes, &now) &&
-        !nc_primary_is(&now, &link->primary))
+    if (!nc_primary_is(primary, &link->primary))
         nc_link_restart(link, "the Sentinels chose another primary");
 }
 
@@ -192,7 +182,7 @@ int nc_link_open(struct nc_link **out, const struct nc_link_config *config)
         link->muxes[i].arg = link;
     }
     nc_subscriber_init(&link->subscriber, &link->stats, config->on_message, config->arg);
-    nc_subscriber_init(&link->sentinel, &link->unused, on_sentinel, link);
+    nc_lookout_init(&link->lookout, link->settings, link->stop_fd, on_primary, link);
     nc_breaker_init(&link->breaker, config->breaker_expiries);
     nc_spread_init(&link->spread);
     link->backoff.random = nc_hash_random();
@@ -245,7 +235,7 @@ static void close_all(struct nc_link *link)
     for (unsigned i = 0; i <= link->loop; i++)
         nc_mux_down(&link->muxes[i]);
     nc_conn_close(&link->subscriber.conn);
-    nc_conn_close(&link->sentinel.conn);
+    nc_lookout_close(&link->lookout);
 }
 
 /* Who the server is, where the settings name only who knows it. */
@@ -263,7 +253,7 @@ static int open_all(struct nc_link *link)
 {
     uint64_t deadline_ns = nc_clock_io_ns() + CONNECT_NS;
     link->why = NULL;
-    link->listen_at_ns = link->loop_due_ns = 0;
+    link->loop_due_ns = 0;
     int outcome = locate(link, deadline_ns);
     if (outcome == 0 && link->config.subscriber)
         outcome = open_conn(link, &link->subscriber.conn, true, deadline_ns);
@@ -342,26 +332,6 @@ static void wait_backoff(struct nc_link *link)
     }
 }
 
-/* Listens to a Sentinel; who was chosen before it listened is asked for. When to come again. */
-static uint64_t listen_to_sentinel(struct nc_link *link, uint64_t now_ns)
-{
-    struct nc_primary now;
-    const char *why;
-    if (link->settings->sentinel_count == 0 || link->sentinel.conn.fd >= 0)
-        return UINT64_MAX;
-    if (now_ns < link->listen_at_ns)
-        return link->listen_at_ns;
-    link->listen_at_ns = now_ns + SENTINEL_EVERY_NS;
-    if (nc_sentinel_listen(&link->sentinel, link->settings, link->sentinels_tried++, link->stop_fd,
-                           now_ns + SENTINEL_NS) != 0)
-        return link->listen_at_ns;
-    if (nc_sentinel_find(link->settings, link->stop_fd, now_ns + 2 * SENTINEL_NS, &now, &why) ==
-            0 &&
-        !nc_primary_is(&now, &link->primary))
-        nc_link_restart(link, "the Sentinels chose another primary");
-    return UINT64_MAX;
-}
-
 /* Serves everything until the link fails. Returns why, or NULL when stopped. */
 static const char *serve(struct nc_link *link)
 {
@@ -372,8 +342,8 @@ static const char *serve(struct nc_link *link)
         uint64_t due_ns = UINT64_MAX;
         if (link->config.on_tick)
             due_ns = link->config.on_tick(link->config.arg, nc_clock_io_ns());
-        uint64_t listen_ns = listen_to_sentinel(link, nc_clock_io_ns());
-        due_ns = listen_ns < due_ns ? listen_ns : due_ns;
+        uint64_t lookout_ns = nc_lookout_tick(&link->lookout, nc_clock_io_ns());
+        due_ns = lookout_ns < due_ns ? lookout_ns : due_ns;
         uint64_t loop_ns = open_loop(link, nc_clock_io_ns());
         due_ns = loop_ns < due_ns ? loop_ns : due_ns;
         fds[0] = (struct pollfd){link->stop_fd, POLLIN, 0};
@@ -381,7 +351,7 @@ static const char *serve(struct nc_link *link)
         fds[2] = (struct pollfd){link->subscriber.conn.fd, POLLIN, 0};
         for (unsigned i = 0; i <= link->loop; i++)
             fds[3 + i] = (struct pollfd){link->muxes[i].conn.fd, nc_mux_watch(&link->muxes[i]), 0};
-        fds[last] = (struct pollfd){link->sentinel.conn.fd, POLLIN, 0};
+        fds[last] = (struct pollfd){nc_lookout_fd(&link->lookout), POLLIN, 0};
         poll(fds, last + 1, timeout_ms(due_ns));
         for (unsigned i = 0; i <= link->loop; i++)
             nc_mux_unwatch(&link->muxes[i]);
@@ -393,8 +363,8 @@ static const char *serve(struct nc_link *link)
             nc_link_fail(link, "the subscription's connection was lost");
         if (link->subscriber.dropped)
             nc_link_fail(link, "the slot of the subscription is elsewhere");
-        if (fds[last].revents && nc_conn_read(&link->sentinel.conn) != 0)
-            nc_conn_close(&link->sentinel.conn);
+        if (fds[last].revents)
+            nc_lookout_read(&link->lookout);
         for (unsigned i = 0; i <= link->loop; i++) {
             if (fds[3 + i].revents)
                 nc_mux_serve(&link->muxes[i]);
