@@ -91,6 +91,7 @@ libnearcache_core_la_SOURCES += \
 	src/redis/link.c src/redis/link.h \
 	src/redis/lookout.c src/redis/lookout.h \
 	src/redis/mux.c src/redis/mux.h \
+	src/redis/outbox.h \
 	src/redis/primary.h \
 	src/redis/redirect.c src/redis/redirect.h \
 	src/redis/reply.c src/redis/reply.h \

@@ -36,6 +36,7 @@ unit_tests = \
 	tests/unit/test_lru \
 	tests/unit/test_npy \
 	tests/unit/test_options \
+	tests/unit/test_outbox \
 	tests/unit/test_proc \
 	tests/unit/test_publish \
 	tests/unit/test_redis_server \

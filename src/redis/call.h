@@ -38,9 +38,9 @@ enum nc_call_kind {
 
 /* What carries calls: a connection, and those who wait for what comes on it. */
 struct nc_carrier {
-    void (*on_left)(struct nc_carrier *carrier); /* a call was left: somebody has to read for it */
     _Atomic uint32_t left; /* calls whose owner has left, and see nc_mux_read_along */
     struct nc_beds beds;
+    void (*on_left)(struct nc_carrier *carrier); /* a call was left: somebody has to read for it */
 };
 
 /* Where a call goes that a server refused: part of whoever takes it over. */

@@ -14,10 +14,11 @@
 #include <sys/socket.h>
 
 /*
- * Memory order: everything that decides whether somebody still has to act (stack, sending, leading,
- * head, tail, sleepers, left, watched, a call's state and waiters) is sequentially consistent,
- * because each of the pairs below is of the form "I store mine, then look at yours". The operations
- * are locked instructions on x86 in any case; what costs is the shared lines.
+ * Memory order: everything that decides whether somebody still has to act (the outbox's stack,
+ * sending, leading, head, tail, sleepers, left, watched, a call's state and waiters) is
+ * sequentially consistent, because each of the pairs below is of the form "I store mine, then look
+ * at yours". The operations are locked instructions on x86 in any case; what costs is the shared
+ * lines.
  *
  *   push, then token       against   token let go, then stack         (no call stays unsent)
  *   head moved, then stack against   push, then flying and leading    (a call left to the reader)
@@ -27,8 +28,6 @@
  *   leading or left, then watched  against  watched 0, then leading and left   (no lost wake-up)
  */
 
-/* The stack of a connection that takes no calls. */
-#define CLOSED ((struct nc_call *)(uintptr_t)1)
 /* Bytes that one sender puts on the wire for itself and others before it looks again. */
 #define PUMP_BYTES (256 * 1024)
 /* Calls under way above which a new one is left to the reader, see nc_mux_submit. */
@@ -117,11 +116,7 @@ static void on_end(void *arg)
 
 /* ---- sending ---- */
 
-static bool has_waiting(struct nc_mux *mux)
-{
-    struct nc_call *top = atomic_load(&mux->stack);
-    return (top && top != CLOSED) || atomic_load(&mux->held) != 0;
-}
+static bool has_waiting(struct nc_mux *mux) { return nc_outbox_is_waiting(&mux->outbox); }
 
 /* Whether another call may go out now. */
 static bool has_room(struct nc_mux *mux)
@@ -135,39 +130,6 @@ static bool has_room(struct nc_mux *mux)
         return true;
     uint64_t usual = atomic_load_explicit(&mux->usual_reply_bytes, memory_order_relaxed);
     return (flying + 1) * usual <= mux->batch_bytes;
-}
-
-/* The stack's calls go to the end of the backlog, oldest first. */
-static void take_stack(struct nc_mux *mux)
-{
-    struct nc_call *top = atomic_load(&mux->stack), *oldest = NULL;
-    uint32_t count = 0;
-    do {
-        if (!top || top == CLOSED)
-            return;
-    } while (!atomic_compare_exchange_weak(&mux->stack, &top, NULL));
-    struct nc_call *newest = top;
-    while (top) {
-        struct nc_call *below = top->next;
-        top->next = oldest;
-        oldest = top;
-        top = below;
-        count++;
-    }
-    *mux->backlog_end = oldest;
-    mux->backlog_end = &newest->next;
-    atomic_fetch_add(&mux->held, count);
-}
-
-static struct nc_call *take_backlog(struct nc_mux *mux)
-{
-    struct nc_call *call = mux->backlog;
-    mux->backlog = call->next;
-    if (!mux->backlog)
-        mux->backlog_end = &mux->backlog;
-    atomic_fetch_sub(&mux->held, 1);
-    call->next = NULL;
-    return call;
 }
 
 /* Puts a call on the wire. Why not: it has not left and is to be ended so. */
@@ -198,13 +160,14 @@ static int fly(struct nc_mux *mux, struct nc_call *call, uint64_t now_ns)
 static bool send_waiting(struct nc_mux *mux, struct nc_call **refused)
 {
     uint64_t now_ns = 0;
-    take_stack(mux);
+    nc_outbox_collect(&mux->outbox);
     if (nc_conn_has_output(&mux->conn) && nc_conn_flush(&mux->conn) != 0)
         return false;
-    while (mux->backlog && has_room(mux) && !nc_conn_has_output(&mux->conn)) {
+    while (nc_outbox_has_next(&mux->outbox) && has_room(mux) && !nc_conn_has_output(&mux->conn)) {
         /* As many as fit one write. */
-        while (mux->backlog && has_room(mux) && nc_conn_output_bytes(&mux->conn) < PUMP_BYTES) {
-            struct nc_call *call = take_backlog(mux);
+        while (nc_outbox_has_next(&mux->outbox) && has_room(mux) &&
+               nc_conn_output_bytes(&mux->conn) < PUMP_BYTES) {
+            struct nc_call *call = nc_outbox_take(&mux->outbox);
             if (now_ns == 0)
                 now_ns = nc_clock_io_ns();
             int outcome = fly(mux, call, now_ns);
@@ -268,17 +231,6 @@ void nc_mux_flush(struct nc_mux *mux)
         pump(mux, false);
 }
 
-static bool push(struct nc_mux *mux, struct nc_call *call)
-{
-    struct nc_call *top = atomic_load_explicit(&mux->stack, memory_order_relaxed);
-    do {
-        if (top == CLOSED)
-            return false;
-        call->next = top;
-    } while (!atomic_compare_exchange_weak(&mux->stack, &top, call));
-    return true;
-}
-
 void nc_mux_submit(struct nc_mux *mux, struct nc_call *call, enum nc_mux_sends sends)
 {
     call->carrier = &mux->carrier;
@@ -288,7 +240,7 @@ void nc_mux_submit(struct nc_mux *mux, struct nc_call *call, enum nc_mux_sends s
         nc_call_end(call, NEARCACHE_ENOMEM);
         return;
     }
-    if (!push(mux, call)) {
+    if (!nc_outbox_push(&mux->outbox, call)) {
         nc_call_end(call, NEARCACHE_EOFFLINK);
         return;
     }
@@ -356,7 +308,7 @@ static void end_all(struct nc_mux *mux, int status)
 {
     struct nc_call *list = NULL, **end = &list, *call;
     atomic_store(&mux->broken, 1);
-    struct nc_call *top = atomic_exchange(&mux->stack, CLOSED);
+    struct nc_call *top = nc_outbox_close(&mux->outbox);
     /* Who is sending never blocks; after it nothing gets into the ring any more. */
     while (!try_token(mux))
         sched_yield();
@@ -370,16 +322,13 @@ static void end_all(struct nc_mux *mux, int status)
         end = &call->next;
         status = NEARCACHE_EOFFLINK;
     }
-    *end = mux->backlog;
-    mux->backlog = NULL;
-    mux->backlog_end = &mux->backlog;
-    atomic_store(&mux->held, 0);
+    *end = nc_outbox_take_all(&mux->outbox);
     atomic_store(&mux->unsent, 0);
     for (call = *end; call; call = call->next)
         call->status = NEARCACHE_EOFFLINK;
     atomic_store(&mux->sending, 0);
     end_list(list);
-    while (top && top != CLOSED) {
+    while (top) {
         struct nc_call *next = top->next;
         nc_call_end(top, NEARCACHE_EOFFLINK);
         top = next;
@@ -640,13 +589,12 @@ void nc_mux_init(struct nc_mux *mux, struct nc_link_stats *stats, uint32_t batch
 {
     memset(mux, 0, sizeof *mux);
     nc_conn_init(&mux->conn, stats);
-    atomic_init(&mux->stack, CLOSED);
+    nc_outbox_init(&mux->outbox);
     atomic_init(&mux->broken, 1);
     atomic_init(&mux->usual_reply_bytes, GUESS_REPLY_BYTES);
     mux->carrier.on_left = on_left;
     mux->batch_bytes = batch_bytes;
     mux->eager = batch_bytes ? UINT32_MAX : EAGER;
-    mux->backlog_end = &mux->backlog;
     mux->finished_end = &mux->finished;
 }
 
@@ -659,7 +607,7 @@ void nc_mux_up(struct nc_mux *mux)
     mux->reply_bytes = 0;
     atomic_store(&mux->broken, 0);
     /* From here on calls come; whoever takes one up sees the connection. */
-    atomic_store(&mux->stack, NULL);
+    nc_outbox_open(&mux->outbox);
 }
 
 void nc_mux_down(struct nc_mux *mux)

@@ -6,6 +6,7 @@
  *       stack ----------> backlog ----------> ring ----------> ended
  *       anybody pushes    `sending` holder    `sending` holder  `leading` holder
  *       (lock-free)       reverses            appends, sends    takes, reads replies
+ *       `------ redis/outbox ------'
  *
  * Two tokens, each one word, taken by exchange and never waited for on a caller's path:
  *  - `sending` owns the output side of the connection, the backlog and the ring's tail. Who cannot
@@ -28,24 +29,24 @@
  * goes out in one write with all others that came meanwhile. Below EAGER calls under way it is sent
  * at once.
  *
- * When the stream breaks, the leader (or, without one, the link's thread) closes the stack: its
- * head becomes a value that no push replaces, so that later submissions fail at once and nothing
- * is pushed after it was emptied.
+ * When the stream breaks, the leader (or, without one, the link's thread) closes the outbox: later
+ * submissions fail at once, and nothing is pushed after it was emptied.
  */
 #ifndef NC_REDIS_MUX_H
 #define NC_REDIS_MUX_H
 
 #include "redis/call.h"
 #include "redis/conn.h"
+#include "redis/outbox.h"
 
 #define NC_MUX_RING 1024u /* calls under way on one connection, at most */
 
-/* Thread-safe, but for up, down, watch: the link's thread. */
+/* Thread-safe, but for up, down, watch: the link's thread. On x86-64 what each submission and each
+ * wait writes is the first line, and the words of the beds are the second. */
 struct nc_mux {
-    struct nc_call *_Atomic stack;
+    struct nc_outbox outbox; /* who has `sending` takes */
     _Atomic uint32_t sending;
     _Atomic uint32_t unsent;   /* the socket was full; written by the sender */
-    _Atomic uint32_t held;     /* calls in the backlog; written by the sender */
     _Atomic uint32_t leading;  /* futex of nc_mux_down only: 2 says that it waits */
     _Atomic uint32_t sleepers; /* threads in nc_mux_wait that do not lead */
     _Atomic uint32_t watched;  /* the link's thread polls it for them */
@@ -58,7 +59,6 @@ struct nc_mux {
     uint64_t spin_ns;           /* who leads looks so long before he sleeps; 0: not at all */
     _Atomic uint64_t *spinning; /* processors on which somebody does, one bit each */
     /* The sender's. */
-    struct nc_call *backlog, **backlog_end;
     _Atomic uint64_t tail __attribute__((aligned(64)));
     /* The leader's. */
     _Atomic uint64_t head __attribute__((aligned(64)));
@@ -122,8 +122,7 @@ static inline uint64_t nc_mux_flying(struct nc_mux *mux)
 static inline bool nc_mux_is_free(struct nc_mux *mux)
 {
     return atomic_load_explicit(&mux->leading, memory_order_relaxed) == 0 &&
-           atomic_load_explicit(&mux->stack, memory_order_relaxed) == NULL &&
-           nc_mux_flying(mux) == 0;
+           nc_outbox_looks_free(&mux->outbox) && nc_mux_flying(mux) == 0;
 }
 static inline bool nc_mux_is_broken(struct nc_mux *mux) { return atomic_load(&mux->broken) != 0; }
 
