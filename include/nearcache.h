@@ -172,7 +172,7 @@ struct nearcache_redis {
      * (64 bit, seed 0) of NAME modulo this number, which all programs must agree on. */
     uint32_t cluster_partitions;
     /* How long who waits alone for a reply looks for it before he sleeps, while nobody else wants
-     * the processor: being woken may take longer than Redis does. Default 50, at most 1000; 1: as
+     * the processor: being woken may take longer than Redis does. Default 100, at most 1000; 1: as
      * good as not at all, for who would rather save the power. */
     uint32_t spin_us;
 };

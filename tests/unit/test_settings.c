@@ -46,7 +46,7 @@ Test(settings, nothing_given_is_the_default_server)
     cr_expect_eq(settings->port, 6379);
     cr_expect_eq(settings->database, 0);
     cr_expect_eq(settings->connections, 8);
-    cr_expect_eq(settings->spin_us, 50);
+    cr_expect_eq(settings->spin_us, 100);
     cr_expect_str_eq(settings->client_name, "nearcache");
     cr_expect_null(settings->password);
     cr_expect_null(settings->unix_path);
