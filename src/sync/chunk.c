@@ -16,7 +16,8 @@
  * value belongs to it or to one that has replaced it. MULTI and EXEC around them cost Redis half
  * as much again for a lone key (19,800 instructions in place of 13,100). They are there (`unit`)
  * where several keys are asked for, since nothing else tells an absent key from one of another type
- * that MGET passes over, and in a cluster, where a slot on the move must refuse all or nothing.
+ * that MGET passes over (a twelfth of the work for 64 keys), and in a cluster, where a slot on the
+ * move must refuse all or nothing.
  */
 struct chunk {
     struct nc_sink sink;
