@@ -124,8 +124,10 @@ fault_tests = \
 	tests/fault/hostile_redis \
 	tests/fault/redis_alloc \
 	tests/fault/test_alloc_api \
+	tests/fault/test_alloc_chunk \
 	tests/fault/test_queue_alloc
 tests_fault_test_alloc_api_LDFLAGS = $(AM_LDFLAGS) $(wrap_alloc)
+tests_fault_test_alloc_chunk_LDFLAGS = $(AM_LDFLAGS) $(wrap_alloc)
 tests_fault_redis_alloc_LDFLAGS = $(AM_LDFLAGS) $(wrap_alloc)
 tests_fault_test_queue_alloc_LDFLAGS = $(AM_LDFLAGS) $(wrap_alloc)
 

@@ -143,6 +143,7 @@ static uint64_t local_ttl_ns(const struct nc_flight *flight)
     return ttl_ns;
 }
 
+/* `self` may be NULL where the flight has failed. */
 static void finish_flight(struct chunk *chunk, struct nc_cache_thread *self,
                           struct nc_flight *flight, uint64_t now_ns)
 {
@@ -199,11 +200,7 @@ static void on_done(void *arg, int status)
         struct nc_flight *flight = chunk->flights[i];
         if (outcome != 0)
             flight->outcome = outcome;
-        if (self) {
-            finish_flight(chunk, self, flight, now_ns);
-        } else {
-            nc_flight_land(flight, outcome);
-        }
+        finish_flight(chunk, self, flight, now_ns);
     }
     nc_sync_saw(chunk->sync, chunk->version);
     nc_call_release(chunk->call);
