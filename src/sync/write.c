@@ -290,14 +290,14 @@ static bool write_pending_first(struct nc_sync *sync, struct nc_cache_thread *se
     return replay == NC_REPLAY_DONE;
 }
 
-/* Items of one lane. */
+/* Items of one lane, of a call that began at called_ns. */
 static void write_in_lane(struct nc_sync *sync, struct nc_cache_thread *self,
-                          struct nc_write_item *items, size_t count, uint64_t deadline_ns)
+                          struct nc_write_item *items, size_t count, uint64_t called_ns,
+                          uint64_t deadline_ns)
 {
     struct nc_write_item *sorted[NC_COMMIT_KEYS], *group[NC_COMMIT_KEYS];
     struct call call = {.terms = {.sync = sync, .self = self, .deadline_ns = deadline_ns},
                         .items = group};
-    uint64_t now_ns = nc_clock_io_ns();
     if (items[0].op == NC_WRITE_INVALIDATE && /* it comes alone */
         !write_pending_first(sync, self, &items[0].key, deadline_ns)) {
         items[0].outcome = NEARCACHE_EOFFLINK;
@@ -311,7 +311,7 @@ static void write_in_lane(struct nc_sync *sync, struct nc_cache_thread *self,
                 break;
             bytes += item_bytes(sync, &items[at]);
             if (items[at].taken_ns == 0)
-                items[at].taken_ns = now_ns;
+                items[at].taken_ns = called_ns;
             nc_cache_announce(&items[at].key);
             add_in_order(sorted, picked++, &items[at]);
         }
@@ -358,11 +358,15 @@ static size_t of_one_lane(const struct nc_write_item *items, size_t count)
 void nc_write(struct nc_sync *any, struct nc_cache_thread *self, struct nc_write_item *items,
               size_t count, uint64_t deadline_ns)
 {
+    /* For all lanes: what is asked for while the first one's items are under way is newer than the
+     * last one's. */
+    uint64_t called_ns = nc_clock_io_ns();
     if (count > 1 && of_one_lane(items, count) < count)
         qsort(items, count, sizeof items[0], by_lane);
     for (size_t at = 0, n; at < count; at += n) {
         n = of_one_lane(items + at, count - at);
-        write_in_lane(nc_sync_for(any, &items[at].key), self, items + at, n, deadline_ns);
+        write_in_lane(nc_sync_for(any, &items[at].key), self, items + at, n, called_ns,
+                      deadline_ns);
     }
 }
 

@@ -20,7 +20,8 @@ struct nc_write_item {
     size_t value_bytes;
     uint64_t ttl_ms; /* NEARCACHE_NONE: no expiry */
     /* Machine's monotonic time when it was asked for; what a loader made: when the loader was. It
-     * orders the writes of a key in this process, and is the stamp of a replay. 0: now. */
+     * orders the writes of a key in this process, and is the stamp of a replay. 0: when the call
+     * begins that writes it. */
     uint64_t taken_ns;
     uint64_t read_s;  /* made from a read that saw no value at this version; 0: no such thing */
     int outcome;      /* as nearcache_set returns */

@@ -2,6 +2,8 @@
  * and messages, and plain keys that every primary tracks. */
 #include "redis/coherence.h"
 
+#include "api/handle.h"
+#include "cache/key.h"
 #include "lib/redis_cluster.h"
 
 #include <pthread.h>
@@ -144,6 +146,78 @@ Test(cluster_cache, a_prefix_is_deleted_in_all_partitions)
     cr_expect_eq(coherence_get(there, "key-23", value_of(23, 1), NULL), 0);
     nearcache_close(mine, 0);
     nearcache_close(other, 0);
+}
+
+/* ---- a batch whose lanes are written one after the other ---- */
+
+struct batch {
+    struct nearcache_tier *tier;
+    struct nearcache_item items[2];
+    int statuses[2];
+};
+
+static void *write_batch(void *arg)
+{
+    struct batch *batch = arg;
+    nearcache_set_many(batch->tier, batch->items, 2, NULL, batch->statuses);
+    return NULL;
+}
+
+/* The write of another one in this process: it lasts until it is landed. */
+static struct nc_flight *occupy(struct nearcache_tier *tier, const char *name)
+{
+    struct nearcache *cache = tier->owner;
+    struct nc_key key;
+    bool leads;
+    cr_assert_eq(nc_cache_key(tier, name, strlen(name), &key), 0);
+    struct nc_flight *flight =
+        nc_flight_join(&nc_sync_for(cache->sync, &key)->writes, &key, NULL, &leads);
+    cr_assert(leads);
+    return flight;
+}
+
+static void let_go(struct nc_flight *flight)
+{
+    nc_flight_land(flight, 0);
+    nc_flight_release(flight);
+}
+
+Test(cluster_cache, a_batch_was_asked_for_once_whenever_its_lanes_have_their_turn)
+{
+    struct nearcache *cache = open_cache(PARTITIONS, 1000000);
+    struct batch batch = {.tier = open_tier(cache, NEARCACHE_COHERENCE_PUBSUB)};
+    struct nearcache_write hasty = NEARCACHE_WRITE_INIT;
+    struct nc_flight *flights[2];
+    char names[2][32];
+    pthread_t thread;
+    int last = 1;
+    strcpy(names[0], name_of(0));
+    while (nc_cache_lane_of(batch.tier, name_of(last), strlen(name_of(last))) ==
+           nc_cache_lane_of(batch.tier, names[0], strlen(names[0])))
+        last++;
+    strcpy(names[1], name_of(last));
+    for (int i = 0; i < 2; i++) {
+        flights[i] = occupy(batch.tier, names[i]);
+        batch.items[i] = (struct nearcache_item){
+            .name = {names[i], strlen(names[i])}, .value = "older", .value_bytes = 5};
+    }
+    cr_assert_eq(pthread_create(&thread, NULL, write_batch, &batch), 0);
+    const uint64_t asked_ns = wait_now_ns() + 200000000;
+    cr_assert(WAIT_UNTIL(wait_now_ns() > asked_ns, 10000));
+    /* One lane waits for its key, the other one's turn is still to come. */
+    hasty.timeout_us = 20000;
+    for (int i = 0; i < 2; i++)
+        cr_assert_eq(nearcache_set(batch.tier, names[i], strlen(names[i]), "newer", 5, &hasty),
+                     NEARCACHE_LOCAL);
+    pthread_join(thread, NULL);
+    for (int i = 0; i < 2; i++)
+        cr_expect_eq(batch.statuses[i], NEARCACHE_LOCAL);
+    for (int i = 0; i < 2; i++)
+        let_go(flights[i]);
+    cr_assert_eq(nearcache_wait(cache, 30000000), 0);
+    for (int i = 0; i < 2; i++)
+        cr_expect_eq(coherence_get(batch.tier, names[i], "newer", NULL), 0);
+    nearcache_close(cache, 0);
 }
 
 /* What another program writes, through whichever node it is. */
