@@ -44,7 +44,7 @@ struct nc_async;
 struct nc_async_op;
 
 /* Guarded by the lock of its nc_async, but for what who works on it needs: that is his while it is
- * RUNNING or departs, and the dispatch's while it is ARRIVING. */
+ * RUNNING or departs, and the dispatch's while it is ARRIVING. Its key is constant. */
 struct nc_async_part {
     struct nc_async_part *next, *before; /* in the queue that its state says */
     struct nc_async_op *op;

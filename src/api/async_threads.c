@@ -31,8 +31,9 @@ static void fetch(struct nc_call_context *call, struct nc_async_part *const *par
         wants[i].row = NULL; /* may be gone at any time: only the dispatch writes there */
     }
     nc_fetch(call->cache->sync, call->self, wants, count, options);
+    /* Not all of it: the key is what a dispatch looks for at a soft deadline, meanwhile. */
     for (size_t i = 0; i < count; i++)
-        parts[i]->loop.want = wants[i];
+        parts[i]->loop.want.outcome = wants[i].outcome;
 }
 
 /* The time of the one that has the least is that of all. */

@@ -1,8 +1,8 @@
 /*
  * async_loop SECONDS [SEED]: a loop thread with gets, batches, writes and cancels under way,
  * another thread that asks too, and synchronous callers of the same keys, while the link is torn
- * down now and then. Each call must end once or be cancelled, and what is read must be what was
- * written. Meant for ThreadSanitizer.
+ * down now and then. Of some keys there is an old copy that may stand in soon. Each call must end
+ * once or be cancelled, and what is read must be what was written. Meant for ThreadSanitizer.
  */
 #include "nearcache/async.h"
 
@@ -123,7 +123,10 @@ static void ask(uint64_t *random, nearcache_ticket *ticket, struct request **req
     (*request)->key = value[0];
     atomic_fetch_add(&under_way, 1);
     read.timeout_us = dice < 20 ? 200 : PATIENT_US;
+    read.soft_timeout_us = dice % 4 == 0 ? 100 : 0;
     read.refresh = dice < 60;
+    if (dice % 8 == 0)
+        nearcache_expire(tier, value, 4);
     if (dice >= 50 && dice < 70)
         outcome = ask_batch(random, &read, *request, ticket);
     else if (dice < 90)
