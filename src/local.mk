@@ -73,6 +73,7 @@ libnearcache_core_la_SOURCES += \
 	src/cache/hit.h \
 	src/cache/key.h \
 	src/cache/life.c src/cache/life.h \
+	src/cache/removals.c src/cache/removals.h \
 	src/cache/ticket.h \
 	src/cache/tier.c src/cache/tier.h
 

@@ -112,6 +112,7 @@ redis_tests = \
 	tests/redis/test_queue_trouble \
 	tests/redis/test_queue_worker \
 	tests/redis/test_read_order \
+	tests/redis/test_removal \
 	tests/redis/test_sentinel
 
 if WITH_TLS

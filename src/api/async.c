@@ -6,6 +6,7 @@
 #include "api/async_threads.h"
 #include "api/async_writes.h"
 #include "base/clock.h"
+#include "cache/removals.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -252,8 +253,12 @@ void nc_async_begin_dispatch(struct nc_async *async)
 {
     atomic_store_explicit(&async->dispatcher, (uintptr_t)pthread_self(), memory_order_relaxed);
     if (async->sync) {
+        struct nc_cache *cache = async->sync->cache;
+        struct nc_cache_thread *self = nc_cache_self(cache);
+        nc_removals_hold(self); /* while this thread reads */
         NC_EACH_LANE(async->sync, sync)
         nc_link_loop_serve(sync->link);
+        nc_removals_tell(cache, self);
     }
     pthread_mutex_lock(&async->lock);
     answer_late_locked(async);

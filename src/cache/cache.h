@@ -5,13 +5,15 @@
  *     key, hit, find      a key, its local copy
  *     ticket, fill        what may be inserted
  *     drop                what must go
+ *     removals            when it is told that something went
  *
  * A cache that knows no network. The layer above tells it what the network said: proofs, epochs,
  * versions, invalidations (coherence in docs/coherence.md names the rules R1-R13). It promises:
  *  - a hit takes no lock, makes no system call and writes no shared line;
  *  - ticket check and insertion are one step under the shard's lock (nc_cache_fill), and so are
  *    observing a version and dropping the copy it outdates (nc_cache_observe);
- *  - the removal callback never runs under a lock.
+ *  - the removal callback never runs under a lock, nor before its thread has let go of what the
+ *    callback may wait for (cache/removals).
  *
  * Lock order: tiers_lock, then one shard lock at a time (store/shard.h).
  */
@@ -103,6 +105,9 @@ struct nc_cache {
 struct nc_cache_thread {
     struct nc_reader reader;
     uint64_t random;
+    struct nc_removed removed; /* and not told of yet: see cache/removals */
+    uint32_t holds;
+    bool serves; /* it reads the replies that nobody else waits for: the thread of a link */
     struct nc_counters *_Atomic counters[NEARCACHE_MAX_TIERS];
 };
 

@@ -1,5 +1,6 @@
 #include "cache/drop.h"
 
+#include "cache/removals.h"
 #include "cache/ticket.h"
 
 #include <string.h>
@@ -14,7 +15,6 @@ void nc_cache_observe(struct nc_cache_thread *self, const struct nc_key *key, ui
     struct nc_bucket *bucket = nc_cache_bucket(cache, key);
     struct nc_shard *shard = nc_store_shard(&cache->store, key->hash);
     struct nc_removed removed = {NULL, NULL};
-    (void)self;
     nc_shard_lock(shard);
     uint32_t link_epoch =
         atomic_load_explicit(&cache->lanes[key->lane].link_epoch, memory_order_acquire);
@@ -29,10 +29,11 @@ void nc_cache_observe(struct nc_cache_thread *self, const struct nc_key *key, ui
     if (entry && nc_entry_version(entry) < version)
         nc_shard_remove_locked(shard, entry, cause, &removed);
     nc_shard_unlock(shard);
-    nc_store_settle(&cache->store, &removed);
+    nc_removals_settle(cache, self, &removed);
 }
 
-static void drop(const struct nc_key *key, enum nearcache_cause cause, uint32_t step)
+static void drop(struct nc_cache_thread *self, const struct nc_key *key, enum nearcache_cause cause,
+                 uint32_t step)
 {
     struct nearcache_tier *tier = key->tier;
     struct nc_cache *cache = tier->cache;
@@ -45,21 +46,19 @@ static void drop(const struct nc_key *key, enum nearcache_cause cause, uint32_t 
     if (entry)
         nc_shard_remove_locked(shard, entry, cause, &removed);
     nc_shard_unlock(shard);
-    nc_store_settle(&cache->store, &removed);
+    nc_removals_settle(cache, self, &removed);
 }
 
 void nc_cache_drop(struct nc_cache_thread *self, const struct nc_key *key,
                    enum nearcache_cause cause)
 {
-    (void)self;
-    drop(key, cause, 1);
+    drop(self, key, cause, 1);
 }
 
 void nc_cache_supersede(struct nc_cache_thread *self, const struct nc_key *key,
                         enum nearcache_cause cause)
 {
-    (void)self;
-    drop(key, cause, NC_BUCKET_SUPERSEDED);
+    drop(self, key, cause, NC_BUCKET_SUPERSEDED);
 }
 
 /* The live local copy of a key, under its shard's lock. */

@@ -2,6 +2,7 @@
 
 #include "base/mutant.h"
 #include "cache/hit.h"
+#include "cache/removals.h"
 #include "store/move.h"
 
 #include <string.h>
@@ -193,8 +194,8 @@ bool nc_cache_fill(struct nc_cache_thread *self, const struct nc_key *key,
     if (__builtin_expect(nc_move_needs_help(store), 0))
         nc_move_some_locked(shard, entry, &moved);
     nc_shard_unlock(shard);
-    nc_store_settle(store, &removed);
     nc_move_settle(store, &moved);
+    nc_removals_settle(tier->cache, self, &removed);
     if (raced)
         nc_cache_count(self, tier, NC_COUNT_race_discards, 1);
     if (!kept)

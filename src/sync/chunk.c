@@ -1,6 +1,7 @@
 #include "sync/chunk.h"
 
 #include "cache/fill.h"
+#include "cache/removals.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -196,12 +197,14 @@ static void on_done(void *arg, int status)
     /* One that the breaker or an absent link turned away was no request. */
     if (nc_call_was_sent(chunk->call))
         nc_cache_count(self, chunk->flights[0]->key.tier, NC_COUNT_flights, chunk->count);
+    nc_removals_hold(self);
     for (uint32_t i = 0; i < chunk->count; i++) {
         struct nc_flight *flight = chunk->flights[i];
         if (outcome != 0)
             flight->outcome = outcome;
         finish_flight(chunk, self, flight, now_ns);
     }
+    nc_sync_tell_read(chunk->sync, self);
     nc_sync_saw(chunk->sync, chunk->version);
     nc_call_release(chunk->call);
     free(chunk);

@@ -1,6 +1,7 @@
 #include "sync/clear.h"
 
 #include "cache/drop.h"
+#include "cache/removals.h"
 #include "sync/write.h"
 
 #include <inttypes.h>
@@ -241,10 +242,13 @@ static int clear_once(struct nc_sync *sync, struct scan *scan, struct cleared *c
     nc_journal_forget_prefix(&sync->journal, prefix->tier, prefix->name, prefix->name_bytes,
                              taken_ns, cleared->version);
     strcpy(scan->cursor, "0");
+    struct nc_cache_thread *self = nc_cache_self(sync->cache);
     do {
+        nc_removals_hold(self); /* while this thread may read for others */
         outcome = scan_once(sync, scan, cleared->pattern, cleared->pattern_bytes, deadline_ns);
         if (outcome == 0)
             outcome = sweep(sync, scan, cleared, deadline_ns, deleted);
+        nc_removals_tell(sync->cache, self);
     } while (outcome == 0 && strcmp(scan->cursor, "0") != 0);
     /* What was read before its key was swept: the others are told, and so is this process, but the
      * caller must not see it even before that. */

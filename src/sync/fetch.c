@@ -2,6 +2,7 @@
 
 #include "cache/fill.h"
 #include "cache/find.h"
+#include "cache/removals.h"
 #include "sync/chunk.h"
 #include "sync/replay.h"
 
@@ -280,7 +281,9 @@ void nc_fetch_arrive(struct nc_sync *any, struct nc_cache_thread *self, struct n
                      size_t count, const struct nc_fetch_options *options,
                      struct nc_fetch_round *round)
 {
+    nc_removals_hold(self); /* while this thread may read for others */
     arrive(any, self, wants, count, options, round);
+    nc_removals_tell(any->cache, self);
     for (size_t i = 0; i < count; i++)
         if (redis_cannot_be_asked(wants[i].outcome))
             wants[i].outcome = nc_fetch_stale(any, self, &wants[i].key, options->max_stale_ns,
@@ -364,7 +367,10 @@ int nc_fetch_exists(struct nc_sync *any, const struct nc_key *key, uint64_t dead
     nc_sync_put_redis_key(sync, key, nc_call_command(call));
     nc_sync_mark_slot(sync, key, call);
     nc_call_expect(call, &existence.sink, NULL, NULL);
+    struct nc_cache_thread *self = nc_cache_self(sync->cache);
+    nc_removals_hold(self); /* as in nc_fetch_arrive */
     int outcome = nc_link_call(sync->link, call, NC_CALL_SINGLE, deadline_ns);
     nc_call_release(call);
+    nc_removals_tell(sync->cache, self);
     return outcome != 0 ? outcome : existence.outcome;
 }

@@ -3,6 +3,7 @@
 #include "cache/drop.h"
 #include "cache/fill.h"
 #include "cache/find.h"
+#include "cache/removals.h"
 #include "sync/lease.h"
 #include "sync/replay.h"
 #include "sync/write.h"
@@ -146,7 +147,8 @@ static int take_turn(struct loading *l, struct nc_lease *lease)
     }
 }
 
-/* One loader call. The outcome is everybody's who waits; 0: pinned in *held. */
+/* One loader call, inside a hold (cache/removals). The outcome is everybody's who waits; 0: pinned
+ * in *held. */
 static int run(struct loading *l, nearcache_load_fn load, void *arg, struct nearcache_result *held)
 {
     struct nearcache_tier *tier = l->key->tier;
@@ -155,7 +157,9 @@ static int run(struct loading *l, nearcache_load_fn load, void *arg, struct near
     struct nc_ticket ticket = l->sync ? nc_cache_ticket(l->key) : l->begun;
     /* What is written from here on is newer than what the loader makes. */
     l->taken_ns = nc_clock_io_ns();
+    nc_removals_tell(tier->cache, l->self); /* it may take its time */
     int outcome = load(arg, l->key->name, l->key->name_bytes, &loaded);
+    nc_removals_hold(l->self);
     if (outcome == 0 &&
         (tier->row_bytes ? loaded.bytes != tier->row_bytes : loaded.bytes > 0 && !loaded.data))
         outcome = NEARCACHE_ETYPE;
@@ -203,6 +207,7 @@ int nc_load(struct nc_sync *any, struct nc_flights *loads, struct nc_cache_threa
         nc_flight_land(flight, 0);
     } else {
         struct nc_lease lease = {false, ""};
+        nc_removals_hold(self); /* while others wait for this load */
         int loaded = take_turn(&loading, &lease);
         if (loaded == 0)
             loaded = run(&loading, load, arg, &flight->held);
@@ -211,6 +216,7 @@ int nc_load(struct nc_sync *any, struct nc_flights *loads, struct nc_cache_threa
             nc_lease_give(sync, &lease, key, nc_clock_io_ns() + GIVE_NS);
         else
             nc_cache_load_end(key);
+        nc_removals_tell(key->tier->cache, self);
     }
     int outcome = NEARCACHE_ETIMEOUT;
     if (nc_flight_wait(flight, options->deadline_ns))

@@ -3,6 +3,7 @@
 #include "base/futex.h"
 #include "base/mutant.h"
 #include "cache/drop.h"
+#include "cache/removals.h"
 #include "sync/audit.h"
 #include "sync/invalidate.h"
 #include "sync/lease.h"
@@ -189,6 +190,8 @@ void nc_proof_up(struct nc_sync *sync, uint64_t generation)
     struct nc_cache_thread *self = nc_cache_self(sync->cache);
     char server[sizeof proof->server];
 
+    if (self)
+        self->serves = true;
     set_proof(sync, 0);
     atomic_store_explicit(&sync->lane->link_generation, generation, memory_order_release);
     nc_offset_reset(&sync->offset);
@@ -218,6 +221,7 @@ void nc_proof_down(struct nc_sync *sync)
     sync->proof.up = false;
     set_proof(sync, 0);
     nc_proof_set_state(sync, NEARCACHE_LINK_DOWN);
+    nc_removals_tell_kept(sync->cache, nc_cache_self(sync->cache));
 }
 
 /* The partition is going to another primary. That proves nothing any more, but the link goes there
@@ -475,10 +479,9 @@ void nc_proof_message(struct nc_sync *sync, const char *channel, size_t channel_
     nc_lease_heard(sync);
 }
 
-uint64_t nc_proof_tick(struct nc_sync *sync, uint64_t io_ns)
+static uint64_t tick(struct nc_sync *sync, struct nc_cache_thread *self, uint64_t io_ns)
 {
     struct nc_proof *proof = &sync->proof;
-    struct nc_cache_thread *self = nc_cache_self(sync->cache);
     if (!proof->up || !self)
         return UINT64_MAX;
     if (io_ns >= proof->next_beat_ns) {
@@ -504,6 +507,15 @@ uint64_t nc_proof_tick(struct nc_sync *sync, uint64_t io_ns)
             wake_waiters(sync);
         due_ns = replay_ns < due_ns ? replay_ns : due_ns;
     }
+    return due_ns;
+}
+
+uint64_t nc_proof_tick(struct nc_sync *sync, uint64_t io_ns)
+{
+    struct nc_cache_thread *self = nc_cache_self(sync->cache);
+    nc_removals_tell_kept(sync->cache, self); /* of what it read for others before */
+    uint64_t due_ns = tick(sync, self, io_ns);
+    nc_removals_tell_kept(sync->cache, self); /* and meanwhile */
     return due_ns;
 }
 
@@ -540,8 +552,11 @@ static int catch_up(struct nc_sync *sync, uint64_t deadline_ns)
                               {sync->key_w, strlen(sync->key_w)}};
     struct nc_slice args[] = {
         {"9007199254740991", 16}}; /* beyond every version: only s is wanted */
+    struct nc_cache_thread *self = nc_cache_self(sync->cache);
+    nc_removals_hold(self); /* while this thread may read for others */
     int outcome = nc_script_call(&sync->scripts, NC_SCRIPT_RESUME, keys, 2, args, 1, deadline_ns,
                                  &answer, NULL, NULL);
+    nc_removals_tell(sync->cache, self);
     if (outcome != 0)
         return outcome == NEARCACHE_EREMOTE ? NEARCACHE_EOFFLINK : outcome;
     if (answer.count != 3 || answer.number[0] < 0)

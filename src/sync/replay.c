@@ -2,6 +2,7 @@
 
 #include "base/mutant.h"
 #include "cache/drop.h"
+#include "cache/removals.h"
 #include "sync/commit.h"
 
 #include <inttypes.h>
@@ -196,6 +197,7 @@ enum nc_replay nc_replay_intent(struct nc_sync *sync, struct nc_cache_thread *se
     struct nc_flight *flight = take_key(sync, &key, deadline_ns, wait);
     if (!flight)
         return NC_REPLAY_LATER;
+    nc_removals_hold(self);
 
     struct nc_intent *newest = nc_journal_find(&sync->journal, &key);
     if (newest == intent && intent->not_before_ns <= nc_clock_io_ns()) {
@@ -232,6 +234,7 @@ enum nc_replay nc_replay_intent(struct nc_sync *sync, struct nc_cache_thread *se
     nc_flight_land(flight, 0);
     nc_flight_release(flight);
     /* Who is told may write the key again, which would wait for the flight. */
+    nc_removals_tell(sync->cache, self);
     if (refused != 0)
         tell_refused(sync, intent, refused);
     return result;

@@ -1,5 +1,6 @@
 #include "sync/sync.h"
 
+#include "cache/removals.h"
 #include "redis/slot.h"
 
 #include <inttypes.h>
@@ -72,4 +73,12 @@ bool nc_sync_wait_flight(struct nc_sync *sync, struct nc_flight *flight, uint64_
     if (along)
         nc_link_loop_await(sync->link, false);
     return landed;
+}
+
+void nc_sync_tell_read(struct nc_sync *sync, struct nc_cache_thread *self)
+{
+    if (self && self->serves)
+        nc_removals_keep(self);
+    else
+        nc_removals_tell(sync->cache, self);
 }

@@ -153,6 +153,10 @@ void nc_sync_rename(struct nc_sync *sync);
  * waits here has less time, so others read along. False: the deadline passed first. */
 bool nc_sync_wait_flight(struct nc_sync *sync, struct nc_flight *flight, uint64_t deadline_ns);
 
+/* Ends a hold (cache/removals) of what runs where a reply is read. Who reads may lead a connection,
+ * and tells when he has his own answer; the link's thread does in its next tick. */
+void nc_sync_tell_read(struct nc_sync *sync, struct nc_cache_thread *self);
+
 /* Raises sync->seen. */
 static inline void nc_sync_saw(struct nc_sync *sync, uint64_t version)
 {

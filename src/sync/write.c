@@ -4,6 +4,7 @@
 #include "base/mutant.h"
 #include "cache/drop.h"
 #include "cache/fill.h"
+#include "cache/removals.h"
 #include "sync/replay.h"
 #include "sync/write_step.h"
 
@@ -221,11 +222,10 @@ static void write_group(struct call *call)
     memset(call->made, 0, count * sizeof call->made[0]);
     if (named)
         run_call(call);
-    for (unsigned i = 0; i < count; i++)
+    for (unsigned i = 0; i < count; i++) {
         nc_write_finish(all[i]);
-    /* Whose callback reads the key may have to wait for its flight. */
-    for (unsigned i = 0; i < count; i++)
         nc_write_leave_no_copy(call->terms.self, all[i]);
+    }
     if (call->names != small)
         free(call->names);
 }
@@ -256,6 +256,7 @@ static void write_loaded_in_lane(struct nc_sync *sync, struct nc_cache_thread *s
                                        .taken_ns = items[i].taken_ns};
         items[i].ticket = nc_cache_ticket(&items[i].key);
     }
+    nc_removals_hold(self);
     nc_replay_loaded(sync, loaded, count, deadline_ns);
     for (unsigned i = 0; i < count; i++) {
         items[i].outcome = loaded[i].outcome;
@@ -268,6 +269,7 @@ static void write_loaded_in_lane(struct nc_sync *sync, struct nc_cache_thread *s
             nc_write_keep(self, &items[i], &items[i].ticket, NULL,
                           nc_clock_now_ns(&sync->cache->clock));
     }
+    nc_removals_tell(sync->cache, self);
 }
 
 /*
@@ -306,6 +308,7 @@ static void write_in_lane(struct nc_sync *sync, struct nc_cache_thread *self,
     for (size_t at = 0; at < count;) {
         unsigned picked = 0;
         size_t bytes = 0;
+        nc_removals_hold(self); /* while this thread has flights */
         for (; at < count && picked < (sync->one_slot ? 1 : NC_COMMIT_KEYS); at++) {
             if (picked > 0 && bytes + item_bytes(sync, &items[at]) > NC_COMMIT_BYTES)
                 break;
@@ -335,6 +338,7 @@ static void write_in_lane(struct nc_sync *sync, struct nc_cache_thread *self,
         for (unsigned i = picked - 1; i-- > 0;)
             if (same_key(sorted[i], sorted[i + 1]))
                 sorted[i]->outcome = sorted[i + 1]->outcome;
+        nc_removals_tell(sync->cache, self);
     }
 }
 
@@ -381,13 +385,12 @@ void nc_write_loaded(struct nc_sync *any, struct nc_cache_thread *self, struct n
     }
 }
 
-int nc_write_touch(struct nc_sync *any, struct nc_cache_thread *self, const struct nc_key *key,
-                   uint64_t ttl_ms, uint64_t deadline_ns)
+static int touch(struct nc_sync *sync, struct nc_cache_thread *self, const struct nc_key *key,
+                 uint64_t ttl_ms, uint64_t deadline_ns)
 {
     char small[NC_SMALL_KEY], ttl[24], not_after[24];
     struct nc_answer answer;
     size_t bytes;
-    struct nc_sync *sync = nc_sync_for(any, key);
     int outcome = nc_write_learn_clock(sync, deadline_ns);
     if (outcome != 0)
         return outcome;
@@ -441,4 +444,14 @@ int nc_write_touch(struct nc_sync *any, struct nc_cache_thread *self, const stru
         nc_cache_touch(self, key, ttl_ns, 0);
         return 0;
     }
+}
+
+int nc_write_touch(struct nc_sync *any, struct nc_cache_thread *self, const struct nc_key *key,
+                   uint64_t ttl_ms, uint64_t deadline_ns)
+{
+    struct nc_sync *sync = nc_sync_for(any, key);
+    nc_removals_hold(self);
+    int outcome = touch(sync, self, key, ttl_ms, deadline_ns);
+    nc_removals_tell(sync->cache, self);
+    return outcome;
 }

@@ -2,6 +2,7 @@
 
 #include "cache/drop.h"
 #include "cache/fill.h"
+#include "cache/removals.h"
 #include "sync/write_step.h"
 
 #include <stdlib.h>
@@ -97,6 +98,7 @@ static void on_done(void *arg, int status)
         nc_offset_sample(&flock->sync->offset, answer->sent_ns, answer->received_ns,
                          (uint64_t)answer->number[1], (uint64_t)answer->number[0],
                          any_is_late(answer, flock->count));
+    nc_removals_hold(self);
     for (unsigned i = 0; i < flock->count; i++) {
         /* Acquire and release: it changes hands with all that was done to it. */
         struct nc_loop_write *write =
@@ -109,6 +111,7 @@ static void on_done(void *arg, int status)
         set_state(write, state);
         write->landed(write);
     }
+    nc_sync_tell_read(flock->sync, self);
     release_flock(flock);
 }
 
@@ -251,6 +254,7 @@ static void depart(struct nc_sync *sync, struct nc_cache_thread *self,
 {
     struct begun begun = {.count = 0};
     unsigned most = sync->one_slot ? 1 : NC_COMMIT_KEYS;
+    nc_removals_hold(self);
     for (size_t i = 0; i <= count; i++) {
         bool ours = i < count && writes[i]->item.key.lane == sync->number;
         if (i == count || begun.count == most ||
@@ -268,6 +272,8 @@ static void depart(struct nc_sync *sync, struct nc_cache_thread *self,
         begun.bytes += bytes_of(sync, write);
     }
     nc_link_loop_flush(sync->link);
+    /* Who writes one of the keys in answer waits for its request, which has left. */
+    nc_removals_tell(sync->cache, self);
 }
 
 void nc_write_loop_depart(struct nc_sync *any, struct nc_cache_thread *self,

@@ -47,7 +47,7 @@ void nc_write_not_applied(const struct nc_write_terms *terms, struct nc_write_it
 int nc_write_keep_for_later(const struct nc_write_terms *terms, struct nc_write_item *item,
                             uint64_t not_before_ns);
 /* A write that the journal has: no older value is read here any more, nor kept by who asked for one
- * before. On_removal may call back, so not under locks. */
+ * before. On_removal may call back, so not under locks (and see cache/removals). */
 void nc_write_leave_no_copy(struct nc_cache_thread *self, const struct nc_write_item *item);
 void nc_write_finish(struct nc_write_item *item);
 
