@@ -105,6 +105,7 @@ redis_tests = \
 	tests/redis/test_coherence_order \
 	tests/redis/test_coherence_outage \
 	tests/redis/test_link \
+	tests/redis/test_link_callback \
 	tests/redis/test_link_faults \
 	tests/redis/test_queue \
 	tests/redis/test_queue_order \

@@ -465,7 +465,8 @@ int nc_commit(struct nc_sync *sync, enum nc_script script, const struct nc_commi
     for (unsigned i = 0; i < count; i++)
         each[i] = &items[i];
     memset(answer, 0, offsetof(struct nc_answer, number));
-    bool shares = count == 1 && !sync->one_slot;
+    /* Whose leader leaves has the link's thread read for the group. */
+    bool shares = count == 1 && !sync->one_slot && !nc_sync_serves(sync);
     int outcome = shares ? commit_one(sync, script, items, answer)
                          : call_alone(sync, script, each, count, meanwhile, arg, answer);
     /* Redis has lost the script: nothing was done, and a call of one's own brings it back. */

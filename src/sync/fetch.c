@@ -152,7 +152,13 @@ static void join(struct nc_sync *sync, struct nc_cache_thread *self, struct nc_w
     } while (says == SETTLED);
     if (says == ANSWERED)
         return;
-    want->flight = nc_flight_join_in(&sync->reads, begun->block, &want->key, &ticket, &want->leads);
+    if (self->serves) { /* see nc_sync_serves */
+        want->flight = nc_flight_begin_apart(&sync->reads, &want->key, &ticket);
+        want->leads = want->flight != NULL;
+    } else {
+        want->flight =
+            nc_flight_join_in(&sync->reads, begun->block, &want->key, &ticket, &want->leads);
+    }
     if (!want->flight) {
         want->outcome = NEARCACHE_ENOMEM;
     } else if (want->leads) {

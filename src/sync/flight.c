@@ -114,9 +114,12 @@ static void unlist_locked(struct nc_flight **at, struct nc_flight *flight)
     flight->listed = false;
 }
 
+/* Who joins, but for the usual: a caller that waits. */
+enum { APART = 1, IN_LOOP = 2 };
+
 static struct nc_flight *join(struct nc_flights *flights, struct nc_flight_block *block,
                               const struct nc_key *key, const struct nc_ticket *ticket,
-                              struct nc_flight_watch *watch, bool in_loop, bool *leads)
+                              struct nc_flight_watch *watch, unsigned who, bool *leads)
 {
     struct nc_flight_stripe *stripe = stripe_of(flights, key);
     struct nc_flight **bucket = bucket_of(stripe, key);
@@ -124,7 +127,7 @@ static struct nc_flight *join(struct nc_flights *flights, struct nc_flight_block
     *leads = false;
     nc_lock_take(&stripe->lock);
     struct nc_flight *flight = find_locked(*bucket, key);
-    if (flight && ticket && !same_ticket(&flight->ticket, ticket)) {
+    if (flight && ((who & APART) || (ticket && !same_ticket(&flight->ticket, ticket)))) {
         unlist_locked(bucket, flight); /* those who wait for it still get its outcome */
         flight = NULL;
     }
@@ -135,7 +138,7 @@ static struct nc_flight *join(struct nc_flights *flights, struct nc_flight_block
     } else if ((flight = create(flights, block, key))) {
         if (ticket)
             flight->ticket = *ticket;
-        flight->in_loop = in_loop;
+        flight->in_loop = (who & IN_LOOP) != 0;
         list_locked(bucket, flight);
         *leads = true;
     }
@@ -151,27 +154,34 @@ static struct nc_flight *join(struct nc_flights *flights, struct nc_flight_block
 struct nc_flight *nc_flight_join(struct nc_flights *flights, const struct nc_key *key,
                                  const struct nc_ticket *ticket, bool *leads)
 {
-    return join(flights, NULL, key, ticket, NULL, false, leads);
+    return join(flights, NULL, key, ticket, NULL, 0, leads);
 }
 
 struct nc_flight *nc_flight_join_in(struct nc_flights *flights, struct nc_flight_block *block,
                                     const struct nc_key *key, const struct nc_ticket *ticket,
                                     bool *leads)
 {
-    return join(flights, block, key, ticket, NULL, false, leads);
+    return join(flights, block, key, ticket, NULL, 0, leads);
+}
+
+struct nc_flight *nc_flight_begin_apart(struct nc_flights *flights, const struct nc_key *key,
+                                        const struct nc_ticket *ticket)
+{
+    bool leads;
+    return join(flights, NULL, key, ticket, NULL, APART, &leads);
 }
 
 struct nc_flight *nc_flight_join_watched(struct nc_flights *flights, struct nc_flight_block *block,
                                          const struct nc_key *key, const struct nc_ticket *ticket,
                                          struct nc_flight_watch *watch, bool *leads)
 {
-    return join(flights, block, key, ticket, watch, true, leads);
+    return join(flights, block, key, ticket, watch, IN_LOOP, leads);
 }
 
 struct nc_flight *nc_flight_begin_in_loop(struct nc_flights *flights, const struct nc_key *key)
 {
     bool leads;
-    struct nc_flight *flight = join(flights, NULL, key, NULL, NULL, true, &leads);
+    struct nc_flight *flight = join(flights, NULL, key, NULL, NULL, IN_LOOP, &leads);
     if (!flight || leads)
         return flight;
     nc_flight_release(flight);

@@ -95,7 +95,12 @@ struct nc_flight *nc_flight_join_in(struct nc_flights *flights, struct nc_flight
                                     const struct nc_key *key, const struct nc_ticket *ticket,
                                     bool *leads);
 
-/* The same by an event loop: the watch is told when it lands. */
+/* Begins one whatever is under way: who has that one gets its outcome, who comes later joins this
+ * one. NULL: out of memory. */
+struct nc_flight *nc_flight_begin_apart(struct nc_flights *flights, const struct nc_key *key,
+                                        const struct nc_ticket *ticket);
+
+/* As nc_flight_join_in, by an event loop: the watch is told when it lands. */
 struct nc_flight *nc_flight_join_watched(struct nc_flights *flights, struct nc_flight_block *block,
                                          const struct nc_key *key, const struct nc_ticket *ticket,
                                          struct nc_flight_watch *watch, bool *leads);

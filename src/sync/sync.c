@@ -8,6 +8,9 @@
 #include <stdlib.h>
 #include <string.h>
 
+/* How soon the link's thread looks again at what comes for an event loop. */
+#define LOOK_NS NC_NS_PER_MS
+
 void nc_sync_rename(struct nc_sync *sync)
 {
     const char *space = sync->space;
@@ -64,9 +67,30 @@ void nc_sync_mark_slot(const struct nc_sync *sync, const struct nc_key *key, str
                                               key->name_bytes));
 }
 
+bool nc_sync_serves(struct nc_sync *sync)
+{
+    const struct nc_cache_thread *self = nc_cache_self(sync->cache);
+    return self && self->serves;
+}
+
+/* By the link's thread. The loop may read as well: it looks who was faster. */
+static bool wait_reading(struct nc_sync *sync, struct nc_flight *flight, uint64_t deadline_ns)
+{
+    uint64_t until_ns;
+    bool landed;
+    do {
+        nc_link_loop_serve(sync->link);
+        until_ns = nc_clock_io_ns() + LOOK_NS;
+        landed = nc_flight_wait(flight, until_ns < deadline_ns ? until_ns : deadline_ns);
+    } while (!landed && until_ns < deadline_ns);
+    return landed;
+}
+
 bool nc_sync_wait_flight(struct nc_sync *sync, struct nc_flight *flight, uint64_t deadline_ns)
 {
     bool along = flight->in_loop && !nc_flight_has_landed(flight);
+    if (along && nc_sync_serves(sync))
+        return wait_reading(sync, flight, deadline_ns);
     if (along)
         nc_link_loop_await(sync->link, true);
     bool landed = nc_flight_wait(flight, deadline_ns);

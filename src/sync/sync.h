@@ -149,6 +149,10 @@ struct nc_sync {
 /* Writes the names of its own after `space` has changed. */
 void nc_sync_rename(struct nc_sync *sync);
 
+/* Whether the caller is the thread of a link. What others have asked for and given up is read by
+ * that thread, so it waits for no answer but those that it asked for. */
+bool nc_sync_serves(struct nc_sync *sync);
+
 /* Waits for a flight of this lane. What an event loop asked for it reads when it comes to that; who
  * waits here has less time, so others read along. False: the deadline passed first. */
 bool nc_sync_wait_flight(struct nc_sync *sync, struct nc_flight *flight, uint64_t deadline_ns);

@@ -70,6 +70,24 @@ Test(flight, the_first_of_a_key_leads_and_the_others_join)
     end(other, 0);
 }
 
+Test(flight, who_begins_apart_is_joined_by_later_ones)
+{
+    const struct nc_ticket now = {.generation = 1, .epoch = 1, .changes = 1};
+    struct nc_key key = key_of(0, "a");
+    bool leads;
+    struct nc_flight *given_up = join(0, "a", &now, &leads);
+    struct nc_flight *apart = nc_flight_begin_apart(&flights, &key, &now);
+    cr_assert(apart && apart != given_up);
+    struct nc_flight *later = join(0, "a", &now, &leads);
+    cr_expect_eq(later, apart);
+    cr_expect_not(leads);
+    end(given_up, NEARCACHE_MISS);
+    cr_expect_not(nc_flight_has_landed(later));
+    end(apart, 0);
+    cr_expect_eq(later->outcome, 0);
+    nc_flight_release(later);
+}
+
 Test(flight, who_comes_after_the_landing_leads_anew)
 {
     bool leads;
