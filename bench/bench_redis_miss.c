@@ -3,7 +3,7 @@
  * and another evicted), against hiredis' redisCommand("GET"), 256-byte values. Over TCP and a unix
  * socket; client and server on one processor (same) or one each (split). A tier without coherence
  * and expiry asks for the value alone, as the peer does; one with expiry also for PTTL, one with
- * pub/sub for the version, too, and then the peer sends the same commands in one write.
+ * pub/sub for the version, too, all of it in MULTI; then the peer sends such commands in one write.
  */
 #include <hiredis/hiredis.h>
 #include <stdio.h>

@@ -2,9 +2,9 @@
  * sync/chunk: one request for the values of some keys of a tier. Its reply lands their flights and
  * fills the cache, on whatever thread reads it.
  *
- * The version is read first, then the value, then what it has left to live. A chunk lives on the
- * heap until its reply has been drained, so a caller may leave at its deadline and the reply still
- * fills the cache.
+ * Value and version are read as one atomic unit, and what the value has left to live in it or right
+ * behind it. A chunk lives on the heap until its reply has been drained, so a caller may leave at
+ * its deadline and the reply still fills the cache.
  */
 #ifndef NC_SYNC_CHUNK_H
 #define NC_SYNC_CHUNK_H

@@ -140,7 +140,7 @@ mtype = {MSG, BEAT};
 chan sub = [6] of {mtype, byte, byte, bool, bool};
 bool subscribed = false;
 
-/* Requests of A: 0 none, 1 sent, 2 answered, 3 a read that is half answered. */
+/* Requests of A: 0 none, 1 sent, 2 answered. */
 byte rd = 0, rd_s, rd_val, rd_generation, rd_epoch;
 byte hb = 0, hb_bound;
 bool hb_after, hb_quiet;
@@ -238,18 +238,10 @@ active proctype Redis()
 {
 end:
     do
-    /* READ: the version, then the value, which may be newer by then */
+    /* READ */
     :: atomic { rd == 1 && rd_generation == generation && state != DOWN ->
         ensure(conn);
-#ifndef M_VALUE_BEFORE_VERSION
-        rd_s = srv[conn].s; rd = 3 }
-    :: atomic { rd == 3 && rd_generation == generation && state != DOWN ->
-        rd_val = srv[conn].val; rd = 2 }
-#else
-        rd_val = srv[conn].val; rd = 3 }
-    :: atomic { rd == 3 && rd_generation == generation && state != DOWN ->
-        rd_s = srv[conn].s; rd = 2 }
-#endif
+        rd_s = srv[conn].s; rd_val = srv[conn].val; rd = 2 }
     /* HEARTBEAT: a write that changes nothing. A replica refuses it. */
     :: atomic { hb == 1 && subscribed && nfull(sub) ->
 #ifndef M_BEAT_WITHOUT_WRITE
@@ -390,7 +382,7 @@ inline disconnect()
     generation++;
     hb = 0; rs = 0;
     if
-    :: rd == 1 || rd == 3 -> rd = 0
+    :: rd == 1 -> rd = 0
     :: else
     fi;
     do

@@ -71,7 +71,7 @@ case_of() {
     done
 }
 
-case_of reads_and_writes "NO_TICKET ENTRY_BEFORE_PROOF VALUE_BEFORE_VERSION" -DREADS=2 -DWRITES_B=1
+case_of reads_and_writes "NO_TICKET ENTRY_BEFORE_PROOF" -DREADS=2 -DWRITES_B=1
 case_of cut_link "LAST_BY_FIRST_BEAT RESUME_NOT_OBSERVED" -DREADS=1 -DWRITES_B=1 -DCUTS=1
 case_of resume_in_parts "PART_TO_TOP" -DREADS=1 -DWRITES_B=1 -DOTHERS=1 -DCUTS=1 -DPARTS=2
 case_of own_write_and_cut "NO_OBSERVE_ON_ACK" -DREADS=2 -DWRITES_A=1 -DWRITES_B=0 -DCUTS=1

@@ -1,7 +1,8 @@
 /*
- * A read of one key is several commands and no transaction: what another process does between them
- * is never called fresh. A relay before the server splits a request where a test wants, and
- * something happens there once all that was before it has been answered.
+ * A read of one key is several commands. With versions they are of one moment; without them what
+ * another process does between them leaves nothing behind that outlives its time. A relay before
+ * the server splits a request where a test wants, and something happens there once all that was
+ * before it has been answered.
  */
 #include "coherence.h"
 
@@ -21,6 +22,14 @@ static struct redis_server server;
 enum { PAIRS = 32, TICK_MS = 2 };
 enum split { NOWHERE, BEFORE_VALUE, AFTER_VALUE, AFTER_ABSENCE };
 
+/* What waits in the relay until it is let go. */
+struct held {
+    _Atomic bool waits, is_let_go;
+    int to;
+    size_t count;
+    char bytes[4096];
+};
+
 /* What is not atomic is its thread's, once that runs. */
 static struct {
     int listener;
@@ -28,9 +37,13 @@ static struct {
     pthread_t thread;
     _Atomic bool stop;
     _Atomic int split;     /* of the next request with a GET in it */
-    void (*happens)(void); /* there; written before `split` */
+    void (*happens)(void); /* there; written before `split`. NULL: the rest is held */
+    struct held read, write;
+    _Atomic bool holds_write; /* the next one */
+    _Atomic bool is_mute;     /* no messages */
     struct pair {
         int client, server;
+        bool subscribes;
     } pairs[PAIRS];
     unsigned count;
 } relay;
@@ -85,6 +98,24 @@ static bool pass_lines(struct pair *pair, unsigned count)
     return true;
 }
 
+static bool hold(struct held *held, int to, const char *bytes, size_t count)
+{
+    held->to = to;
+    held->count = count;
+    memcpy(held->bytes, bytes, count);
+    atomic_store(&held->is_let_go, false);
+    atomic_store(&held->waits, true);
+    return true;
+}
+
+static void pass_held(struct held *held)
+{
+    if (!atomic_load(&held->waits) || !atomic_load(&held->is_let_go))
+        return;
+    put(held->to, held->bytes, held->count);
+    atomic_store(&held->waits, false);
+}
+
 static bool pass_request(struct pair *pair)
 {
     static const char get[] = "*2\r\n$3\r\nGET\r\n";
@@ -93,21 +124,30 @@ static bool pass_request(struct pair *pair)
     if (n <= 0)
         return false;
     bytes[n] = '\0';
+    pair->subscribes |= strstr(bytes, "SUBSCRIBE") != NULL;
+    if (strstr(bytes, "EVALSHA") && strstr(bytes, "own") &&
+        atomic_exchange(&relay.holds_write, false))
+        return hold(&relay.write, pair->server, bytes, (size_t)n);
     int split = atomic_load(&relay.split);
     const char *at = split != NOWHERE ? strstr(bytes, get) : NULL;
     if (!at)
         return put(pair->server, bytes, (size_t)n);
-    /* Each of them is answered by a bulk of one line, or by the one of an absence. */
-    unsigned answered = split == AFTER_ABSENCE ? -1u : 0;
     if (split != BEFORE_VALUE) {
         at += strlen(get);
         at = strstr(strstr(at, "\r\n") + 2, "\r\n") + 2;
     }
+    /* Of a transaction each is answered by a line; else by a bulk of one, or the line of an
+     * absence.
+     */
+    unsigned each = strstr(bytes, "$5\r\nMULTI\r\n") ? 1 : 2;
+    unsigned answered = each == 2 && split == AFTER_ABSENCE ? -1u : 0;
     for (const char *c = bytes; c < at; c++)
-        answered += 2 * (*c == '*');
+        answered += *c == '*' ? each : 0;
     atomic_store(&relay.split, NOWHERE);
     if (!put(pair->server, bytes, (size_t)(at - bytes)) || !pass_lines(pair, answered))
         return false;
+    if (!relay.happens)
+        return hold(&relay.read, pair->server, at, (size_t)(bytes + n - at));
     relay.happens();
     return put(pair->server, at, (size_t)(bytes + n - at));
 }
@@ -119,8 +159,11 @@ static void *run_relay(void *arg)
         unsigned count = relay.count;
         for (unsigned i = 0; i < count; i++) {
             fds[1 + 2 * i] = (struct pollfd){relay.pairs[i].client, POLLIN, 0};
-            fds[2 + 2 * i] = (struct pollfd){relay.pairs[i].server, POLLIN, 0};
+            bool mute = relay.pairs[i].subscribes && atomic_load(&relay.is_mute);
+            fds[2 + 2 * i] = (struct pollfd){mute ? -1 : relay.pairs[i].server, POLLIN, 0};
         }
+        pass_held(&relay.read);
+        pass_held(&relay.write);
         if (poll(fds, 1 + 2 * count, TICK_MS) <= 0)
             continue;
         for (unsigned i = 0; i < count; i++) {
@@ -221,46 +264,69 @@ static void write_without_end(void) { free(redis_server_ask(&server, "SET thing:
 
 /* ---- the tests ---- */
 
-Test(read_order, a_write_between_version_and_value)
+static void expect_new(enum split split)
 {
-    open_both(NEARCACHE_COHERENCE_PUBSUB);
-    split_next(BEFORE_VALUE, write_new);
+    split_next(split, write_new);
     cr_expect_eq(coherence_get(reads, "k", "new", NULL), 0);
     expect_split();
     cr_assert_eq(nearcache_sync(reader, 10000000), 0);
     cr_expect_eq(coherence_get(reads, "k", "new", NULL), 0);
 }
 
-Test(read_order, a_write_behind_the_value)
-{
-    enum nearcache_source source;
-    open_both(NEARCACHE_COHERENCE_PUBSUB);
-    split_next(AFTER_VALUE, write_new);
-    cr_expect_eq(coherence_get(reads, "k", "old", &source), 0, "it was the value when it was read");
-    cr_expect_eq(source, NEARCACHE_SOURCE_REMOTE);
-    expect_split();
-    cr_assert_eq(nearcache_sync(reader, 10000000), 0);
-    cr_expect_eq(coherence_get(reads, "k", "new", NULL), 0);
-}
-
-Test(read_order, a_delete_behind_the_value)
+Test(read_order, a_write_before_the_value_is_asked_for)
 {
     open_both(NEARCACHE_COHERENCE_PUBSUB);
-    split_next(AFTER_VALUE, delete);
-    cr_expect_eq(coherence_get(reads, "k", "old", NULL), 0);
-    expect_split();
-    cr_assert_eq(nearcache_sync(reader, 10000000), 0);
-    cr_expect_eq(coherence_get(reads, "k", NULL, NULL), NEARCACHE_MISS);
+    expect_new(BEFORE_VALUE);
 }
 
-Test(read_order, a_write_behind_an_absence)
+Test(read_order, a_write_before_the_ttl_is_asked_for)
+{
+    open_both(NEARCACHE_COHERENCE_PUBSUB);
+    expect_new(AFTER_VALUE);
+}
+
+Test(read_order, a_write_of_an_absent_key)
 {
     open_both(NEARCACHE_COHERENCE_PUBSUB);
     delete ();
     cr_assert_eq(nearcache_sync(reader, 10000000), 0);
-    split_next(AFTER_ABSENCE, write_new);
-    cr_expect_eq(coherence_get(reads, "k", NULL, NULL), NEARCACHE_MISS, "it has a TTL by now");
-    expect_split();
+    expect_new(AFTER_VALUE);
+}
+
+static void *write_own(void *arg)
+{
+    cr_expect_eq(coherence_set(reads, "k", "own"), 0);
+    return arg;
+}
+
+static void *read_new(void *arg)
+{
+    cr_expect_eq(coherence_get(reads, "k", "new", NULL), 0);
+    return arg;
+}
+
+static void let_go(struct held *held) { atomic_store(&held->is_let_go, true); }
+
+/* An own write and another's come between version and value, and no message yet. The value that is
+ * given is newer than the own one, so that is not given any more. */
+Test(read_order, nobody_goes_back_to_his_own_write)
+{
+    pthread_t own, read;
+    open_both(NEARCACHE_COHERENCE_PUBSUB);
+    atomic_store(&relay.holds_write, true);
+    cr_assert_eq(pthread_create(&own, NULL, write_own, NULL), 0);
+    cr_assert(WAIT_UNTIL(atomic_load(&relay.write.waits), 5000));
+    split_next(BEFORE_VALUE, NULL);
+    cr_assert_eq(pthread_create(&read, NULL, read_new, NULL), 0);
+    cr_assert(WAIT_UNTIL(atomic_load(&relay.read.waits), 5000));
+    atomic_store(&relay.is_mute, true);
+    let_go(&relay.write);
+    pthread_join(own, NULL);
+    write_new();
+    let_go(&relay.read);
+    pthread_join(read, NULL);
+    cr_expect_eq(coherence_get(reads, "k", "new", NULL), 0);
+    atomic_store(&relay.is_mute, false);
     cr_assert_eq(nearcache_sync(reader, 10000000), 0);
     cr_expect_eq(coherence_get(reads, "k", "new", NULL), 0);
 }
@@ -291,10 +357,26 @@ Test(read_order, a_new_ttl_does_not_make_the_old_value_last)
 }
 
 /* A GET of another type is an error, so a TTL beside no value says nothing. */
-Test(read_order, a_key_of_another_type_is_told)
+Test(read_order, a_key_that_came_behind_an_absence_is_a_miss)
 {
-    open_both(NEARCACHE_COHERENCE_PUBSUB);
+    open_both(NEARCACHE_COHERENCE_NONE);
+    remove_from_redis();
+    split_next(AFTER_ABSENCE, write_without_end);
+    cr_expect_eq(coherence_get(reads, "k", NULL, NULL), NEARCACHE_MISS);
+    expect_split();
+}
+
+static void expect_type(enum nearcache_coherence coherence)
+{
+    open_both(coherence);
     free(redis_server_ask(&server, "RPUSH thing:list 1"));
     cr_expect_eq(coherence_get(reads, "list", NULL, NULL), NEARCACHE_ETYPE);
     cr_expect_eq(coherence_get(reads, "none", NULL, NULL), NEARCACHE_MISS);
+}
+
+Test(read_order, a_key_of_another_type_is_told) { expect_type(NEARCACHE_COHERENCE_NONE); }
+
+Test(read_order, a_key_of_another_type_is_told_with_versions)
+{
+    expect_type(NEARCACHE_COHERENCE_PUBSUB);
 }
