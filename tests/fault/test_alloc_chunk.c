@@ -26,6 +26,7 @@ static void set_up(void)
     cr_assert(redis_server_start(&server, NULL));
     cr_assert_eq(nc_cache_init(&cache, &config), 0);
     tier_config.name = "t";
+    tier_config.coherence = NEARCACHE_COHERENCE_NONE; /* GET and PTTL, two replies */
     cr_assert_eq(nc_cache_tier_open(&cache, &tier_config, NULL, true, &tier, &why), 0);
     nc_flights_init(&sync.reads);
     sync.cache = &cache;
@@ -42,7 +43,7 @@ TestSuite(alloc_chunk, .init = set_up, .fini = tear_down, .timeout = 60);
 static struct nc_flight *read_half(const struct nc_key *key)
 {
     const struct nc_reply_part value = {
-        .reply = 1, .type = NC_REPLY_BULK, .str = "value", .bytes = 5};
+        .reply = 0, .type = NC_REPLY_BULK, .str = "value", .bytes = 5};
     const struct nc_ticket ticket = nc_cache_ticket(key);
     bool leads;
     struct nc_flight *flight = nc_flight_join(&sync.reads, key, &ticket, &leads);
