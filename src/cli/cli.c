@@ -2,11 +2,12 @@
 
 #include <signal.h>
 #include <stdarg.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <time.h>
 #include <unistd.h>
 
-static volatile sig_atomic_t interrupted;
+static _Atomic int interrupted; /* the signal's number; lock-free, so that handlers may */
 
 void cli_error(const struct cli_command *command, const char *format, ...)
 {
@@ -32,12 +33,12 @@ static void (*volatile at_second)(void);
 
 static void note_signal(int number)
 {
-    if (interrupted) {
+    /* Two may come at once, each to another thread. */
+    if (atomic_exchange(&interrupted, number)) {
         if (at_second)
             at_second();
         _exit(CLI_INTERRUPTED);
     }
-    interrupted = number;
 }
 
 void cli_catch_interrupts(void)

@@ -5,14 +5,17 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
+#include <pthread.h>
 #include <signal.h>
 #include <spawn.h>
 #include <stdatomic.h>
 #include <stdbool.h>
+#include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/wait.h>
+#include <time.h>
 #include <unistd.h>
 
 #define MOST_OUTPUT_BYTES (64u << 20)
@@ -50,9 +53,18 @@ static void close_end(int *fd)
 /* Process groups, 0: free. Read by the signal handler; made before and never freed. */
 static _Atomic pid_t *groups;
 static size_t group_count;
+/* Commands that may run before their group stands there; a thread counts only while no signal
+ * comes to it. Both sequential: who starts one and who ends them all each see the other. */
+static _Atomic uint32_t starting;
+static _Atomic bool ending;
+
+#define START_MS 2000 /* how long the end waits for those */
 
 static void kill_all(void)
 {
+    atomic_store(&ending, true);
+    for (int i = 0; i < START_MS && atomic_load(&starting); i++)
+        nanosleep(&(struct timespec){.tv_nsec = 1000000}, NULL);
     for (size_t i = 0; i < group_count; i++) {
         pid_t group = atomic_load(&groups[i]);
         if (group > 0)
@@ -167,12 +179,29 @@ static int spawn(struct process *process, const char *shell_command, const int e
     return failed ? -1 : 0;
 }
 
+/* No command is started of which the end of all would not know. */
+static int spawn_known(struct process *process, const char *shell_command, const int ends[6],
+                       char **list)
+{
+    sigset_t all, before;
+
+    sigfillset(&all);
+    pthread_sigmask(SIG_SETMASK, &all, &before);
+    atomic_fetch_add(&starting, 1);
+    int failed = atomic_load(&ending) || spawn(process, shell_command, ends, list);
+    if (!failed)
+        replace_group(0, process->pid);
+    atomic_fetch_sub(&starting, 1);
+    pthread_sigmask(SIG_SETMASK, &before, NULL);
+    return failed ? -1 : 0;
+}
+
 static int start(struct process *process, const char *shell_command)
 {
     int ends[6] = {-1, -1, -1, -1, -1, -1}; /* read and write end: in, out, err */
     char **list = make_environment(nearcache_job_info(process->job));
     int failed = !list || pipe2(ends, O_CLOEXEC) || pipe2(ends + 2, O_CLOEXEC) ||
-                 pipe2(ends + 4, O_CLOEXEC) || spawn(process, shell_command, ends, list);
+                 pipe2(ends + 4, O_CLOEXEC) || spawn_known(process, shell_command, ends, list);
 
     free_environment(list);
     close_end(&ends[0]);
@@ -183,7 +212,6 @@ static int start(struct process *process, const char *shell_command)
     process->err = ends[4];
     if (failed)
         return -1;
-    replace_group(0, process->pid);
     fcntl(process->in, F_SETFL, O_NONBLOCK);
     return 0;
 }

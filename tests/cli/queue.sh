@@ -1,7 +1,7 @@
 #!/bin/bash
 # nearcache queue: every subcommand against a redis-server of its own.
 . "$(dirname "$0")/lib.sh"
-need redis-server redis-cli
+need redis-server redis-cli pgrep pkill
 start_redis
 
 queue() { run queue "$@" --redis "$redis_url"; }
@@ -179,6 +179,18 @@ gone() { ! kill -0 $(cat "$work/pids") 2>/dev/null; }
 finding "and what it ran" until_true 10 gone
 finding "whose job is as the worker left it" [ "$(redis llen bull:forced:active)" = 1 ]
 
+# Both from the first of many commands, while others are being started.
+left() { pgrep -f "sleep 1000.$$" >/dev/null; }
+for ((round = 0; round < 10; round++)); do
+    for ((i = 0; i < 16; i++)); do echo '{"name":"j"}'; done >"$work/jobs.jsonl"
+    queue add "crowd$round" --bulk "$work/jobs.jsonl"
+    run queue work "crowd$round" --concurrency 16 --redis "$redis_url" \
+        --exec "kill -TERM \$PPID; kill -INT \$PPID; exec sleep 1000.$$"
+    [ "$status" -eq 130 ] && ! left || break
+done
+finding "two signals end commands that just begin, too" [ "$round" -eq 10 ]
+pkill -9 -f "sleep 1000.$$"
+
 q "promote" 0 promote mail "$(redis zrange bull:mail:delayed 0 0)"
 q "promote once more" 1 promote mail mine
 q "pause" 0 pause mail
@@ -247,27 +259,33 @@ finding "in one message" complains "lines 1 to 200: "
 redis config set maxmemory 0 >/dev/null
 finding "and nothing of it is there" [ -z "$(redis keys 'bull:full*')" ]
 
-# An outage of every kind in the middle of the work: each job is run once, and the worker goes on.
+# A trouble of every kind in the middle of the work: each job is run once, and the worker goes on.
+# A job ends when it is let: each takes one byte of the gate.
 stop_redis
 start_redis --appendonly yes --appendfsync always
+mkfifo "$work/gate"
+exec 9<>"$work/gate"
+let_end() { printf "%$1s" "" >&9; }
+: >"$work/ran"
+ran() { [ "$(wc -l <"$work/ran")" -ge "$1" ]; }
+told() { grep -q "$1" "$work/err"; }
 q "jobs for an outage" 0 add outage --bulk "$work/jobs.jsonl"
-"$nearcache" queue work outage --exec "echo >>$work/ran; redis-cli -s $work/redis.sock ping >/dev/null 2>&1; true" --concurrency 4 \
-    --until-drained --redis "$redis_url" >"$work/out" 2>"$work/err" &
+redis config set maxmemory 1 >/dev/null
+"$nearcache" queue work outage --exec "head -c 1 $work/gate >/dev/null; echo >>$work/ran" --concurrency 4 \
+    --until-drained --redis "$redis_url" >"$work/out" 2>"$work/err" 9>&- &
 worker=$!
 children+=("$worker")
-ran() { [ -e "$work/ran" ] && [ "$(wc -l <"$work/ran")" -ge "$1" ]; }
-finding "they are begun" until_true 20 ran 20
+finding "a full Redis is told" until_true 20 told OOM
+redis config set maxmemory 0 >/dev/null
+let_end 20
+finding "with memory they begin" until_true 20 ran 20
 stop_redis
 start_redis --appendonly yes --appendfsync always
+let_end 40
 finding "after a crash of Redis they go on" until_true 20 ran 60
-redis config set maxmemory 1 >/dev/null
-full() { grep -q "OOM" "$work/err"; }
-finding "a full Redis is told" until_true 20 full
-redis config set maxmemory 0 >/dev/null
-finding "with memory again they go on" until_true 20 ran 100
 kill -STOP "$redis_pid"
-late() { grep -q "deadline passed" "$work/err"; }
-finding "a Redis that hangs is told" until_true 20 late
+let_end 140
+finding "a Redis that hangs is told" until_true 20 told "deadline passed"
 kill -CONT "$redis_pid"
 wait "$worker"
 finding "the worker ends well" [ $? -eq 0 ]
