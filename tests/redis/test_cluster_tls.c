@@ -115,8 +115,19 @@ static void open_clients(uint32_t partitions)
     open_client(&other, partitions);
 }
 
-static void wait_for_both(void)
+static uint64_t epochs_of(const struct client *client)
 {
+    struct nearcache_metrics metrics = NEARCACHE_METRICS_INIT;
+    cr_assert_eq(nearcache_metrics(client->cache, &metrics), 0);
+    return metrics.epochs;
+}
+
+/* A link that has not heard of the change yet is live, but not for long. `mine_had`, `other_had`:
+ * epochs before it. */
+static void wait_for_both(uint64_t mine_had, uint64_t other_had)
+{
+    cr_assert(WAIT_UNTIL(epochs_of(&mine) > mine_had, 60000), "%s", logged);
+    cr_assert(WAIT_UNTIL(epochs_of(&other) > other_had, 60000), "%s", logged);
     cr_assert_eq(nearcache_wait(mine.cache, 60000000), 0, "%s", logged);
     cr_assert_eq(nearcache_wait(other.cache, 60000000), 0, "%s", logged);
 }
@@ -213,8 +224,9 @@ static void fail_over(uint32_t partitions)
 {
     open_clients(partitions);
     write_and_read(1);
+    uint64_t mine_had = epochs_of(&mine), other_had = epochs_of(&other);
     cr_assert_geq(redis_cluster_kill(&cluster, 1), 0);
-    wait_for_both();
+    wait_for_both(mine_had, other_had);
     write_and_read(3);
 }
 
@@ -266,9 +278,10 @@ Test(cluster_tls, a_partition_moves_to_another_primary)
     int slot = slot_of("{nc:0}"), from = redis_cluster_owner(&cluster, slot);
     open_clients(PARTITIONS);
     write_and_read(1);
+    uint64_t mine_had = epochs_of(&mine), other_had = epochs_of(&other);
     cr_assert(redis_cluster_move_slot(&cluster, slot, from, (from + 1) % 3));
     cr_assert(WAIT_UNTIL(redis_cluster_owner(&cluster, slot) == (from + 1) % 3, 20000));
-    wait_for_both();
+    wait_for_both(mine_had, other_had);
     write_and_read(3);
 }
 
