@@ -209,9 +209,11 @@ tests_libtest_a_SOURCES = \
 	tests/lib/local_cache.c tests/lib/local_cache.h \
 	tests/lib/link_fixture.c tests/lib/link_fixture.h \
 	tests/lib/logged.h \
+	tests/lib/loop_is_up.c tests/lib/loop_is_up.h \
 	tests/lib/proc.c tests/lib/proc.h \
 	tests/lib/redis_cluster.c tests/lib/redis_cluster.h \
 	tests/lib/redis_server.c tests/lib/redis_server.h \
+	tests/lib/relay.c tests/lib/relay.h \
 	tests/lib/wait_until.h \
 	tests/redis/coherence.h
 tests_libfuzzmain_a_SOURCES = tests/lib/fuzz_main.c

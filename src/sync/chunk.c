@@ -127,15 +127,13 @@ static int on_part(struct nc_sink *sink, const struct nc_reply_part *part)
 
 /* ---- its end ---- */
 
-/* PTTL of a key that is not there: it was, a moment before. */
+/* PTTL of a key that is not there. */
 #define GONE (-2)
 
 /* TTL of what was read: the server's and the tier's, whichever is shorter. */
 static uint64_t local_ttl_ns(const struct nc_flight *flight)
 {
     uint64_t ttl_ns = flight->key.tier->local_ttl_ns;
-    if (flight->pttl_ms == GONE)
-        return 0;
     if (flight->pttl_ms >= 0) {
         uint64_t pttl_ns = (uint64_t)flight->pttl_ms * NC_NS_PER_MS;
         return pttl_ns < ttl_ns ? pttl_ns : ttl_ns;
@@ -172,6 +170,7 @@ static void finish_flight(struct chunk *chunk, struct nc_cache_thread *self,
         nc_entry_set_version(flight->entry, chunk->version);
         nc_cache_entry_times(self, &flight->key, flight->entry, flight->sent_ns,
                              local_ttl_ns(flight));
+        keep = keep && flight->pttl_ms != GONE; /* it went since its value was read */
         outcome = nc_cache_hold_new(self, tier, flight->entry, now_ns, &flight->held);
         if (keep && nc_entry_value_bytes(flight->entry) <= tier->largest_local_bytes)
             flight->cached = nc_cache_fill(self, &flight->key, &flight->ticket, flight->entry);

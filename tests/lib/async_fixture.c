@@ -1,5 +1,6 @@
 #include "lib/async_fixture.h"
 
+#include "lib/loop_is_up.h"
 #include "lib/wait_until.h"
 
 #include <criterion/criterion.h>
@@ -21,8 +22,9 @@ struct nearcache *open_cache(uint64_t deadline_us)
 
 struct nearcache *open_cache_with(const struct nearcache_config *given, uint64_t deadline_us)
 {
-    struct nearcache_redis redis = NEARCACHE_REDIS_INIT;
+    static const struct nearcache_redis defaults = NEARCACHE_REDIS_INIT;
     struct nearcache_config config = *given;
+    struct nearcache_redis redis = given->redis ? *given->redis : defaults;
     struct nearcache *opened;
     redis.url = server.unix_url;
     config.redis = &redis;
@@ -100,30 +102,21 @@ int get(const char *name, struct got *got, nearcache_ticket *ticket)
 void wait_for_loop(void)
 {
     struct got got = {0};
-    long before = connections();
     cr_assert_eq(get("first", &got, NULL), NEARCACHE_PENDING);
     loop_until(&got.calls, 1);
     cr_assert_eq(got.status, NEARCACHE_MISS);
-    cr_assert(WAIT_UNTIL(connections() == before + 1, PATIENT_MS));
+    cr_assert(WAIT_UNTIL(loop_is_up(cache), PATIENT_MS));
 }
-
-/* The number behind `field` in a section of INFO. */
-static long info(const char *command, const char *field, long otherwise)
-{
-    char *text = redis_server_ask(&server, command);
-    const char *at = text ? strstr(text, field) : NULL;
-    long number = at ? strtol(at + strlen(field), NULL, 10) : otherwise;
-    free(text);
-    return number;
-}
-
-long connections(void) { return info("INFO clients", "connected_clients:", -1); }
 
 long requests(const char *command)
 {
     char field[32];
     snprintf(field, sizeof field, "cmdstat_%s:calls=", command);
-    return info("INFO commandstats", field, 0);
+    char *text = redis_server_ask(&server, "INFO commandstats");
+    const char *at = text ? strstr(text, field) : NULL;
+    long count = at ? strtol(at + strlen(field), NULL, 10) : 0;
+    free(text);
+    return count;
 }
 
 bool redis_says(const char *text, const char *command)

@@ -20,6 +20,7 @@ void async_set_up(void);
 void async_tear_down(void);
 
 struct nearcache *open_cache(uint64_t deadline_us);
+/* On the server, whatever the URL in `given`. */
 struct nearcache *open_cache_with(const struct nearcache_config *given, uint64_t deadline_us);
 struct nearcache_tier *open_tier(struct nearcache *in);
 
@@ -41,8 +42,7 @@ int get(const char *name, struct got *got, nearcache_ticket *ticket);
 /* Asks until the loop reads by itself: the cache has made a connection for it. */
 void wait_for_loop(void);
 
-/* From INFO: clients; calls of a command so far. */
-long connections(void);
+/* From INFO: calls of a command so far. */
 long requests(const char *command);
 /* Whether the server's answer to a command is this text. */
 bool redis_says(const char *text, const char *command);

@@ -1,133 +1,46 @@
 /* Rows of a matrix that are written while their reply is read: until when, and by whom. A relay
  * before the server lets through as much of a reply as a test wants. */
 #include "lib/async_fixture.h"
+#include "lib/relay.h"
 #include "lib/wait_until.h"
 
-#include <arpa/inet.h>
 #include <criterion/criterion.h>
-#include <poll.h>
 #include <pthread.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
-#include <sys/un.h>
-#include <unistd.h>
 
 REDIS_SERVER_REQUIRED;
 
 /* ---- the relay ---- */
 
-enum { PAIRS = 16, LARGE = 600, TICK_MS = 2 };
+enum { LARGE = 600 };
 
-/* What is not atomic is its thread's, once that runs. */
-static struct {
-    int listener;
-    char url[64];
-    pthread_t thread;
-    _Atomic bool stop;
-    _Atomic long room; /* bytes of large replies that may pass; negative: all */
-    struct pair {
-        int client, server;
-        bool holds;
-    } pairs[PAIRS];
-    unsigned count;
-} relay;
+static _Atomic long room; /* bytes of large replies that may pass; negative: all */
 
-static void take_client(void)
+/* A pair is special whose replies were large once. */
+static bool is_closed(const struct relay_pair *pair)
 {
-    struct sockaddr_un at = {.sun_family = AF_UNIX};
-    struct pair *pair = &relay.pairs[relay.count];
-    if (relay.count == PAIRS)
-        return;
-    snprintf(at.sun_path, sizeof at.sun_path, "%s", server.socket_path);
-    pair->client = accept(relay.listener, NULL, NULL);
-    pair->server = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
-    pair->holds = false;
-    if (connect(pair->server, (struct sockaddr *)&at, sizeof at) != 0)
-        shutdown(pair->server, SHUT_RDWR);
-    relay.count++;
+    return pair->is_special && atomic_load(&room) == 0;
 }
 
-/* False: nothing will come any more. */
-static bool pass(int from, int to, size_t most)
-{
-    char bytes[4096];
-    ssize_t n = recv(from, bytes, most < sizeof bytes ? most : sizeof bytes, 0);
-    if (n > 0)
-        return send(to, bytes, (size_t)n, MSG_NOSIGNAL) == n;
-    return false;
-}
-
-static bool pass_reply(struct pair *pair)
+static bool pass_reply(struct relay_pair *pair)
 {
     char bytes[LARGE];
-    long room = atomic_load(&relay.room);
-    if (room < 0 || (!pair->holds && recv(pair->server, bytes, LARGE, MSG_PEEK) < LARGE))
-        return pass(pair->server, pair->client, SIZE_MAX);
-    pair->holds = true;
-    if (room == 0)
+    long left = atomic_load(&room);
+    if (left < 0 || (!pair->is_special && recv(pair->server, bytes, LARGE, MSG_PEEK) < LARGE))
+        return relay_pass(pair->server, pair->client, SIZE_MAX);
+    pair->is_special = true;
+    if (left == 0)
         return true;
-    size_t most = (size_t)room < LARGE ? (size_t)room : LARGE;
-    atomic_fetch_sub(&relay.room, (long)most);
-    return pass(pair->server, pair->client, most);
+    size_t most = left < LARGE ? (size_t)left : LARGE;
+    atomic_fetch_sub(&room, (long)most);
+    return relay_pass(pair->server, pair->client, most);
 }
 
-static void *run_relay(void *arg)
-{
-    (void)arg;
-    while (!atomic_load(&relay.stop)) {
-        struct pollfd fds[2 * PAIRS + 1] = {{relay.listener, POLLIN, 0}};
-        unsigned count = relay.count;
-        bool closed = atomic_load(&relay.room) == 0;
-        for (unsigned i = 0; i < count; i++) {
-            const struct pair *pair = &relay.pairs[i];
-            fds[1 + 2 * i] = (struct pollfd){pair->client, POLLIN, 0};
-            fds[2 + 2 * i] = (struct pollfd){pair->holds && closed ? -1 : pair->server, POLLIN, 0};
-        }
-        if (poll(fds, 1 + 2 * count, TICK_MS) <= 0)
-            continue;
-        for (unsigned i = 0; i < count; i++) {
-            struct pair *pair = &relay.pairs[i];
-            bool good = !(fds[1 + 2 * i].revents && !pass(pair->client, pair->server, SIZE_MAX)) &&
-                        !(fds[2 + 2 * i].revents && !pass_reply(pair));
-            if (good || pair->client < 0)
-                continue;
-            close(pair->client);
-            close(pair->server);
-            pair->client = pair->server = -1;
-        }
-        if (fds[0].revents)
-            take_client();
-    }
-    return NULL;
-}
-
-static void start_relay(void)
-{
-    struct sockaddr_in at = {.sin_family = AF_INET, .sin_addr = {htonl(INADDR_LOOPBACK)}};
-    socklen_t bytes = sizeof at;
-    relay.listener = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
-    cr_assert_eq(bind(relay.listener, (struct sockaddr *)&at, sizeof at), 0);
-    cr_assert_eq(listen(relay.listener, PAIRS), 0);
-    cr_assert_eq(getsockname(relay.listener, (struct sockaddr *)&at, &bytes), 0);
-    snprintf(relay.url, sizeof relay.url, "redis://127.0.0.1:%u", (unsigned)ntohs(at.sin_port));
-    atomic_store(&relay.room, -1);
-    cr_assert_eq(pthread_create(&relay.thread, NULL, run_relay, NULL), 0);
-}
-
-static void stop_relay(void)
-{
-    atomic_store(&relay.stop, true);
-    pthread_join(relay.thread, NULL);
-    for (unsigned i = 0; i < relay.count; i++)
-        if (relay.pairs[i].client >= 0) {
-            close(relay.pairs[i].client);
-            close(relay.pairs[i].server);
-        }
-    close(relay.listener);
-}
+static struct relay relay = {.on_reply = pass_reply, .is_mute = is_closed};
 
 /* ---- rows ---- */
 
@@ -146,7 +59,8 @@ static void set_up(void)
     struct nearcache_config config = NEARCACHE_CONFIG_INIT;
     struct nearcache_tier_config rows = NEARCACHE_TIER_INIT;
     cr_assert(redis_server_start(&server, NULL));
-    start_relay();
+    atomic_store(&room, -1);
+    relay_start(&relay, &server);
     redis.url = relay.url;
     config.redis = &redis;
     config.deadline_us = PATIENT_US;
@@ -171,9 +85,9 @@ static void set_up(void)
 
 static void tear_down(void)
 {
-    atomic_store(&relay.room, -1);
+    atomic_store(&room, -1);
     cr_assert_eq(nearcache_close(cache, 0), 0);
-    stop_relay();
+    relay_stop(&relay);
     redis_server_stop(&server);
 }
 
@@ -211,7 +125,7 @@ static bool first_is_there(void)
 }
 
 /* Some rows of the reply, and a part of one. */
-static void let_half_through(void) { atomic_store(&relay.room, 3 * ROW_BYTES + ROW_BYTES / 2); }
+static void let_half_through(void) { atomic_store(&room, 3 * ROW_BYTES + ROW_BYTES / 2); }
 
 static void leave_matrix(void) { memset(matrix, LEFT, sizeof matrix); }
 
@@ -220,7 +134,7 @@ static void read_the_rest(void)
 {
     const unsigned char *bytes = (const unsigned char *)matrix;
     struct got after = {0};
-    atomic_store(&relay.room, -1);
+    atomic_store(&room, -1);
     cr_assert_eq(get("none", &after, NULL), NEARCACHE_PENDING);
     loop_until(&after.calls, 1);
     cr_assert_eq(after.status, NEARCACHE_MISS, "it comes behind the rows");
@@ -238,7 +152,7 @@ Test(async_rows, a_row_stands_in_the_matrix_when_it_was_read)
     cr_assert_eq(got.calls, 0);
     cr_assert_eq(statuses[0], NEARCACHE_PENDING);
     cr_assert_not(is_whole(matrix, ROWS - 1));
-    atomic_store(&relay.room, -1);
+    atomic_store(&room, -1);
     loop_until(&got.calls, 1);
     cr_assert_eq(got.status, 0);
     check_all(matrix, statuses);
@@ -284,10 +198,11 @@ Test(async_rows, who_wants_the_rows_of_another_gets_copies)
 {
     struct got got = {0};
     long before = requests("mget");
-    atomic_store(&relay.room, 0);
+    atomic_store(&room, 0);
     cr_assert_eq(ask(matrix, statuses, PATIENT_US, &got, NULL), NEARCACHE_PENDING);
     cr_assert_eq(ask(other, other_statuses, PATIENT_US, &got, NULL), NEARCACHE_PENDING);
-    atomic_store(&relay.room, -1);
+    cr_assert_geq(nearcache_dispatch(cache, 0), 0); /* both have departed */
+    atomic_store(&room, -1);
     loop_until(&got.calls, 2);
     check_all(matrix, statuses);
     check_all(other, other_statuses);
@@ -328,11 +243,11 @@ Test(async_rows, a_loop_and_a_synchronous_caller_share_rows)
     pthread_t thread;
     int outcome = -1;
     long before = requests("mget");
-    atomic_store(&relay.room, 0);
+    atomic_store(&room, 0);
     cr_assert_eq(pthread_create(&thread, NULL, ask_here, &outcome), 0);
     cr_assert(WAIT_UNTIL(requests("mget") == before + 1, PATIENT_MS));
     cr_assert_eq(ask(matrix, statuses, PATIENT_US, &got, NULL), NEARCACHE_PENDING);
-    atomic_store(&relay.room, -1);
+    atomic_store(&room, -1);
     loop_until(&got.calls, 1);
     pthread_join(thread, NULL);
     cr_assert_eq(outcome, 0);

@@ -6,12 +6,11 @@
  */
 #include "coherence.h"
 
-#include <poll.h>
+#include "lib/relay.h"
+
 #include <pthread.h>
 #include <stdatomic.h>
 #include <sys/socket.h>
-#include <sys/un.h>
-#include <unistd.h>
 
 REDIS_SERVER_REQUIRED;
 
@@ -19,84 +18,20 @@ static struct redis_server server;
 
 /* ---- the relay ---- */
 
-enum { PAIRS = 32, TICK_MS = 2 };
 enum split { NOWHERE, BEFORE_VALUE, AFTER_VALUE, AFTER_ABSENCE };
 
-/* What waits in the relay until it is let go. */
-struct held {
+static _Atomic int split;        /* of the next request with a GET in it */
+static void (*happens)(void);    /* there; written before `split`. NULL: the rest is held */
+static _Atomic bool holds_write; /* the next one */
+static _Atomic bool is_mute;     /* no messages */
+
+/* What waits in the relay until it is let go. What is not atomic is the relay's. */
+static struct held {
     _Atomic bool waits, is_let_go;
     int to;
     size_t count;
     char bytes[4096];
-};
-
-/* What is not atomic is its thread's, once that runs. */
-static struct {
-    int listener;
-    char path[96], url[112];
-    pthread_t thread;
-    _Atomic bool stop;
-    _Atomic int split;     /* of the next request with a GET in it */
-    void (*happens)(void); /* there; written before `split`. NULL: the rest is held */
-    struct held read, write;
-    _Atomic bool holds_write; /* the next one */
-    _Atomic bool is_mute;     /* no messages */
-    struct pair {
-        int client, server;
-        bool subscribes;
-    } pairs[PAIRS];
-    unsigned count;
-} relay;
-
-static int unix_socket(struct sockaddr_un *at, const char *path)
-{
-    *at = (struct sockaddr_un){.sun_family = AF_UNIX};
-    cr_assert_lt(snprintf(at->sun_path, sizeof at->sun_path, "%s", path), (int)sizeof at->sun_path);
-    return socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
-}
-
-static void take_client(void)
-{
-    struct sockaddr_un at;
-    struct pair *pair = &relay.pairs[relay.count];
-    cr_assert_lt(relay.count++, PAIRS);
-    pair->client = accept(relay.listener, NULL, NULL);
-    pair->server = unix_socket(&at, server.socket_path);
-    cr_assert_eq(connect(pair->server, (struct sockaddr *)&at, sizeof at), 0);
-}
-
-static bool put(int to, const char *bytes, size_t count)
-{
-    return send(to, bytes, count, MSG_NOSIGNAL) == (ssize_t)count;
-}
-
-static bool pass_reply(struct pair *pair)
-{
-    char bytes[4096];
-    ssize_t n = recv(pair->server, bytes, sizeof bytes, 0);
-    return n > 0 && put(pair->client, bytes, (size_t)n);
-}
-
-static unsigned lines(const char *bytes, size_t count)
-{
-    unsigned found = 0;
-    for (size_t i = 0; i < count; i++)
-        found += bytes[i] == '\n';
-    return found;
-}
-
-/* Until so many lines have been answered. */
-static bool pass_lines(struct pair *pair, unsigned count)
-{
-    char bytes[4096];
-    for (unsigned seen = 0; seen < count;) {
-        ssize_t n = recv(pair->server, bytes, sizeof bytes, 0);
-        if (n <= 0 || !put(pair->client, bytes, (size_t)n))
-            return false;
-        seen += lines(bytes, (size_t)n);
-    }
-    return true;
-}
+} held_read, held_write;
 
 static bool hold(struct held *held, int to, const char *bytes, size_t count)
 {
@@ -112,97 +47,83 @@ static void pass_held(struct held *held)
 {
     if (!atomic_load(&held->waits) || !atomic_load(&held->is_let_go))
         return;
-    put(held->to, held->bytes, held->count);
+    relay_put(held->to, held->bytes, held->count);
     atomic_store(&held->waits, false);
 }
 
-static bool pass_request(struct pair *pair)
+static void pass_all_held(void)
+{
+    pass_held(&held_read);
+    pass_held(&held_write);
+}
+
+/* Until so many lines have been answered. */
+static bool pass_lines(struct relay_pair *pair, unsigned count)
+{
+    char bytes[4096];
+    for (unsigned seen = 0; seen < count;) {
+        ssize_t n = recv(pair->server, bytes, sizeof bytes, 0);
+        if (n <= 0 || !relay_put(pair->client, bytes, (size_t)n))
+            return false;
+        for (ssize_t i = 0; i < n; i++)
+            seen += bytes[i] == '\n';
+    }
+    return true;
+}
+
+/* Before the name of the key that a GET asks for, or behind it. NULL: there is no GET. */
+static const char *split_at(const char *bytes, int where)
 {
     static const char get[] = "*2\r\n$3\r\nGET\r\n";
+    const char *at = where != NOWHERE ? strstr(bytes, get) : NULL;
+    if (!at || where == BEFORE_VALUE)
+        return at;
+    at += strlen(get);
+    return strstr(strstr(at, "\r\n") + 2, "\r\n") + 2;
+}
+
+/* Of a transaction each command is answered by a line; else by a bulk of two, or the one line of an
+ * absence. */
+static unsigned lines_before(const char *bytes, const char *at, int where)
+{
+    unsigned each = strstr(bytes, "$5\r\nMULTI\r\n") ? 1 : 2;
+    unsigned count = each == 2 && where == AFTER_ABSENCE ? -1u : 0;
+    for (const char *c = bytes; c < at; c++)
+        count += *c == '*' ? each : 0;
+    return count;
+}
+
+static bool pass_request(struct relay_pair *pair)
+{
     char bytes[4096];
     ssize_t n = recv(pair->client, bytes, sizeof bytes - 1, 0);
     if (n <= 0)
         return false;
     bytes[n] = '\0';
-    pair->subscribes |= strstr(bytes, "SUBSCRIBE") != NULL;
-    if (strstr(bytes, "EVALSHA") && strstr(bytes, "own") &&
-        atomic_exchange(&relay.holds_write, false))
-        return hold(&relay.write, pair->server, bytes, (size_t)n);
-    int split = atomic_load(&relay.split);
-    const char *at = split != NOWHERE ? strstr(bytes, get) : NULL;
+    pair->is_special |= strstr(bytes, "SUBSCRIBE") != NULL;
+    if (strstr(bytes, "EVALSHA") && strstr(bytes, "own") && atomic_exchange(&holds_write, false))
+        return hold(&held_write, pair->server, bytes, (size_t)n);
+    int where = atomic_load(&split);
+    const char *at = split_at(bytes, where);
     if (!at)
-        return put(pair->server, bytes, (size_t)n);
-    if (split != BEFORE_VALUE) {
-        at += strlen(get);
-        at = strstr(strstr(at, "\r\n") + 2, "\r\n") + 2;
-    }
-    /* Of a transaction each is answered by a line; else by a bulk of one, or the line of an
-     * absence.
-     */
-    unsigned each = strstr(bytes, "$5\r\nMULTI\r\n") ? 1 : 2;
-    unsigned answered = each == 2 && split == AFTER_ABSENCE ? -1u : 0;
-    for (const char *c = bytes; c < at; c++)
-        answered += *c == '*' ? each : 0;
-    atomic_store(&relay.split, NOWHERE);
-    if (!put(pair->server, bytes, (size_t)(at - bytes)) || !pass_lines(pair, answered))
+        return relay_put(pair->server, bytes, (size_t)n);
+    atomic_store(&split, NOWHERE);
+    if (!relay_put(pair->server, bytes, (size_t)(at - bytes)) ||
+        !pass_lines(pair, lines_before(bytes, at, where)))
         return false;
-    if (!relay.happens)
-        return hold(&relay.read, pair->server, at, (size_t)(bytes + n - at));
-    relay.happens();
-    return put(pair->server, at, (size_t)(bytes + n - at));
+    if (!happens)
+        return hold(&held_read, pair->server, at, (size_t)(bytes + n - at));
+    happens();
+    return relay_put(pair->server, at, (size_t)(bytes + n - at));
 }
 
-static void *run_relay(void *arg)
+static bool hears_nothing(const struct relay_pair *pair)
 {
-    while (!atomic_load(&relay.stop)) {
-        struct pollfd fds[2 * PAIRS + 1] = {{relay.listener, POLLIN, 0}};
-        unsigned count = relay.count;
-        for (unsigned i = 0; i < count; i++) {
-            fds[1 + 2 * i] = (struct pollfd){relay.pairs[i].client, POLLIN, 0};
-            bool mute = relay.pairs[i].subscribes && atomic_load(&relay.is_mute);
-            fds[2 + 2 * i] = (struct pollfd){mute ? -1 : relay.pairs[i].server, POLLIN, 0};
-        }
-        pass_held(&relay.read);
-        pass_held(&relay.write);
-        if (poll(fds, 1 + 2 * count, TICK_MS) <= 0)
-            continue;
-        for (unsigned i = 0; i < count; i++) {
-            struct pair *pair = &relay.pairs[i];
-            if ((!fds[1 + 2 * i].revents || pass_request(pair)) &&
-                (!fds[2 + 2 * i].revents || pass_reply(pair)))
-                continue;
-            close(pair->client);
-            close(pair->server);
-            pair->client = pair->server = -1;
-        }
-        if (fds[0].revents)
-            take_client();
-    }
-    return arg;
+    return pair->is_special && atomic_load(&is_mute);
 }
 
-static void start_relay(void)
-{
-    struct sockaddr_un at;
-    snprintf(relay.path, sizeof relay.path, "%s/relay", server.directory);
-    snprintf(relay.url, sizeof relay.url, "unix://%s", relay.path);
-    relay.listener = unix_socket(&at, relay.path);
-    cr_assert_eq(bind(relay.listener, (struct sockaddr *)&at, sizeof at), 0);
-    cr_assert_eq(listen(relay.listener, PAIRS), 0);
-    cr_assert_eq(pthread_create(&relay.thread, NULL, run_relay, NULL), 0);
-}
-
-static void stop_relay(void)
-{
-    atomic_store(&relay.stop, true);
-    pthread_join(relay.thread, NULL);
-    for (unsigned i = 0; i < relay.count; i++)
-        if (relay.pairs[i].client >= 0) {
-            close(relay.pairs[i].client);
-            close(relay.pairs[i].server);
-        }
-    close(relay.listener);
-}
+static struct relay relay = {
+    .on_request = pass_request, .is_mute = hears_nothing, .on_tick = pass_all_held};
 
 /* ---- the caches ---- */
 
@@ -216,6 +137,7 @@ static void open_both(enum nearcache_coherence coherence)
     struct nearcache_config config = coherence_config();
     struct nearcache_tier_config tier = coherence_tier_config();
     tier.coherence = coherence;
+    tier.off_link = NEARCACHE_OFF_LINK_STALE;
     writer = coherence_open(&server, config);
     writes = coherence_tier(writer, tier);
     redis.url = relay.url;
@@ -230,29 +152,26 @@ static void open_both(enum nearcache_coherence coherence)
 static void set_up(void)
 {
     cr_assert(redis_server_start(&server, NULL));
-    start_relay();
+    relay_start(&relay, &server);
 }
 
 static void tear_down(void)
 {
     cr_assert_eq(nearcache_close(reader, 0), 0);
     cr_assert_eq(nearcache_close(writer, 0), 0);
-    stop_relay();
+    relay_stop(&relay);
     redis_server_stop(&server);
 }
 
 TestSuite(read_order, .init = set_up, .fini = tear_down, .timeout = 60);
 
-static void split_next(enum split split, void (*happens)(void))
+static void split_next(enum split where, void (*then)(void))
 {
-    relay.happens = happens;
-    atomic_store(&relay.split, split);
+    happens = then;
+    atomic_store(&split, where);
 }
 
-static void expect_split(void)
-{
-    cr_assert_eq(atomic_load(&relay.split), NOWHERE, "no such request");
-}
+static void expect_split(void) { cr_assert_eq(atomic_load(&split), NOWHERE, "no such request"); }
 
 static void write_new(void) { cr_assert_eq(coherence_set(writes, "k", "new"), 0); }
 
@@ -264,9 +183,9 @@ static void write_without_end(void) { free(redis_server_ask(&server, "SET thing:
 
 /* ---- the tests ---- */
 
-static void expect_new(enum split split)
+static void expect_new(enum split where)
 {
-    split_next(split, write_new);
+    split_next(where, write_new);
     cr_expect_eq(coherence_get(reads, "k", "new", NULL), 0);
     expect_split();
     cr_assert_eq(nearcache_sync(reader, 10000000), 0);
@@ -313,20 +232,20 @@ Test(read_order, nobody_goes_back_to_his_own_write)
 {
     pthread_t own, read;
     open_both(NEARCACHE_COHERENCE_PUBSUB);
-    atomic_store(&relay.holds_write, true);
+    atomic_store(&holds_write, true);
     cr_assert_eq(pthread_create(&own, NULL, write_own, NULL), 0);
-    cr_assert(WAIT_UNTIL(atomic_load(&relay.write.waits), 5000));
+    cr_assert(WAIT_UNTIL(atomic_load(&held_write.waits), 5000));
     split_next(BEFORE_VALUE, NULL);
     cr_assert_eq(pthread_create(&read, NULL, read_new, NULL), 0);
-    cr_assert(WAIT_UNTIL(atomic_load(&relay.read.waits), 5000));
-    atomic_store(&relay.is_mute, true);
-    let_go(&relay.write);
+    cr_assert(WAIT_UNTIL(atomic_load(&held_read.waits), 5000));
+    atomic_store(&is_mute, true);
+    let_go(&held_write);
     pthread_join(own, NULL);
     write_new();
-    let_go(&relay.read);
+    let_go(&held_read);
     pthread_join(read, NULL);
     cr_expect_eq(coherence_get(reads, "k", "new", NULL), 0);
-    atomic_store(&relay.is_mute, false);
+    atomic_store(&is_mute, false);
     cr_assert_eq(nearcache_sync(reader, 10000000), 0);
     cr_expect_eq(coherence_get(reads, "k", "new", NULL), 0);
 }
@@ -341,7 +260,9 @@ Test(read_order, a_key_that_went_is_not_kept)
     cr_expect_eq(result.ttl_ms, 0);
     nearcache_release(&result);
     expect_split();
-    cr_expect_eq(coherence_get(reads, "k", NULL, NULL), NEARCACHE_MISS);
+    redis_server_kill(&server);
+    cr_assert(WAIT_UNTIL(nearcache_link_state(reader) != NEARCACHE_LINK_LIVE, 10000));
+    cr_expect_neq(coherence_get(reads, "k", NULL, NULL), 0, "a copy stood in");
 }
 
 /* The old value stands for as long as without coherence it may. */
