@@ -132,6 +132,7 @@ libnearcache_core_la_SOURCES += \
 	src/sync/replay.c src/sync/replay.h \
 	src/sync/row.h \
 	src/sync/script.c src/sync/script.h \
+	src/sync/state.c src/sync/state.h \
 	src/sync/sync.c src/sync/sync.h \
 	src/sync/write.c src/sync/write.h \
 	src/sync/write_item.h \

@@ -8,6 +8,7 @@
 #include "redis/settings.h"
 #include "sync/lane.h"
 #include "sync/proof.h"
+#include "sync/state.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -77,7 +78,7 @@ static void on_down(void *arg, uint64_t generation)
     nc_proof_down(arg);
 }
 
-static void on_connecting(void *arg) { nc_proof_set_state(arg, NEARCACHE_LINK_CONNECTING); }
+static void on_connecting(void *arg) { nc_state_set(arg, NEARCACHE_LINK_CONNECTING); }
 
 static void on_message(void *arg, const char *channel, size_t channel_bytes, const char *payload,
                        size_t payload_bytes)

@@ -12,6 +12,7 @@
 #include "sync/fetch.h"
 #include "sync/load.h"
 #include "sync/proof.h"
+#include "sync/state.h"
 #include "sync/write.h"
 
 #include <string.h>
@@ -27,7 +28,7 @@ uint64_t nearcache_pinned(struct nearcache *cache)
 
 enum nearcache_link nearcache_link_state(const struct nearcache *cache)
 {
-    return cache && cache->sync ? nc_proof_state(cache->sync) : NEARCACHE_LINK_NONE;
+    return cache && cache->sync ? nc_state_of_all(cache->sync) : NEARCACHE_LINK_NONE;
 }
 
 const char *nearcache_link_name(enum nearcache_link state)
@@ -46,7 +47,7 @@ int nearcache_wait(struct nearcache *cache, uint64_t timeout_us)
     int outcome = check(cache);
     if (outcome != 0 || !cache->sync)
         return outcome;
-    return nc_proof_wait_live(cache->sync, nc_call_deadline(cache, timeout_us));
+    return nc_state_wait_live(cache->sync, nc_call_deadline(cache, timeout_us));
 }
 
 int nearcache_sync(struct nearcache *cache, uint64_t timeout_us)
@@ -61,7 +62,7 @@ int nearcache_sync(struct nearcache *cache, uint64_t timeout_us)
         if (tier->coherence == NEARCACHE_COHERENCE_PUBSUB)
             break;
     }
-    return nc_proof_catch_up(cache->sync, nc_call_deadline(cache, timeout_us));
+    return nc_state_catch_up(cache->sync, nc_call_deadline(cache, timeout_us));
 }
 
 /* ---- tiers ---- */

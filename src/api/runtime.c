@@ -17,7 +17,7 @@
 #include "base/futex.h"
 #include "nearcache/metrics.h"
 #include "redis/settings.h"
-#include "sync/proof.h"
+#include "sync/state.h"
 
 #include <errno.h>
 #include <limits.h>
@@ -172,8 +172,8 @@ int nearcache_close(struct nearcache *cache, uint64_t timeout_us)
         if (nc_life_check(cache->cache.life.word) == NEARCACHE_EFORK)
             return NEARCACHE_EFORK;
         /* A last chance for what the journal holds, while the link's thread still runs. */
-        if (cache->sync && nc_proof_state(cache->sync) == NEARCACHE_LINK_LIVE)
-            nc_proof_wait_live(cache->sync, deadline_ns);
+        if (cache->sync && nc_state_of_all(cache->sync) == NEARCACHE_LINK_LIVE)
+            nc_state_wait_live(cache->sync, deadline_ns);
         atomic_store(cache->cache.life.word, NC_LIFE_CLOSING);
         nc_futex_wake(cache->cache.life.word, INT_MAX); /* who waits out a doubt */
         nc_async_stop(atomic_load(&cache->async));

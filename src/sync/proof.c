@@ -1,6 +1,5 @@
 #include "sync/proof.h"
 
-#include "base/futex.h"
 #include "base/mutant.h"
 #include "cache/drop.h"
 #include "cache/removals.h"
@@ -9,9 +8,9 @@
 #include "sync/lease.h"
 #include "sync/message.h"
 #include "sync/replay.h"
+#include "sync/state.h"
 
 #include <inttypes.h>
-#include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -26,93 +25,6 @@ void nc_proof_init(struct nc_sync *sync)
     atomic_init(&sync->state, NEARCACHE_LINK_DOWN);
 }
 
-static void wake_waiters(struct nc_sync *sync)
-{
-    /* Release pairs with the acquire of who reads `heard` before it looks and sleeps. */
-    atomic_fetch_add_explicit(&sync->heard, 1, memory_order_release);
-    nc_futex_wake(&sync->heard, INT_MAX);
-}
-
-/* A link that flaps must not flood the log. */
-#define QUIET_NS NC_NS_PER_S
-
-/* Losing a live link and having it back is worth a line; the steps between are for debugging. */
-static void tell_state(struct nc_sync *sync, enum nearcache_link old, enum nearcache_link state)
-{
-    uint64_t now_ns = nc_clock_io_ns();
-    uint64_t lost_ns = atomic_load(&sync->lost_at_ns);
-    bool back = state == NEARCACHE_LINK_LIVE && (lost_ns != 0 || !atomic_load(&sync->was_live));
-    /* Catching up with a gap is no loss. */
-    bool lost = old == NEARCACHE_LINK_LIVE && state != NEARCACHE_LINK_SYNCING;
-    if (lost)
-        atomic_store(&sync->lost_at_ns, now_ns);
-    if (state == NEARCACHE_LINK_LIVE) {
-        atomic_store(&sync->lost_at_ns, 0);
-        atomic_store(&sync->was_live, true);
-    }
-    if (!back && !lost) {
-        nc_log_write(sync->log, NEARCACHE_LOG_DEBUG, "link %s (was %s)", nearcache_link_name(state),
-                     nearcache_link_name(old));
-        return;
-    }
-    /* The loss that is told is answered by its end, however soon that comes. */
-    if (lost && now_ns < atomic_load(&sync->quiet_until_ns)) {
-        atomic_fetch_add(&sync->untold, 1);
-        return;
-    }
-    if (lost) {
-        uint32_t untold = atomic_exchange(&sync->untold, 0);
-        atomic_store(&sync->quiet_until_ns, now_ns + QUIET_NS);
-        nc_log_write(sync->log, NEARCACHE_LOG_WARNING,
-                     "the link to Redis is lost: %s (%" PRIu32 " earlier losses not told)",
-                     nearcache_link_name(state), untold);
-    } else if (lost_ns == 0) {
-        nc_log_write(sync->log, NEARCACHE_LOG_INFO, "the link to Redis is live");
-    } else if (atomic_load(&sync->untold) == 0) {
-        nc_log_write(sync->log, NEARCACHE_LOG_INFO,
-                     "the link to Redis is live again after %" PRIu64 " ms",
-                     (now_ns - lost_ns) / NC_NS_PER_MS);
-    }
-}
-
-void nc_proof_set_state(struct nc_sync *sync, enum nearcache_link state)
-{
-    enum nearcache_link old =
-        (enum nearcache_link)atomic_exchange_explicit(&sync->state, state, memory_order_acq_rel);
-    if (old == state)
-        return;
-    wake_waiters(sync);
-    tell_state(sync, old, state);
-    uint32_t all = nc_proof_state(sync);
-    if (atomic_exchange(&sync->lanes->told, all) != all && sync->config.on_link)
-        sync->config.on_link(sync->config.on_link_arg, (enum nearcache_link)all);
-}
-
-static bool serves(const struct nc_sync *sync)
-{
-    const struct nc_lanes *lanes = sync->lanes;
-    return !lanes->serves || lanes->serves(lanes->arg, sync->number);
-}
-
-enum nearcache_link nc_proof_state(struct nc_sync *any)
-{
-    static const unsigned rank[] = {
-        [NEARCACHE_LINK_DOWN] = 0,    [NEARCACHE_LINK_CONNECTING] = 1, [NEARCACHE_LINK_SYNCING] = 2,
-        [NEARCACHE_LINK_SUSPECT] = 3, [NEARCACHE_LINK_LIVE] = 4,
-    };
-    enum nearcache_link worst = NEARCACHE_LINK_LIVE;
-    bool some = false;
-    NC_EACH_LANE(any, sync)
-    {
-        if (!serves(sync))
-            continue;
-        some = true;
-        if (rank[nc_sync_state(sync)] < rank[worst])
-            worst = nc_sync_state(sync);
-    }
-    return some ? worst : nc_sync_state(any);
-}
-
 /* Release pairs with the acquire in nc_cache_find: the drops before it are seen by who sees it. */
 static void set_proof(struct nc_sync *sync, uint64_t io_ns)
 {
@@ -124,7 +36,7 @@ static void set_proof(struct nc_sync *sync, uint64_t io_ns)
 static void set_last(struct nc_sync *sync)
 {
     atomic_store_explicit(&sync->last, sync->proof.chain.last, memory_order_release);
-    wake_waiters(sync);
+    nc_state_wake(sync);
 }
 
 /* Tracking has no index to resume from: whatever was missed, all of it is forgotten. */
@@ -140,7 +52,7 @@ void nc_proof_track_again(struct nc_sync *any)
         /* Nobody may take the old subscription for one that hears of the new tier. */
         atomic_store(&sync->track_due, true);
         if (nc_sync_state(sync) == NEARCACHE_LINK_LIVE)
-            nc_proof_set_state(sync, NEARCACHE_LINK_SYNCING);
+            nc_state_set(sync, NEARCACHE_LINK_SYNCING);
         nc_link_restart(sync->link, "a tier in tracking mode was opened");
     }
 }
@@ -206,7 +118,7 @@ void nc_proof_up(struct nc_sync *sync, uint64_t generation)
     proof->up_since_ns = proof->next_beat_ns = nc_clock_io_ns();
     for (int i = 0; i < NC_HEARTBEATS; i++)
         proof->beats[i].sequence = 0;
-    nc_proof_set_state(sync, NEARCACHE_LINK_SYNCING);
+    nc_state_set(sync, NEARCACHE_LINK_SYNCING);
     /* What was read before the subscription stood is not vouched for: RESUME sees to versioned
      * tiers, an epoch to the others. */
     if (!self || listen_for_changes(sync) != 0)
@@ -220,7 +132,7 @@ void nc_proof_down(struct nc_sync *sync)
 {
     sync->proof.up = false;
     set_proof(sync, 0);
-    nc_proof_set_state(sync, NEARCACHE_LINK_DOWN);
+    nc_state_set(sync, NEARCACHE_LINK_DOWN);
     nc_removals_tell_kept(sync->cache, nc_cache_self(sync->cache));
 }
 
@@ -419,7 +331,7 @@ static void gap(struct nc_sync *sync, struct nc_cache_thread *self)
     if (nc_sync_state(sync) == NEARCACHE_LINK_LIVE) {
         atomic_fetch_add_explicit(&sync->gaps, 1, memory_order_relaxed);
         forget_tracked(sync, self);
-        nc_proof_set_state(sync, NEARCACHE_LINK_SYNCING);
+        nc_state_set(sync, NEARCACHE_LINK_SYNCING);
     }
     sync->proof.chain.whole = false;
     resume(sync, self);
@@ -443,7 +355,7 @@ static void own_heartbeat(struct nc_sync *sync, struct nc_cache_thread *self, co
         if (atomic_load(&sync->track_due))
             break;
         set_proof(sync, proof->beats[slot].sent_ns);
-        nc_proof_set_state(sync, NEARCACHE_LINK_LIVE);
+        nc_state_set(sync, NEARCACHE_LINK_LIVE);
         break;
     case NC_CHAIN_GAP:
         gap(sync, self);
@@ -497,14 +409,14 @@ static uint64_t tick(struct nc_sync *sync, struct nc_cache_thread *self, uint64_
         return now;
     }
     if (proven && now > proven && now - proven > sync->config.lease_ns)
-        nc_proof_set_state(sync, NEARCACHE_LINK_SUSPECT);
+        nc_state_set(sync, NEARCACHE_LINK_SUSPECT);
     if (sync->config.audit_per_million && nc_sync_state(sync) == NEARCACHE_LINK_LIVE)
         nc_audit_tick(sync, self);
     uint64_t due_ns = proof->next_beat_ns;
     if (nc_sync_state(sync) == NEARCACHE_LINK_LIVE && nc_journal_entries(&sync->journal) > 0) {
         uint64_t replay_ns = nc_replay_round(sync, self, now);
         if (nc_journal_entries(&sync->journal) == 0)
-            wake_waiters(sync);
+            nc_state_wake(sync);
         due_ns = replay_ns < due_ns ? replay_ns : due_ns;
     }
     return due_ns;
@@ -517,83 +429,4 @@ uint64_t nc_proof_tick(struct nc_sync *sync, uint64_t io_ns)
     uint64_t due_ns = tick(sync, self, io_ns);
     nc_removals_tell_kept(sync->cache, self); /* and meanwhile */
     return due_ns;
-}
-
-/* ---- those who wait ---- */
-
-/* Before a primary is known no link has tried. */
-static bool refused_auth(const struct nc_sync *sync)
-{
-    const struct nc_lanes *lanes = sync->lanes;
-    return nc_link_refused_auth(sync->link) ||
-           (lanes->refused_auth && lanes->refused_auth(lanes->arg));
-}
-
-static int wait_live(struct nc_sync *sync, uint64_t deadline_ns)
-{
-    for (;;) {
-        uint32_t heard = atomic_load_explicit(&sync->heard, memory_order_acquire);
-        if (nc_sync_state(sync) == NEARCACHE_LINK_LIVE && nc_journal_entries(&sync->journal) == 0)
-            return 0;
-        if (nc_life_check(sync->cache->life.word) != 0)
-            return NEARCACHE_ECLOSED;
-        /* Writers and readers empty the journal too, and tell nobody: looks with each heartbeat. */
-        uint64_t now_ns = nc_clock_io_ns(), until_ns = now_ns + sync->config.heartbeat_ns;
-        if (now_ns >= deadline_ns)
-            return refused_auth(sync) ? NEARCACHE_EAUTH : NEARCACHE_ETIMEOUT;
-        nc_futex_wait(&sync->heard, heard, until_ns < deadline_ns ? until_ns : deadline_ns);
-    }
-}
-
-static int catch_up(struct nc_sync *sync, uint64_t deadline_ns)
-{
-    struct nc_answer answer;
-    struct nc_slice keys[] = {{sync->key_s, strlen(sync->key_s)},
-                              {sync->key_w, strlen(sync->key_w)}};
-    struct nc_slice args[] = {
-        {"9007199254740991", 16}}; /* beyond every version: only s is wanted */
-    struct nc_cache_thread *self = nc_cache_self(sync->cache);
-    nc_removals_hold(self); /* while this thread may read for others */
-    int outcome = nc_script_call(&sync->scripts, NC_SCRIPT_RESUME, keys, 2, args, 1, deadline_ns,
-                                 &answer, NULL, NULL);
-    nc_removals_tell(sync->cache, self);
-    if (outcome != 0)
-        return outcome == NEARCACHE_EREMOTE ? NEARCACHE_EOFFLINK : outcome;
-    if (answer.count != 3 || answer.number[0] < 0)
-        return NEARCACHE_EPROTOCOL;
-    for (;;) {
-        uint32_t heard = atomic_load_explicit(&sync->heard, memory_order_acquire);
-        if (nc_sync_state(sync) == NEARCACHE_LINK_LIVE &&
-            atomic_load_explicit(&sync->last, memory_order_acquire) >= (uint64_t)answer.number[0])
-            return 0;
-        if (!nc_futex_wait(&sync->heard, heard, deadline_ns))
-            return NEARCACHE_ETIMEOUT;
-    }
-}
-
-int nc_proof_wait_live(struct nc_sync *any, uint64_t deadline_ns)
-{
-    for (bool some = false; !some;) {
-        NC_EACH_LANE(any, sync)
-        {
-            int outcome = serves(sync) ? wait_live(sync, deadline_ns) : 0;
-            if (outcome != 0)
-                return outcome;
-            some = some || serves(sync);
-        }
-        /* No primary is known yet; the first will be of lane 0. */
-        int outcome = some ? 0 : wait_live(any, deadline_ns);
-        if (outcome != 0)
-            return outcome;
-    }
-    return 0;
-}
-
-int nc_proof_catch_up(struct nc_sync *any, uint64_t deadline_ns)
-{
-    int outcome = 0;
-    NC_EACH_LANE(any, sync)
-    if (outcome == 0 && serves(sync))
-        outcome = catch_up(sync, deadline_ns);
-    return outcome;
 }

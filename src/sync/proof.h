@@ -1,7 +1,7 @@
 /*
- * sync/proof: whether we would have heard of every change: handshake, heartbeats, gaps, and the
- * state that all this amounts to (R1, R8, R9). The link thread calls what begins with "up", "down",
- * "message" and "tick"; the rest is thread-safe.
+ * sync/proof: whether we would have heard of every change: handshake, heartbeats, gaps (R1, R8,
+ * R9). What it amounts to is told by sync/state. The link thread calls what begins with "up",
+ * "down", "message" and "tick"; the rest is thread-safe.
  *
  *     DOWN -> CONNECTING -> SYNCING -> LIVE -> SUSPECT (no proof for a lease) -> DOWN (for two)
  */
@@ -21,15 +21,5 @@ uint64_t nc_proof_tick(struct nc_sync *sync, uint64_t io_ns);
 /* A tier in tracking mode was opened: the subscriptions of all lanes have to be made anew. Any
  * thread. */
 void nc_proof_track_again(struct nc_sync *any);
-
-/* Publishes a state: callback, log line, those who wait. */
-void nc_proof_set_state(struct nc_sync *sync, enum nearcache_link state);
-
-/* Of all lanes: that of the one that serves least. */
-enum nearcache_link nc_proof_state(struct nc_sync *any);
-
-/* As nearcache_wait and nearcache_sync: all lanes. */
-int nc_proof_wait_live(struct nc_sync *any, uint64_t deadline_ns);
-int nc_proof_catch_up(struct nc_sync *any, uint64_t deadline_ns);
 
 #endif
