@@ -4,6 +4,7 @@
 #include "cache/hit.h"
 #include "cache/removals.h"
 #include "store/move.h"
+#include "store/sweep.h"
 
 #include <string.h>
 
@@ -191,8 +192,9 @@ bool nc_cache_fill(struct nc_cache_thread *self, const struct nc_key *key,
         else if (!stands_in(tier, old, entry, now))
             kept = nc_shard_insert_locked(shard, entry, old, now, &removed);
     }
-    if (__builtin_expect(nc_move_needs_help(store), 0))
-        nc_move_some_locked(shard, entry, &moved);
+    if (__builtin_expect(nc_sweep_needs_help(store), 0))
+        nc_sweep_help_locked(shard, entry, nc_tick_of(nc_clock_now_ns(&tier->cache->clock)),
+                             &removed, &moved);
     nc_shard_unlock(shard);
     nc_move_settle(store, &moved);
     nc_removals_settle(tier->cache, self, &removed);

@@ -287,8 +287,9 @@ static void mark(struct nc_arena *arena, struct nc_heap *heap, uint32_t id)
 {
     unlist(arena, heap, id);
     atomic_store_explicit(&arena->runs[id].leaving, true, memory_order_relaxed);
-    /* Relaxed: both are hints; a run is asked again as long as it is there. */
+    /* Relaxed: all are hints; the sweep asks a run again as long as it is there. */
     atomic_fetch_add_explicit(&arena->leaving, 1, memory_order_relaxed);
+    atomic_fetch_add_explicit(&arena->marks, 1, memory_order_relaxed);
 }
 
 static void free_locked(struct nc_arena *arena, struct nc_heap *heap, uint32_t id, char *block)

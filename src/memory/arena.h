@@ -56,6 +56,7 @@ struct nc_arena {
     size_t tables_bytes;
     uint64_t tolerated;               /* what it may hold without being over */
     _Atomic uint32_t leaving;         /* runs that are marked so; seldom written */
+    _Atomic uint32_t marks;           /* how many ever were */
     _Alignas(64) struct nc_lock lock; /* of what follows */
     struct nc_pages pages;
     uint32_t free_run; /* through next */
@@ -102,6 +103,12 @@ uint32_t nc_arena_mark_sparse(struct nc_arena *arena);
 static inline bool nc_arena_has_leaving(const struct nc_arena *arena)
 {
     return atomic_load_explicit(&((struct nc_arena *)arena)->leaving, memory_order_relaxed) != 0;
+}
+/* Moves when a run is marked: till then who has looked at all blocks has seen all that stand in
+ * marked ones. */
+static inline uint32_t nc_arena_marks(const struct nc_arena *arena)
+{
+    return atomic_load_explicit(&((struct nc_arena *)arena)->marks, memory_order_relaxed);
 }
 /* Whether the block stands in a marked run. */
 bool nc_arena_is_leaving(const struct nc_arena *arena, const void *block);

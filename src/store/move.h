@@ -6,10 +6,6 @@
  * other runs of the same size, and an empty run goes back to the pages. A copy takes the entry's
  * place in index and queue; a reader finds one or the other, a pin keeps the one that it has.
  *
- * Where sizes change faster than the sweep comes round, those who insert help: as soon as the arena
- * is over (memory/arena) each of them moves some entries of its shard, in proportion to what it
- * takes.
- *
  * Promises: what an entry says and when its turn comes stays; without memory it stays where it is.
  */
 #ifndef NC_STORE_MOVE_H
@@ -31,18 +27,8 @@ static inline bool nc_move_wants_locked(const struct nc_shard *shard, const stru
     return nc_arena_is_leaving(&shard->store->arena, entry);
 }
 
-/* Whether those who insert are to help. */
-static inline bool nc_move_needs_help(const struct nc_store *store)
-{
-    return nc_arena_has_leaving(&store->arena) && nc_arena_is_over(&store->arena);
-}
-
-/* Moves some entries of the shard, but not the one that was inserted just now. */
-void nc_move_some_locked(struct nc_shard *shard, const struct nc_entry *inserted,
-                         struct nc_removed *moved);
-
-/* The old entry, unlinked, is added to `moved`. */
-void nc_move_entry_locked(struct nc_shard *shard, struct nc_entry *old, struct nc_removed *moved);
+/* The old entry, unlinked, is added to `moved`. False: there is no memory, it stays. */
+bool nc_move_entry_locked(struct nc_shard *shard, struct nc_entry *old, struct nc_removed *moved);
 
 /* After unlocking: retires the old ones, of which nobody is told. */
 void nc_move_settle(struct nc_store *store, struct nc_removed *moved);

@@ -50,7 +50,8 @@ struct nc_shard {
     uint32_t entries_most;
     uint32_t number;
     struct nc_store *store;
-    uint32_t sweep_at, move_at; /* buckets that come next */
+    uint32_t sweep_at, help_at;      /* of store/sweep, as the next: buckets that come next */
+    uint32_t vain_looks, vain_marks; /* buckets in which nothing was to be moved, since that mark */
     uint32_t loads; /* under way of values that writes void, each of a key of this shard */
     /* Addresses to be fetched, never to be followed: hints for who has not the lock yet. */
     _Alignas(64) _Atomic(const void *) soon[NC_SHARD_SOON];

@@ -2,34 +2,81 @@
 
 #include "store/move.h"
 
-/* Buckets that are looked through, and bytes that are moved, while a shard is locked. */
+/* Buckets that are looked through, and what moving may cost, while a shard is locked: the bytes of
+ * an entry, and so many for what else there is to do. */
 #define BUCKETS_A_TIME 512
-#define MOVED_A_TIME ((size_t)64 << 10)
+#define MOVES_A_TIME ((size_t)64 << 10)
+#define MOVE_COST 512
+/* The same for who inserts: for each so many bytes that he takes, up to so many parts. As much
+ * should come free as he takes. */
+#define HELP_BYTES 2048
+#define HELP_PARTS_MOST 8
+#define HELP_BUCKETS 32
+#define HELP_MOVES ((size_t)16 << 10)
 /* Calls until all has been seen: one comes every 100 ms. */
 #define HURRIED_CALLS 50
 #define SLOW_CALLS 1000
 
-/* From where the last call ended. Returns the number of buckets that were looked through: fewer
- * than `most` where much is to be moved. */
-static uint32_t sweep_buckets(struct nc_shard *shard, uint32_t most, nc_tick now, uint32_t *found,
-                              struct nc_removed *removed, struct nc_removed *moved)
+struct look {
+    uint32_t *at; /* the bucket that comes next */
+    uint32_t buckets;
+    bool moves;
+    bool only_leaving; /* entries elsewhere are not looked at, each a miss */
+    size_t cost, cost_most;
+    const struct nc_entry *spared;
+    uint32_t found, moved;
+};
+
+/* Removes what is over and moves what is to be moved. Returns the number of buckets that were
+ * looked through: fewer where much is to be moved. */
+static uint32_t look_through(struct nc_shard *shard, struct look *look, nc_tick now,
+                             struct nc_removed *removed, struct nc_removed *moved)
 {
     uint32_t buckets = nc_index_buckets(&shard->index), looked = 0;
-    bool moves = shard->store->moving != 0;
-    size_t moved_bytes = 0;
-    for (; looked < most && moved_bytes < MOVED_A_TIME; looked++) {
+    for (; looked < look->buckets && look->cost < look->cost_most; looked++) {
         struct nc_entry *entries[NC_BUCKET_WORDS];
-        unsigned n = nc_index_bucket(&shard->index, shard->sweep_at++ % buckets, entries);
-        for (unsigned e = 0; e < n; e++)
-            if (nc_shard_is_over_locked(shard, entries[e], now)) {
-                nc_shard_remove_locked(shard, entries[e], NEARCACHE_CAUSE_EXPIRED, removed);
-                ++*found;
-            } else if (moves && nc_move_wants_locked(shard, entries[e])) {
-                moved_bytes += nc_entry_charge(entries[e]);
-                nc_move_entry_locked(shard, entries[e], moved);
+        unsigned n = nc_index_bucket(&shard->index, (*look->at)++ % buckets, entries);
+        for (unsigned e = 0; e < n; e++) {
+            struct nc_entry *entry = entries[e];
+            bool leaves = look->moves && nc_move_wants_locked(shard, entry);
+            if (entry == look->spared || (look->only_leaving && !leaves))
+                continue;
+            if (nc_shard_is_over_locked(shard, entry, now)) {
+                nc_shard_remove_locked(shard, entry, NEARCACHE_CAUSE_EXPIRED, removed);
+                look->found++;
+            } else if (leaves && look->cost < look->cost_most &&
+                       nc_move_entry_locked(shard, entry, moved)) {
+                look->cost += nc_entry_charge(entry) + MOVE_COST;
+                look->moved++;
             }
+        }
     }
     return looked;
+}
+
+void nc_sweep_help_locked(struct nc_shard *shard, const struct nc_entry *inserted, nc_tick now,
+                          struct nc_removed *removed, struct nc_removed *moved)
+{
+    uint32_t buckets = nc_index_buckets(&shard->index);
+    uint32_t marks = nc_arena_marks(&shard->store->arena);
+    uint64_t parts = 1 + nc_entry_charge(inserted) / HELP_BYTES;
+    parts = parts < HELP_PARTS_MOST ? parts : HELP_PARTS_MOST;
+    if (shard->vain_marks != marks) {
+        shard->vain_marks = marks;
+        shard->vain_looks = 0;
+    }
+    /* What is left in marked runs is pinned, or waits to be freed, or is no entry. */
+    if (shard->vain_looks >= buckets)
+        return;
+    struct look look = {.at = &shard->help_at,
+                        .buckets = (uint32_t)parts * HELP_BUCKETS,
+                        .moves = true,
+                        .only_leaving = true,
+                        .cost_most = parts * HELP_MOVES,
+                        .spared = inserted};
+    look.buckets = look.buckets < buckets ? look.buckets : buckets;
+    uint32_t looked = look_through(shard, &look, now, removed, moved);
+    shard->vain_looks = look.moved + look.found > 0 ? 0 : shard->vain_looks + looked;
 }
 
 /* How much of the index a call looks through: what is dead by the epoch of its tier is nowhere
@@ -50,22 +97,24 @@ static void settle_sweep(struct nc_store *store, struct nc_removed *removed,
 static bool sweep_one(struct nc_shard *shard, nc_tick now)
 {
     struct nc_removed removed = {NULL, NULL}, moved = {NULL, NULL};
-    uint32_t found;
+    struct look look = {.at = &shard->sweep_at, .cost_most = MOVES_A_TIME};
     nc_shard_lock(shard);
-    bool more = nc_shard_tidy_locked(shard, now, &found, &removed);
+    bool more = nc_shard_tidy_locked(shard, now, &look.found, &removed);
     uint32_t buckets = nc_index_buckets(&shard->index), part = part_of(shard->store, buckets);
     nc_shard_unlock(shard);
     settle_sweep(shard->store, &removed, &moved);
     if (part > buckets)
         part = buckets;
+    look.moves = shard->store->moving != 0;
     while (part > 0) {
+        look.buckets = part < BUCKETS_A_TIME ? part : BUCKETS_A_TIME;
+        look.cost = 0;
         nc_shard_lock(shard);
-        part -= sweep_buckets(shard, part < BUCKETS_A_TIME ? part : BUCKETS_A_TIME, now, &found,
-                              &removed, &moved);
+        part -= look_through(shard, &look, now, &removed, &moved);
         nc_shard_unlock(shard);
         settle_sweep(shard->store, &removed, &moved);
     }
-    return more || found > NC_SHARD_TIDY_MOST;
+    return more || look.found > NC_SHARD_TIDY_MOST;
 }
 
 static void free_old_tables(struct nc_store *store)
