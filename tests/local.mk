@@ -337,6 +337,14 @@ soak: nearcache
 model:
 	bash $(top_srcdir)/tests/model/run_model.sh $(top_srcdir)/tests/model/coherence.pml $(MODEL)
 
+# make installcheck: what is installed can be embedded.
+installcheck-local:
+	CC="$(CC)" PKG_CONFIG="$(PKG_CONFIG)" PKG_CONFIG_SYSROOT_DIR="$(DESTDIR)" \
+		bash $(top_srcdir)/tests/install/embed.sh \
+		"$(DESTDIR)$(libdir)" $(top_srcdir)/examples/embed20.c
+
+EXTRA_DIST += tests/install/embed.sh
+
 .PHONY: soak model
 
 EXTRA_DIST += \
