@@ -20,6 +20,7 @@
 #include "sync/state.h"
 
 #include <errno.h>
+#include <inttypes.h>
 #include <limits.h>
 #include <poll.h>
 #include <stdio.h>
@@ -160,6 +161,21 @@ int nearcache_open(struct nearcache **out, const struct nearcache_config *given)
     return 0;
 }
 
+/* A last chance for what the journal holds, while the link's thread still runs. The link may be on
+ * its way: a program that ends soon has not waited for it. */
+static void write_journal(struct nearcache *cache, uint64_t deadline_ns)
+{
+    if (nc_state_unwritten(cache->sync) == 0)
+        return;
+    nc_state_wait_live(cache->sync, deadline_ns);
+    uint64_t left = nc_state_unwritten(cache->sync);
+    if (left > 0)
+        nc_log_write(&cache->log, NEARCACHE_LOG_WARNING,
+                     "nearcache_close: Redis did not take %" PRIu64
+                     " writes in time, which end with this cache",
+                     left);
+}
+
 int nearcache_close(struct nearcache *cache, uint64_t timeout_us)
 {
     if (timeout_us == NEARCACHE_NONE)
@@ -171,9 +187,8 @@ int nearcache_close(struct nearcache *cache, uint64_t timeout_us)
     if (!cache->stopped) {
         if (nc_life_check(cache->cache.life.word) == NEARCACHE_EFORK)
             return NEARCACHE_EFORK;
-        /* A last chance for what the journal holds, while the link's thread still runs. */
-        if (cache->sync && nc_state_of_all(cache->sync) == NEARCACHE_LINK_LIVE)
-            nc_state_wait_live(cache->sync, deadline_ns);
+        if (cache->sync)
+            write_journal(cache, deadline_ns);
         atomic_store(cache->cache.life.word, NC_LIFE_CLOSING);
         nc_futex_wake(cache->cache.life.word, INT_MAX); /* who waits out a doubt */
         nc_async_stop(atomic_load(&cache->async));

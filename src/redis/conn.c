@@ -220,22 +220,50 @@ static void set_options(int fd, bool tcp)
     setsockopt(fd, IPPROTO_TCP, TCP_USER_TIMEOUT, &user_timeout_ms, sizeof user_timeout_ms);
 }
 
+static const char *why_not_connected(int error)
+{
+    switch (error) {
+    case ECONNREFUSED:
+        return "nobody listens there (connection refused)";
+    case ENOENT:
+        return "there is no such socket";
+    case EACCES:
+    case EPERM:
+        return "permission denied";
+    case ENETUNREACH:
+    case EHOSTUNREACH:
+        return "the host cannot be reached";
+    case EMFILE:
+    case ENFILE:
+        return "too many open files";
+    default:
+        return NULL;
+    }
+}
+
 static int connect_to(struct nc_conn *conn, const struct sockaddr *address, socklen_t bytes,
                       int stop_fd, uint64_t deadline_ns)
 {
     int error = 0;
     socklen_t error_bytes = sizeof error;
     conn->fd = socket(address->sa_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
-    if (conn->fd < 0)
+    if (conn->fd < 0) {
+        conn->why = why_not_connected(errno);
         return NEARCACHE_EIO;
+    }
     set_options(conn->fd, address->sa_family != AF_UNIX);
     if (connect(conn->fd, address, bytes) == 0)
         return 0;
-    int outcome = errno == EINPROGRESS ? wait_ready(conn->fd, POLLOUT, stop_fd, deadline_ns)
-                                       : NEARCACHE_EOFFLINK;
-    if (outcome == 0 &&
-        (getsockopt(conn->fd, SOL_SOCKET, SO_ERROR, &error, &error_bytes) != 0 || error != 0))
+    int outcome = 0;
+    if (errno != EINPROGRESS)
+        error = errno;
+    else if ((outcome = wait_ready(conn->fd, POLLOUT, stop_fd, deadline_ns)) == 0 &&
+             getsockopt(conn->fd, SOL_SOCKET, SO_ERROR, &error, &error_bytes) != 0)
+        error = errno;
+    if (error != 0) {
+        conn->why = why_not_connected(error);
         outcome = NEARCACHE_EOFFLINK;
+    }
     if (outcome != 0) {
         close(conn->fd);
         conn->fd = -1;
@@ -259,6 +287,8 @@ static int connect_any(struct nc_conn *conn, const struct nc_redis_settings *set
         return connect_unix(conn, settings->unix_path, stop_fd, deadline_ns);
     int outcome =
         nc_resolve(settings->host, (uint16_t)settings->port, stop_fd, deadline_ns, &addresses);
+    if (outcome == NEARCACHE_EOFFLINK)
+        conn->why = "the name of the host is not known";
     for (unsigned i = 0; outcome == 0 && i < addresses.count; i++) {
         int tried = connect_to(conn, (const struct sockaddr *)&addresses.address[i],
                                addresses.bytes[i], stop_fd, deadline_ns);
@@ -321,6 +351,8 @@ int nc_conn_round_trip(struct nc_conn *conn, const struct nc_command *command, s
     conn->events = (struct nc_reader_events){trip_part, trip_end, &trip};
     while (outcome == 0 && trip.done < trip.due) {
         outcome = nc_conn_flush(conn);
+        if (outcome == NEARCACHE_EOFFLINK)
+            (void)nc_conn_read(conn); /* why it was turned away may stand there */
         if (outcome == 0)
             outcome = wait_ready(conn->fd, nc_conn_has_output(conn) ? POLLIN | POLLOUT : POLLIN,
                                  stop_fd, deadline_ns);
@@ -336,18 +368,39 @@ struct greeting {
     struct nc_sink sink;
     uint32_t must; /* the replies before this one must not be errors */
     int outcome;
+    const char *why; /* static text */
 };
+
+static bool begins(const struct nc_reply_part *part, const char *text)
+{
+    size_t bytes = strlen(text);
+    return part->bytes >= bytes && memcmp(part->str, text, bytes) == 0;
+}
+
+static const char *why_refused(const struct nc_reply_part *part)
+{
+    if (begins(part, "ERR DB ") || begins(part, "ERR invalid DB"))
+        return "the server does not have this database";
+    if (begins(part, "ERR SELECT"))
+        return "a cluster has no database but 0";
+    if (begins(part, "ERR max"))
+        return "the server has as many clients as it takes";
+    if (begins(part, "LOADING"))
+        return "the server is loading its data";
+    if (begins(part, "MASTERDOWN"))
+        return "the server is a replica without its primary";
+    return "the server refuses the first commands";
+}
 
 static int on_greeting(struct nc_sink *sink, const struct nc_reply_part *part)
 {
     struct greeting *g = (struct greeting *)sink;
     if (part->type != NC_REPLY_ERROR || part->reply >= g->must || g->outcome != 0)
         return 0;
-    bool auth = part->bytes >= 6 &&
-                (memcmp(part->str, "NOAUTH", 6) == 0 || memcmp(part->str, "WRONGP", 6) == 0 ||
-                 memcmp(part->str, "NOPERM", 6) == 0 || memcmp(part->str, "ERR in", 6) == 0 ||
-                 memcmp(part->str, "ERR AU", 6) == 0);
+    bool auth = begins(part, "NOAUTH") || begins(part, "WRONGP") || begins(part, "NOPERM") ||
+                begins(part, "ERR invalid password") || begins(part, "ERR AU");
     g->outcome = auth ? NEARCACHE_EAUTH : NEARCACHE_EOFFLINK;
+    g->why = auth ? NULL : why_refused(part);
     return 0;
 }
 
@@ -392,14 +445,15 @@ static int greet(struct nc_conn *conn, const struct nc_redis_settings *settings,
     nc_command_init(&command);
     write_greeting(&command, settings);
     /* A user without the right to CLIENT SETNAME goes nameless. */
-    struct greeting greeting = {{on_greeting}, command.replies - 1, 0};
+    struct greeting greeting = {{on_greeting}, command.replies - 1, 0, NULL};
     int outcome = nc_conn_round_trip(conn, &command, &greeting.sink, stop_fd, deadline_ns);
     if (command.bytes)
         explicit_bzero(command.bytes, command.used);
     nc_command_deinit(&command);
     if (conn->out)
         explicit_bzero(conn->out, conn->out_room);
-    return outcome != 0 ? outcome : greeting.outcome;
+    conn->why = greeting.why;
+    return greeting.outcome != 0 ? greeting.outcome : outcome;
 }
 
 int nc_conn_open(struct nc_conn *conn, const struct nc_redis_settings *settings, int stop_fd,

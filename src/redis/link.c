@@ -13,8 +13,10 @@
 #include "redis/subscriber.h"
 
 #include <errno.h>
+#include <inttypes.h>
 #include <poll.h>
 #include <pthread.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
@@ -62,7 +64,9 @@ struct nc_link {
     int stop_fd, wake_fd;
     uint64_t generation;
     struct nc_identity server;
-    const char *why; /* the last attempt to connect failed; static text, NULL: see the outcome */
+    const char *why;  /* the last attempt to connect failed; static text, NULL: see the outcome */
+    const char *host; /* where to, with `port`; NULL: not known */
+    uint32_t port;
     _Atomic bool auth_refused;
     _Atomic bool restart;           /* the failure is one by intent */
     _Atomic bool moving;            /* on its way to another server that the guide knows */
@@ -196,10 +200,12 @@ int nc_link_open(struct nc_link **out, const struct nc_link_config *config)
 static int open_conn(struct nc_link *link, struct nc_conn *conn, bool first, uint64_t deadline_ns)
 {
     struct nc_identity server;
+    bool guided = link->settings->sentinel_count > 0 || is_guided(link);
+    link->host = guided ? link->primary.host : link->settings->host;
+    link->port = guided ? link->primary.port : link->settings->port;
     int outcome =
-        link->settings->sentinel_count > 0 || is_guided(link)
-            ? nc_conn_open_at(conn, link->settings, &link->primary, link->stop_fd, deadline_ns)
-            : nc_conn_open(conn, link->settings, link->stop_fd, deadline_ns);
+        guided ? nc_conn_open_at(conn, link->settings, &link->primary, link->stop_fd, deadline_ns)
+               : nc_conn_open(conn, link->settings, link->stop_fd, deadline_ns);
     link->why = conn->why;
     if (outcome == 0)
         outcome = nc_identity_ask(&server, conn, link->stop_fd, deadline_ns);
@@ -252,7 +258,7 @@ static int locate(struct nc_link *link, uint64_t deadline_ns)
 static int open_all(struct nc_link *link)
 {
     uint64_t deadline_ns = nc_clock_io_ns() + CONNECT_NS;
-    link->why = NULL;
+    link->why = link->host = NULL;
     link->loop_due_ns = 0;
     int outcome = locate(link, deadline_ns);
     if (outcome == 0 && link->config.subscriber)
@@ -400,6 +406,20 @@ static void tell(struct nc_link *link, const char *what, const char *reason)
     link->told = reason;
 }
 
+static void tell_unreached(struct nc_link *link, int outcome)
+{
+    const struct nc_redis_settings *settings = link->settings;
+    char what[sizeof link->primary.host + 64];
+    if (settings->unix_path)
+        snprintf(what, sizeof what, "cannot connect to Redis at %s", settings->unix_path);
+    else if (link->host)
+        snprintf(what, sizeof what, "cannot connect to Redis at %s port %" PRIu32, link->host,
+                 link->port);
+    else
+        snprintf(what, sizeof what, "cannot connect to Redis");
+    tell(link, what, link->why ? link->why : nc_error_text(outcome));
+}
+
 static void *run(void *arg)
 {
     struct nc_link *link = arg;
@@ -433,7 +453,7 @@ static void *run(void *arg)
                 link->told = NULL;
             }
         } else if (outcome != NEARCACHE_ECLOSED) {
-            tell(link, "cannot connect to Redis", link->why ? link->why : nc_error_text(outcome));
+            tell_unreached(link, outcome);
         }
         if (config->on_down)
             config->on_down(config->arg, link->generation);

@@ -5,6 +5,7 @@
 
 #include <inttypes.h>
 #include <limits.h>
+#include <stdio.h>
 #include <string.h>
 
 void nc_state_wake(struct nc_sync *sync)
@@ -23,8 +24,9 @@ static void tell_state(struct nc_sync *sync, enum nearcache_link old, enum nearc
     uint64_t now_ns = nc_clock_io_ns();
     uint64_t lost_ns = atomic_load(&sync->lost_at_ns);
     bool back = state == NEARCACHE_LINK_LIVE && (lost_ns != 0 || !atomic_load(&sync->was_live));
-    /* Catching up with a gap is no loss. */
-    bool lost = old == NEARCACHE_LINK_LIVE && state != NEARCACHE_LINK_SYNCING;
+    /* Catching up with a gap is no loss, nor is the end of the cache. */
+    bool lost = old == NEARCACHE_LINK_LIVE && state != NEARCACHE_LINK_SYNCING &&
+                nc_life_check(sync->cache->life.word) == 0;
     if (lost)
         atomic_store(&sync->lost_at_ns, now_ns);
     if (state == NEARCACHE_LINK_LIVE) {
@@ -44,9 +46,11 @@ static void tell_state(struct nc_sync *sync, enum nearcache_link old, enum nearc
     if (lost) {
         uint32_t untold = atomic_exchange(&sync->untold, 0);
         atomic_store(&sync->quiet_until_ns, now_ns + QUIET_NS);
-        nc_log_write(sync->log, NEARCACHE_LOG_WARNING,
-                     "the link to Redis is lost: %s (%" PRIu32 " earlier losses not told)",
-                     nearcache_link_name(state), untold);
+        char earlier[48] = "";
+        if (untold > 0)
+            snprintf(earlier, sizeof earlier, " (%" PRIu32 " earlier losses not told)", untold);
+        nc_log_write(sync->log, NEARCACHE_LOG_WARNING, "the link to Redis is lost: %s%s",
+                     nearcache_link_name(state), earlier);
     } else if (lost_ns == 0) {
         nc_log_write(sync->log, NEARCACHE_LOG_INFO, "the link to Redis is live");
     } else if (atomic_load(&sync->untold) == 0) {
@@ -162,6 +166,14 @@ int nc_state_wait_live(struct nc_sync *any, uint64_t deadline_ns)
             return outcome;
     }
     return 0;
+}
+
+uint64_t nc_state_unwritten(struct nc_sync *any)
+{
+    uint64_t entries = 0;
+    NC_EACH_LANE(any, sync)
+    entries += nc_journal_entries(&sync->journal);
+    return entries;
 }
 
 int nc_state_catch_up(struct nc_sync *any, uint64_t deadline_ns)

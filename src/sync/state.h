@@ -20,4 +20,7 @@ enum nearcache_link nc_state_of_all(struct nc_sync *any);
 int nc_state_wait_live(struct nc_sync *any, uint64_t deadline_ns);
 int nc_state_catch_up(struct nc_sync *any, uint64_t deadline_ns);
 
+/* Writes that wait in the journals of all lanes. */
+uint64_t nc_state_unwritten(struct nc_sync *any);
+
 #endif

@@ -48,6 +48,45 @@ static void expect_up(void) { cr_assert(link_wait_up(link_, 20000), "%s", logged
 
 static void expect_text(const char *text) { cr_expect_str_eq(seen.text, text); }
 
+/* ---- why not ---- */
+
+static void expect_why(const char *why)
+{
+    connect_link();
+    cr_expect(WAIT_UNTIL(was_logged(why), 20000), "not \"%s\" but: %s", why, logged);
+}
+
+Test(link, a_port_where_nobody_listens_is_told)
+{
+    start(NULL);
+    redis_server_kill(&server);
+    expect_why("cannot connect to Redis at 127.0.0.1 port ");
+    cr_expect(was_logged(": nobody listens there"), "%s", logged);
+}
+
+Test(link, a_socket_that_is_not_there_is_told)
+{
+    redis.unix_path = "/nonexistent/redis.sock";
+    expect_why("cannot connect to Redis at /nonexistent/redis.sock: there is no such socket");
+}
+
+Test(link, a_database_that_the_server_does_not_have_is_told)
+{
+    start(NULL);
+    redis.database = 99;
+    expect_why("the server does not have this database");
+}
+
+Test(link, a_server_with_too_many_clients_is_told)
+{
+    const char *const few[] = {"--maxclients", "1", NULL};
+    start(few);
+    redisContext *only = redis_server_connect(&server);
+    cr_assert_not_null(only);
+    expect_why("as many clients as it takes");
+    redisFree(only);
+}
+
 /* ---- who we are ---- */
 
 Test(link, a_password_is_given)
