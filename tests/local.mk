@@ -98,6 +98,7 @@ redis_tests = \
 	tests/redis/test_async_writes \
 	tests/redis/test_cluster \
 	tests/redis/test_cluster_cache \
+	tests/redis/test_close \
 	tests/redis/test_coherence_clear \
 	tests/redis/test_coherence_commit \
 	tests/redis/test_coherence_lease \

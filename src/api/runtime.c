@@ -171,8 +171,7 @@ static void write_journal(struct nearcache *cache, uint64_t deadline_ns)
     uint64_t left = nc_state_unwritten(cache->sync);
     if (left > 0)
         nc_log_write(&cache->log, NEARCACHE_LOG_WARNING,
-                     "nearcache_close: Redis did not take %" PRIu64
-                     " writes in time, which end with this cache",
+                     "nearcache_close: writes that Redis did not take in time are lost: %" PRIu64,
                      left);
 }
 
