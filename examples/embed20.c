@@ -10,8 +10,9 @@ int main(void)
     struct nearcache_tier *products;
     struct nearcache_result hit;
 
-    config.redis = nearcache_redis_from_env(&redis) == 0 ? &redis : NULL; /* NULL: local-only */
-    if (nearcache_open(&cache, &config) != 0)
+    int from_env = nearcache_redis_from_env(&redis);
+    config.redis = from_env == 0 ? &redis : NULL; /* NULL: local-only */
+    if (from_env < 0 || nearcache_open(&cache, &config) != 0)
         return 1;
     nearcache_tier_open_preset(cache, NEARCACHE_PRODUCTS, &products);
     nearcache_set(products, "42", 2, "{\"title\":\"shoe\"}", 16, NULL);

@@ -48,8 +48,9 @@ int main(int argc, char **argv)
     struct nearcache_tier *products;
     int loop = epoll_create1(EPOLL_CLOEXEC);
 
-    config.redis = nearcache_redis_from_env(&redis) == 0 ? &redis : NULL; /* NULL: local-only */
-    if (loop < 0 || nearcache_open(&cache, &config) != 0)
+    int from_env = nearcache_redis_from_env(&redis);
+    config.redis = from_env == 0 ? &redis : NULL; /* NULL: local-only */
+    if (loop < 0 || from_env < 0 || nearcache_open(&cache, &config) != 0)
         return 1;
     if (nearcache_tier_open_preset(cache, NEARCACHE_PRODUCTS, &products) != 0 ||
         nearcache_wait(cache, 1000000) < 0)
