@@ -112,9 +112,6 @@ int nc_config_read(const struct nearcache_tier *tier, uint64_t default_deadline_
 
 int nc_config_check_ttl(const struct nearcache_tier *tier, uint64_t ttl_ms)
 {
-    /* Redis keeps the moment of expiry as a signed 64-bit number of milliseconds. */
-    if (ttl_ms != NEARCACHE_NONE && ttl_ms > (UINT64_C(1) << 53))
-        return NEARCACHE_EINVAL;
     return nc_tier_takes_ttl(tier, ttl_ms) ? 0 : NEARCACHE_EINVAL;
 }
 

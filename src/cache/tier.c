@@ -120,8 +120,11 @@ int nc_tier_init(struct nearcache_tier *tier, const struct nearcache_tier_config
     uint64_t local_ms = c->local_ttl_ms;
     if (local_ms == 0)
         local_ms = linked && !tier->proven ? NEARCACHE_DEFAULT_UNPROVEN_TTL_MS : NEARCACHE_NONE;
-    /* The local copy never outlives the Redis key; on a link its PTTL says so again. */
-    tier->local_ttl_ns = ms_to_ns(local_ms < tier->redis_ttl_ms ? local_ms : tier->redis_ttl_ms);
+    /* The local copy never outlives the Redis key; on a link its PTTL says so again. Without one
+     * the only copy has the TTL of its write. */
+    if (linked && tier->redis_ttl_ms < local_ms)
+        local_ms = tier->redis_ttl_ms;
+    tier->local_ttl_ns = ms_to_ns(local_ms);
     tier->negative_ttl_ns =
         ms_to_ns(or_default(c->negative_ttl_ms, NEARCACHE_DEFAULT_NEGATIVE_TTL_MS));
     tier->max_stale_ns = ms_to_ns(or_default(c->max_stale_ms, NEARCACHE_DEFAULT_MAX_STALE_MS));

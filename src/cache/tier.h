@@ -81,7 +81,10 @@ int nc_tier_init(struct nearcache_tier *tier, const struct nearcache_tier_config
  */
 static inline bool nc_tier_takes_ttl(const struct nearcache_tier *tier, uint64_t ttl_ms)
 {
-    return ttl_ms == NEARCACHE_NONE || !tier->linked || tier->redis_ttl_ms != NEARCACHE_NONE;
+    if (ttl_ms == NEARCACHE_NONE)
+        return true;
+    /* Redis keeps the moment of expiry as a signed 64-bit number of milliseconds. */
+    return ttl_ms <= UINT64_C(1) << 53 && (!tier->linked || tier->redis_ttl_ms != NEARCACHE_NONE);
 }
 
 int nc_tier_preset(enum nearcache_preset preset, struct nearcache_tier_config *config);

@@ -7,6 +7,7 @@
 #include "sync/lease.h"
 #include "sync/replay.h"
 #include "sync/write.h"
+#include "sync/write_step.h"
 
 #include <string.h>
 
@@ -24,6 +25,7 @@ struct loading {
     uint64_t ttl_ms;
     uint64_t taken_ns;      /* when the loader was called */
     struct nc_ticket begun; /* local-only: from before the last look for a value */
+    bool kept;              /* there is a copy of it */
 };
 
 /* Puts the value into the cache and pins it, or only pins it. */
@@ -44,7 +46,7 @@ static int hold_value(struct loading *l, const struct nearcache_loaded *loaded, 
     nc_cache_entry_times(l->self, l->key, entry, now_ns, ttl_ns);
     int outcome = nc_cache_hold_new(l->self, tier, entry, now_ns, held);
     if (keep && loaded->bytes <= tier->largest_local_bytes)
-        nc_cache_fill(l->self, l->key, ticket, entry);
+        l->kept = nc_cache_fill(l->self, l->key, ticket, entry);
     else
         nc_cache_orphan(l->self, tier, entry);
     return outcome;
@@ -113,6 +115,7 @@ static int write_through(struct loading *l, const struct nearcache_loaded *loade
                                  .ttl_ms = l->ttl_ms,
                                  .taken_ns = l->taken_ns};
     nc_write(l->sync, l->self, &item, 1, deadline_ns);
+    l->kept = item.outcome >= 0 && nc_write_leaves_a_copy(&item);
     return hold_value(l, loaded, 0, false, &ticket, held);
 }
 
@@ -165,8 +168,12 @@ static int run(struct loading *l, nearcache_load_fn load, void *arg, struct near
         outcome = NEARCACHE_ETYPE;
     if (outcome == 0) {
         l->ttl_ms = loaded.ttl_ms ? loaded.ttl_ms : tier->redis_ttl_ms;
-        outcome =
-            nc_tier_takes_ttl(tier, l->ttl_ms) ? write_through(l, &loaded, held) : NEARCACHE_EINVAL;
+        if (nc_tier_takes_ttl(tier, l->ttl_ms)) {
+            outcome = write_through(l, &loaded, held);
+        } else {
+            nc_cache_count(l->self, tier, NC_COUNT_load_errors, 1);
+            outcome = NEARCACHE_EINVAL;
+        }
         if (outcome == NEARCACHE_MISS)
             outcome = NC_OUTCOME_AGAIN;
     } else if (outcome == NEARCACHE_MISS) {
@@ -204,6 +211,7 @@ int nc_load(struct nc_sync *any, struct nc_flights *loads, struct nc_cache_threa
     if (!leads) {
         nc_cache_count(self, key->tier, NC_COUNT_flight_waits, 1);
     } else if (has_landed_meanwhile(&loading, &flight->held)) {
+        flight->cached = true;
         nc_flight_land(flight, 0);
     } else {
         struct nc_lease lease = {false, ""};
@@ -211,6 +219,7 @@ int nc_load(struct nc_sync *any, struct nc_flights *loads, struct nc_cache_threa
         int loaded = take_turn(&loading, &lease);
         if (loaded == 0)
             loaded = run(&loading, load, arg, &flight->held);
+        flight->cached = loading.kept;
         nc_flight_land(flight, loaded);
         if (sync)
             nc_lease_give(sync, &lease, key, nc_clock_io_ns() + GIVE_NS);
@@ -223,8 +232,11 @@ int nc_load(struct nc_sync *any, struct nc_flights *loads, struct nc_cache_threa
         outcome = flight->outcome;
     if (outcome == 0)
         outcome = nc_cache_hold(self, key->tier, nc_cache_held_entry(&flight->held), result);
-    if (outcome == 0)
+    if (outcome == 0) {
         result->source = NEARCACHE_SOURCE_LOADED;
+        if (!flight->cached)
+            result->ttl_ms = 0;
+    }
     nc_flight_release(flight);
 
     if (outcome == NC_OUTCOME_AGAIN) {

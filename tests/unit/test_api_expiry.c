@@ -38,6 +38,21 @@ Test(api_expiry, a_call_may_give_a_shorter_ttl)
     cr_expect_eq(api_get_is("k", ""), NEARCACHE_MISS);
 }
 
+Test(api_expiry, a_call_may_give_a_longer_ttl_or_none)
+{
+    cr_assert_eq(set_for("long", 6 * API_TTL_MS), 0);
+    cr_assert_eq(set_for("for ever", NEARCACHE_NONE), 0);
+    cr_assert_eq(api_set("touched", "v"), 0);
+    cr_expect_eq(touch_for("touched", 6 * API_TTL_MS), 0);
+    fake_clock_advance_ms(&api_clock, 6 * API_TTL_MS - 2 * API_TICK_MS);
+    cr_expect_eq(api_get_is("long", "v"), 0);
+    cr_expect_eq(api_get_is("touched", "v"), 0);
+    fake_clock_advance_ms(&api_clock, 2 * API_TICK_MS);
+    cr_expect_eq(api_get_is("long", ""), NEARCACHE_MISS);
+    cr_expect_eq(api_get_is("touched", ""), NEARCACHE_MISS);
+    cr_expect_eq(api_get_is("for ever", "v"), 0);
+}
+
 Test(api_expiry, results_say_their_age_and_what_is_left)
 {
     struct nearcache_result r;
@@ -144,7 +159,7 @@ Test(api_expiry, touch_moves_the_end_and_keeps_the_value)
     cr_expect_eq(touch_for("k", 5000), NEARCACHE_MISS, "what is over is not brought back");
 }
 
-Test(api_expiry, touch_may_shorten_and_never_passes_the_tiers_ttl)
+Test(api_expiry, touch_may_shorten_or_take_the_end_away)
 {
     struct nearcache_result r;
     cr_assert_eq(api_set("k", "v"), 0);
@@ -154,7 +169,24 @@ Test(api_expiry, touch_may_shorten_and_never_passes_the_tiers_ttl)
     cr_assert_eq(api_set("k", "v"), 0);
     cr_expect_eq(touch_for("k", NEARCACHE_NONE), 0);
     cr_assert_eq(nearcache_get(api_tier, "k", 1, NULL, &r), 0);
-    cr_expect_leq(r.ttl_ms, API_TTL_MS);
+    cr_expect_eq(r.ttl_ms, NEARCACHE_NONE);
+    nearcache_release(&r);
+}
+
+Test(api_expiry, no_ttl_passes_a_local_one_that_was_asked_for)
+{
+    struct nearcache_tier_config config = NEARCACHE_TIER_INIT;
+    struct nearcache_write how = NEARCACHE_WRITE_INIT;
+    struct nearcache_tier *tier;
+    struct nearcache_result r;
+    config.name = "short";
+    config.local_ttl_ms = 1000;
+    cr_assert_eq(nearcache_tier_open(api_cache, &config, &tier), 0);
+    how.ttl_ms = NEARCACHE_NONE;
+    cr_assert_eq(nearcache_set(tier, "k", 1, "v", 1, &how), 0);
+    cr_assert_eq(nearcache_touch(tier, "k", 1, &how), 0);
+    cr_assert_eq(nearcache_get(tier, "k", 1, NULL, &r), 0);
+    cr_expect_leq(r.ttl_ms, 1000);
     nearcache_release(&r);
 }
 

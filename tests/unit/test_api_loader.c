@@ -62,6 +62,37 @@ Test(api_loader, a_missing_key_is_made_once_and_then_local)
     cr_expect_eq(api_metrics().hits_loaded, 1);
 }
 
+/* 0: there is no copy that could expire. */
+Test(api_loader, a_loaded_value_that_is_not_kept_has_no_ttl)
+{
+    struct nearcache_tier_config config = NEARCACHE_TIER_INIT;
+    struct loader l = {.value = "larger than three"};
+    struct nearcache_tier *tier;
+    struct nearcache_result r;
+    config.name = "small";
+    config.largest_local_bytes = 3;
+    cr_assert_eq(nearcache_tier_open(api_cache, &config, &tier), 0);
+    for (unsigned i = 1; i <= 2; i++) {
+        cr_assert_eq(nearcache_get_or_load(tier, "k", 1, NULL, load, &l, &r), 0);
+        cr_expect_eq(r.source, NEARCACHE_SOURCE_LOADED);
+        cr_expect_eq(r.ttl_ms, 0);
+        cr_expect_eq(l.calls, i);
+        nearcache_release(&r);
+    }
+    l.value = "one";
+    cr_assert_eq(nearcache_get_or_load(tier, "k", 1, NULL, load, &l, &r), 0);
+    cr_expect_gt(r.ttl_ms, 0);
+    nearcache_release(&r);
+}
+
+Test(api_loader, a_ttl_beyond_what_redis_can_keep_is_refused)
+{
+    struct loader l = {.value = "made", .ttl_ms = NEARCACHE_NONE - 1};
+    struct nearcache_result r;
+    cr_expect_eq(get(&l, &r), NEARCACHE_EINVAL);
+    cr_expect_eq(api_metrics().load_errors, 1);
+}
+
 Test(api_loader, arguments_are_checked)
 {
     struct loader l = {.value = "made"};
