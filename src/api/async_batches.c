@@ -103,7 +103,7 @@ int nearcache_get_many_async(struct nearcache_tier *tier, const struct nearcache
     if (count == 0)
         return 0;
     if (!names || !results || !statuses || !done)
-        return NEARCACHE_EINVAL;
+        return nc_statuses_fail_all(NEARCACHE_EINVAL, statuses, count);
     int outcome = nc_call_begin_tier(&batch.call, tier);
     if (outcome != 0)
         return nc_statuses_fail_all(outcome, statuses, count);
@@ -123,15 +123,13 @@ int nearcache_get_vectors_async(struct nearcache_tier *tier, const struct nearca
     if (count == 0)
         return 0;
     if (!names || !matrix || !statuses || !done)
-        return NEARCACHE_EINVAL;
+        return nc_statuses_fail_all(NEARCACHE_EINVAL, statuses, count);
     int outcome = nc_call_begin_tier(&batch.call, tier);
     if (outcome != 0)
         return nc_statuses_fail_all(outcome, statuses, count);
     size_t row_bytes = nearcache_tier_row_bytes(tier);
-    if (row_bytes == 0)
-        return NEARCACHE_ETYPE;
-    if (row_stride_bytes != 0 && row_stride_bytes < row_bytes)
-        return NEARCACHE_EINVAL;
+    if (row_bytes == 0 || (row_stride_bytes != 0 && row_stride_bytes < row_bytes))
+        return nc_statuses_fail_all(NEARCACHE_EINVAL, statuses, count);
     if (!batch.call.cache->sync)
         return nearcache_get_vectors(tier, names, count, how, matrix, row_stride_bytes, NULL, NULL,
                                      statuses, sources);

@@ -131,9 +131,10 @@ int nearcache_get_many(struct nearcache_tier *tier, const struct nearcache_name 
     struct batch batch;
     if (count == 0)
         return 0;
+    if (results)
+        memset(results, 0, count * sizeof results[0]);
     if (!names || !results || !statuses)
-        return NEARCACHE_EINVAL;
-    memset(results, 0, count * sizeof results[0]);
+        return nc_statuses_fail_all(NEARCACHE_EINVAL, statuses, count);
     int outcome = nc_call_begin_tier(&batch.call, tier);
     if (outcome == 0)
         outcome = batch_options(&batch, tier, how);
@@ -213,7 +214,7 @@ int nearcache_set_many(struct nearcache_tier *tier, const struct nearcache_item 
     if (count == 0)
         return 0;
     if (!given || !statuses)
-        return NEARCACHE_EINVAL;
+        return nc_statuses_fail_all(NEARCACHE_EINVAL, statuses, count);
     int outcome = begin_writes(&call, tier, count, how, &options, small, &items);
     if (outcome != 0)
         return nc_statuses_fail_all(outcome, statuses, count);
@@ -245,11 +246,11 @@ int nearcache_set_vectors(struct nearcache_tier *tier, const struct nearcache_na
     struct nc_write_options options;
     struct nc_write_item small[SMALL], *items;
     if (!tier || tier->row_bytes == 0 || (row_stride_bytes && row_stride_bytes < tier->row_bytes))
-        return NEARCACHE_EINVAL;
+        return nc_statuses_fail_all(NEARCACHE_EINVAL, statuses, count);
     if (count == 0)
         return 0;
     if (!names || !matrix || !statuses)
-        return NEARCACHE_EINVAL;
+        return nc_statuses_fail_all(NEARCACHE_EINVAL, statuses, count);
     int outcome = begin_writes(&call, tier, count, how, &options, small, &items);
     if (outcome != 0)
         return nc_statuses_fail_all(outcome, statuses, count);

@@ -15,6 +15,7 @@
 #include "sync/state.h"
 #include "sync/write.h"
 
+#include <inttypes.h>
 #include <string.h>
 
 const char *nearcache_strerror(int outcome) { return nc_error_text(outcome); }
@@ -72,6 +73,20 @@ int nearcache_tier_preset(enum nearcache_preset preset, struct nearcache_tier_co
     return nc_tier_preset(preset, config);
 }
 
+/* Where the user has asked for more than there is room for. `asked`: largest_local_bytes. */
+static void warn_of_large_values(struct nearcache *cache, const struct nearcache_tier *tier,
+                                 uint64_t asked)
+{
+    const struct nc_store *store = &cache->cache.store;
+    uint64_t part = store->config.budget_bytes >> store->shard_bits;
+    uint64_t most = tier->row_bytes ? tier->row_bytes : asked == NEARCACHE_NONE ? 0 : asked;
+    if (most >= part)
+        nc_log_write(&cache->log, NEARCACHE_LOG_WARNING,
+                     "tier %s: values of %" PRIu64 " bytes are not kept here: a shard's part of "
+                     "budget_bytes is %" PRIu64 "; a larger budget or fewer shards would do",
+                     tier->name, most, part);
+}
+
 int nearcache_tier_open(struct nearcache *cache, const struct nearcache_tier_config *given,
                         struct nearcache_tier **tier)
 {
@@ -80,7 +95,10 @@ int nearcache_tier_open(struct nearcache *cache, const struct nearcache_tier_con
     int outcome = check(cache);
     if (outcome != 0)
         return outcome;
-    if (!given || !tier || nc_config_copy(&config, sizeof config, given) != 0) {
+    if (!given || !tier) {
+        why = "config or tier is NULL";
+        outcome = NEARCACHE_EINVAL;
+    } else if (nc_config_copy(&config, sizeof config, given) != 0) {
         outcome = NEARCACHE_EINVAL;
     } else if (cache->sync && cache->sync->one_slot &&
                config.coherence == NEARCACHE_COHERENCE_PUBSUB) {
@@ -89,11 +107,14 @@ int nearcache_tier_open(struct nearcache *cache, const struct nearcache_tier_con
     } else
         outcome =
             nc_cache_tier_open(&cache->cache, &config, cache, cache->sync != NULL, tier, &why);
-    if (outcome != 0)
+    if (outcome != 0) {
         nc_log_write(&cache->log, NEARCACHE_LOG_ERROR, "nearcache_tier_open: %s", why);
-    else if (cache->sync && config.coherence == NEARCACHE_COHERENCE_TRACKING)
+        return outcome;
+    }
+    warn_of_large_values(cache, *tier, config.largest_local_bytes);
+    if (cache->sync && config.coherence == NEARCACHE_COHERENCE_TRACKING)
         nc_proof_track_again(cache->sync);
-    return outcome;
+    return 0;
 }
 
 int nearcache_tier_open_preset(struct nearcache *cache, enum nearcache_preset preset,

@@ -83,9 +83,9 @@ static int listen_here(struct nc_publish *publish, const struct nc_log *log)
             return NEARCACHE_EIO;
         }
         if (!is_left_behind(&publish->address)) {
-            nc_log_write(log, NEARCACHE_LOG_ERROR,
-                         "metrics socket %s: in use by another process, or not a socket", path);
-            return NEARCACHE_EBUSY;
+            nc_log_write(log, NEARCACHE_LOG_ERROR, "metrics socket %s: in use, or not a socket",
+                         path);
+            return NEARCACHE_ECONFIG;
         }
         unlink(path);
         if (bind_private(publish->listen_fd, &publish->address)) {

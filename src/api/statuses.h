@@ -15,10 +15,10 @@ static inline int nc_statuses_first_failure(const int *statuses, size_t count)
     return 0;
 }
 
-/* All of them are the outcome of the whole call, which is returned. */
+/* All of them, if there are any, are the outcome of the whole call, which is returned. */
 static inline int nc_statuses_fail_all(int outcome, int *statuses, size_t count)
 {
-    for (size_t i = 0; i < count; i++)
+    for (size_t i = 0; statuses && i < count; i++)
         statuses[i] = outcome;
     return outcome;
 }

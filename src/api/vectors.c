@@ -257,12 +257,12 @@ static void load_chunk(struct rows *rows, struct missing *missing, char *block)
     nc_cache_count(self, rows->tier, NC_COUNT_loads, 1);
     int outcome =
         rows->load(rows->load_arg, names, missing->count, block, row_bytes, missing->statuses);
-    if (outcome < 0)
+    if (outcome != 0)
         nc_cache_count(self, rows->tier, NC_COUNT_load_errors, 1);
     for (size_t i = 0; i < missing->count; i++) {
         struct nearcache_result result = {0};
         size_t row = missing->rows[i];
-        if (outcome < 0 || missing->statuses[i] < 0)
+        if (outcome != 0 || (missing->statuses[i] != 0 && missing->statuses[i] != NEARCACHE_MISS))
             missing->statuses[i] = NEARCACHE_ELOADER;
         rows->statuses[row] = missing->statuses[i];
         result.source = missing->statuses[i] == 0 ? NEARCACHE_SOURCE_LOADED : NEARCACHE_SOURCE_MISS;
@@ -329,11 +329,11 @@ int nearcache_get_vectors(struct nearcache_tier *tier, const struct nearcache_na
     struct nc_call_context call;
     struct nc_read_options options;
     if (!tier || tier->row_bytes == 0 || (row_stride_bytes && row_stride_bytes < tier->row_bytes))
-        return NEARCACHE_EINVAL;
+        return nc_statuses_fail_all(NEARCACHE_EINVAL, statuses, count);
     if (count == 0)
         return 0;
     if (!names || !matrix || !statuses)
-        return NEARCACHE_EINVAL;
+        return nc_statuses_fail_all(NEARCACHE_EINVAL, statuses, count);
     int outcome = nc_call_begin_tier(&call, tier);
     if (outcome == 0)
         outcome = nc_config_read(tier, call.cache->config.deadline_us, how, &options);

@@ -1,5 +1,7 @@
 #include "base/error.h"
 
+#include <nearcache/async.h>
+
 const char *nc_error_text(int outcome)
 {
     switch (outcome) {
@@ -9,6 +11,8 @@ const char *nc_error_text(int outcome)
         return "no value";
     case NEARCACHE_LOCAL:
         return "kept here until Redis is back";
+    case NEARCACHE_PENDING:
+        return "under way";
     case NEARCACHE_EINVAL:
         return "invalid argument";
     case NEARCACHE_ENOMEM:
@@ -22,7 +26,7 @@ const char *nc_error_text(int outcome)
     case NEARCACHE_EFULL:
         return "journal full";
     case NEARCACHE_EREFUSED:
-        return "write refused while Redis is not reachable";
+        return "refused: by the tier's policy while Redis is away, or in this state";
     case NEARCACHE_EREMOTE:
         return "Redis answered with an error";
     case NEARCACHE_EPROTOCOL:
@@ -36,7 +40,7 @@ const char *nc_error_text(int outcome)
     case NEARCACHE_ECLOSED:
         return "cache closed";
     case NEARCACHE_EBUSY:
-        return "handles still pinned";
+        return "still in use: results are pinned, or workers are open";
     case NEARCACHE_ELOADER:
         return "loader failed";
     case NEARCACHE_ENOTSUP:

@@ -341,7 +341,10 @@ bool nc_shard_insert_locked(struct nc_shard *shard, struct nc_entry *entry, stru
                  end_of(shard->store, old) == end_of(shard->store, entry);
     if (old) {
         nc_index_replace(&shard->index, old, entry);
-        account_out(shard, old, NEARCACHE_CAUSE_REPLACED, removed);
+        account_out(shard, old,
+                    nc_entry_has_ended(old, now) ? NEARCACHE_CAUSE_EXPIRED
+                                                 : NEARCACHE_CAUSE_REPLACED,
+                    removed);
         make_room(shard, entry, bytes, most, now, removed);
     } else {
         make_room(shard, entry, bytes, most, now, removed);

@@ -146,8 +146,8 @@ static bool remove_pass(struct nc_shard *shard, bool (*match)(void *, const stru
         unsigned n = nc_index_bucket(&shard->index, at, entries);
         for (unsigned e = 0; e < n; e++)
             if (match(arg, entries[e])) {
+                *count += !nc_entry_is(entries[e], NC_ENTRY_NEGATIVE);
                 nc_shard_remove_locked(shard, entries[e], cause, &removed);
-                ++*count;
             }
         if (!whole) {
             nc_shard_unlock(shard);

@@ -19,7 +19,7 @@ const struct nc_partition *nc_store_tier_open(struct nc_store *store, uint32_t t
 /* After unlocking: tells of each removed entry and retires it. */
 void nc_store_settle(struct nc_store *store, struct nc_removed *removed);
 
-/* Removes all entries that the predicate names; returns how many. */
+/* Removes all entries that the predicate names; returns how many were values and no absences. */
 uint64_t nc_store_remove_if(struct nc_store *store, bool (*match)(void *, const struct nc_entry *),
                             void *arg, enum nearcache_cause cause);
 

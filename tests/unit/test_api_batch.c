@@ -61,6 +61,40 @@ Test(api_batch, nothing_to_do_is_fine_and_missing_arrays_are_not)
     cr_expect_eq(status, NEARCACHE_EINVAL);
 }
 
+static void expect_all(int *statuses, int outcome, const char *what)
+{
+    for (int i = 0; i < 2; i++) {
+        cr_expect_eq(statuses[i], outcome, "%s: status %d is %d", what, i, statuses[i]);
+        statuses[i] = 99;
+    }
+}
+
+Test(api_batch, every_status_is_that_of_a_call_that_cannot_be_meant)
+{
+    struct nearcache_name names[2] = {{"k", 1}, {"l", 1}};
+    struct nearcache_result results[2];
+    float rows[2][4] = {{0}};
+    int s[2] = {99, 99};
+    memset(results, 0xEE, sizeof results);
+    nearcache_get_many(api_tier, NULL, 2, NULL, results, s);
+    expect_all(s, NEARCACHE_EINVAL, "no names");
+    cr_expect_null(results[1].data);
+    nearcache_get_many(api_tier, names, 2, NULL, NULL, s);
+    expect_all(s, NEARCACHE_EINVAL, "no results");
+    nearcache_set_many(api_tier, NULL, 2, NULL, s);
+    expect_all(s, NEARCACHE_EINVAL, "no items");
+    nearcache_get_vectors(api_tier, names, 2, NULL, rows, 0, NULL, NULL, s, NULL);
+    expect_all(s, NEARCACHE_EINVAL, "a tier of bytes");
+    nearcache_get_vectors(api_vectors, names, 2, NULL, rows, 3, NULL, NULL, s, NULL);
+    expect_all(s, NEARCACHE_EINVAL, "a small stride");
+    nearcache_get_vectors(api_vectors, names, 2, NULL, NULL, 0, NULL, NULL, s, NULL);
+    expect_all(s, NEARCACHE_EINVAL, "no matrix");
+    nearcache_set_vectors(api_tier, names, 2, rows, 0, NULL, s);
+    expect_all(s, NEARCACHE_EINVAL, "a tier of bytes, written");
+    nearcache_set_vectors(api_vectors, names, 2, NULL, 0, NULL, s);
+    expect_all(s, NEARCACHE_EINVAL, "no matrix, written");
+}
+
 Test(api_batch, one_bad_item_spoils_only_itself)
 {
     struct nearcache_item items[] = {
@@ -274,4 +308,29 @@ Test(api_batch, a_loader_that_fails_fails_all_its_rows_and_keeps_none)
     cr_expect_eq(statuses[1], NEARCACHE_ELOADER);
     cr_expect_eq(nearcache_exists(api_vectors, &ids[0], 4, NULL), NEARCACHE_MISS);
     cr_expect_eq(api_metrics().load_errors, 1);
+}
+
+static int load_oddly(void *arg, const struct nearcache_name *names, size_t count, void *rows,
+                      size_t stride, int *statuses)
+{
+    (void)names;
+    (void)count;
+    (void)rows;
+    (void)stride;
+    statuses[0] = 7;
+    return *(int *)arg;
+}
+
+Test(api_batch, a_loader_that_says_anything_else_has_failed)
+{
+    uint32_t id = 1;
+    struct nearcache_name name = name_of(&id);
+    float row[4];
+    int status, outcomes[] = {0, 7};
+    for (int i = 0; i < 2; i++) {
+        cr_expect_eq(nearcache_get_vectors(api_vectors, &name, 1, NULL, row, 0, load_oddly,
+                                           &outcomes[i], &status, NULL),
+                     NEARCACHE_ELOADER);
+        cr_expect_eq(status, NEARCACHE_ELOADER);
+    }
 }

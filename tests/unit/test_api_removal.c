@@ -103,6 +103,39 @@ Test(api_removal, time_over_says_expired)
     cr_expect(WAIT_UNTIL(removals.count[NEARCACHE_CAUSE_EXPIRED] == 1, 10000));
 }
 
+Test(api_removal, what_is_written_after_its_time_replaces_nothing)
+{
+    cr_assert_eq(api_set("k", "old"), 0);
+    fake_clock_advance_ms(&api_clock, API_TTL_MS + API_TICK_MS);
+    cr_assert_eq(api_set("k", "new"), 0);
+    cr_expect_eq(removals.count[NEARCACHE_CAUSE_REPLACED], 0);
+    cr_expect_eq(removals.count[NEARCACHE_CAUSE_EXPIRED], 1);
+}
+
+static int load_nothing(void *arg, const void *name, size_t bytes, struct nearcache_loaded *loaded)
+{
+    (void)arg;
+    (void)name;
+    (void)bytes;
+    (void)loaded;
+    return NEARCACHE_MISS;
+}
+
+Test(api_removal, absences_are_no_keys_that_were_deleted)
+{
+    struct nearcache_result r;
+    uint64_t deleted = 7;
+    cr_assert_eq(api_set("p1", "v"), 0);
+    cr_assert_eq(nearcache_get_or_load(api_tier, "p2", 2, NULL, load_nothing, NULL, &r),
+                 NEARCACHE_MISS);
+    cr_assert_eq(nearcache_get(api_tier, "p2", 2, NULL, &r), NEARCACHE_MISS);
+    cr_assert_eq(r.source, NEARCACHE_SOURCE_NEGATIVE);
+    cr_expect_eq(nearcache_delete_prefix(api_tier, "p", 1, 0, &deleted), 0);
+    cr_expect_eq(deleted, 1);
+    cr_expect_eq(nearcache_get(api_tier, "p2", 2, NULL, &r), NEARCACHE_MISS);
+    cr_expect_eq(r.source, NEARCACHE_SOURCE_MISS);
+}
+
 Test(api_removal, bytes_that_run_short_say_evicted_and_the_budget_holds)
 {
     char value[1000];

@@ -1,11 +1,12 @@
 #include "base/error.h"
 
 #include <criterion/criterion.h>
+#include <nearcache/async.h>
 #include <string.h>
 
 Test(error, every_outcome_has_a_text_of_its_own)
 {
-    for (int a = NEARCACHE_EIO; a <= NEARCACHE_LOCAL; a++) {
+    for (int a = NEARCACHE_EIO; a <= NEARCACHE_PENDING; a++) {
         cr_expect_str_neq(nearcache_strerror(a), "unknown outcome", "outcome %d", a);
         cr_expect_gt(strlen(nearcache_strerror(a)), 1);
         for (int b = NEARCACHE_EIO; b < a; b++)
@@ -15,7 +16,7 @@ Test(error, every_outcome_has_a_text_of_its_own)
 
 Test(error, any_other_number_is_an_unknown_outcome)
 {
-    static const int others[] = {NEARCACHE_EIO - 1, NEARCACHE_LOCAL + 1, -1000000, 1000000};
+    static const int others[] = {NEARCACHE_EIO - 1, NEARCACHE_PENDING + 1, -1000000, 1000000};
     for (size_t i = 0; i < sizeof others / sizeof others[0]; i++)
         cr_expect_str_eq(nearcache_strerror(others[i]), "unknown outcome");
 }

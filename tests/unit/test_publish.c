@@ -251,7 +251,7 @@ Test(publish, a_socket_in_use_is_left_alone)
 {
     struct nc_publish *second;
 
-    cr_assert_eq(nc_publish_open(&second, path, &quiet), NEARCACHE_EBUSY);
+    cr_assert_eq(nc_publish_open(&second, path, &quiet), NEARCACHE_ECONFIG);
     expect_answer("metrics\n", "hits_total 7\n");
 }
 
@@ -278,7 +278,7 @@ Test(publish, a_file_that_is_no_socket_is_left_alone)
     publish = NULL;
     file = fopen(path, "w");
     fclose(file);
-    cr_assert_eq(nc_publish_open(&publish, path, &quiet), NEARCACHE_EBUSY);
+    cr_assert_eq(nc_publish_open(&publish, path, &quiet), NEARCACHE_ECONFIG);
     cr_assert_eq(stat(path, &status), 0);
 }
 
