@@ -25,6 +25,8 @@
  *  - No call outlives its deadline (100 ms unless configured). Redis being down is a mode and not
  *    an error: reads follow the tier's off-link policy, writes are journaled or refused by policy.
  *  - After fork() the child's copy answers every call with NEARCACHE_EFORK: open one of its own.
+ *    The child holds copies of the parent's descriptors until it ends or executes a program.
+ *  - A timeout of 0 is the configured deadline, wherever one is given.
  *  - Options are structs whose first field is their size; start from the matching ..._INIT. Zero
  *    means the default, NEARCACHE_NONE means none or off, a NULL pointer means all defaults.
  *    A larger struct from a newer header is accepted as long as its unknown tail is zero.
@@ -288,21 +290,25 @@ struct nearcache_config {
 /*
  * Opens a cache. Never waits for Redis: connecting goes on in the background and a Redis that is
  * absent is a mode. `config` may be NULL (local-only, all defaults).
- * Threads started: one for maintenance; with Redis one more for the link.
+ * Threads started: one for maintenance; with Redis one more for the link (a cluster: one for each,
+ * and one that learns the map), and up to eight while an event loop's calls have to wait for more
+ * than replies.
  * Returns 0 and the cache in *cache (close it with nearcache_close); NEARCACHE_EINVAL,
- * NEARCACHE_ECONFIG (a URL that does not parse, a lease shorter than three heartbeats, ...),
+ * NEARCACHE_ECONFIG (a URL that does not parse, a lease shorter than three heartbeats, a metrics
+ * socket in use, ...; the log says which),
  * NEARCACHE_ENOTSUP (TLS not built in), NEARCACHE_ENOMEM, NEARCACHE_EIO.
  */
 int nearcache_open(struct nearcache **cache, const struct nearcache_config *config);
 
 /*
- * Closes a cache: stops its threads, writes what the journal still holds if Redis is there and
- * time allows, and frees it. New calls answer NEARCACHE_ECLOSED meanwhile. `timeout_us` 0 is the
- * configured deadline. Always returns in time. NULL is allowed.
- * Returns 0 and everything is freed; NEARCACHE_EBUSY when handles are still pinned
+ * Closes a cache: writes what the journal still holds, for which it waits for Redis as long as time
+ * allows, stops its threads, and frees it; writes that are lost are logged. `timeout_us` 0 is the
+ * configured deadline. Always returns in time. NULL is allowed. Calls that begin meanwhile answer
+ * NEARCACHE_ECLOSED, but nobody may call once it has returned: join the threads that do first.
+ * Returns 0 and everything is freed; NEARCACHE_EBUSY when results are still pinned
  * (nearcache_pinned counts them): the memory stays mapped, releasing them stays legal, and close
- * must be called again afterwards to free the rest. One thread; no other call may be running on the
- * cache when it returns 0.
+ * must be called again afterwards to free the rest; NEARCACHE_EINVAL for a timeout of
+ * NEARCACHE_NONE, NEARCACHE_EFORK: nothing was done. One thread.
  */
 int nearcache_close(struct nearcache *cache, uint64_t timeout_us);
 
@@ -315,7 +321,8 @@ enum nearcache_link nearcache_link_state(const struct nearcache *cache);
 const char *nearcache_link_name(enum nearcache_link state);
 
 /*
- * Waits until the link is LIVE and the journal is replayed.
+ * Waits until the link is LIVE and the journal is replayed. `timeout_us` 0 is the configured
+ * deadline.
  * Returns 0 (at once when local-only); NEARCACHE_ETIMEOUT, NEARCACHE_EAUTH (the last attempt was
  * refused for its credentials), NEARCACHE_EFORK, NEARCACHE_ECLOSED.
  */
@@ -348,10 +355,12 @@ enum nearcache_kind {
  */
 struct nearcache_tier_config {
     size_t size;
-    const char *name;         /* for metrics and messages: [a-z][a-z0-9_]*, at most 31, unique */
-    const char *prefix;       /* NULL or "": none. At most 255 bytes */
-    uint64_t redis_ttl_ms;    /* default 1 h; NEARCACHE_NONE: no expiry */
-    uint64_t local_ttl_ms;    /* default the Redis TTL; 30 s for a tier without coherence */
+    const char *name;      /* for metrics and messages: [a-z][a-z0-9_]*, at most 31, unique */
+    const char *prefix;    /* NULL or "": none. At most 255 bytes */
+    uint64_t redis_ttl_ms; /* default 1 h; NEARCACHE_NONE: no expiry */
+    /* Most that a local copy lives; default the Redis TTL, 30 s for a tier without coherence. In a
+     * local-only cache each value has the TTL of its write, and by default no other. */
+    uint64_t local_ttl_ms;
     uint64_t negative_ttl_ms; /* how long an absence is remembered; default 5 s; NONE: not at all */
     uint64_t jitter_percent;  /* of the local TTL taken off at random, at most 10 s; default 10 */
     enum nearcache_off_link off_link;
@@ -361,7 +370,9 @@ struct nearcache_tier_config {
     enum nearcache_outage_writes outage_writes;
     enum nearcache_coherence coherence;
     uint64_t budget_share_percent; /* of the byte budget; 0: shared freely */
-    uint64_t largest_local_bytes;  /* larger values live in Redis only; default 1 MiB */
+    /* Larger values live in Redis only; default 1 MiB. In any case only those are kept here that
+     * fit into one shard's part of the budget, a sixteenth with the usual number of shards. */
+    uint64_t largest_local_bytes;
     enum nearcache_policy policy;
     uint64_t soft_timeout_us;       /* with a stale copy at hand wait no longer; default off */
     uint64_t eager_refresh_percent; /* of the TTL: a hit in that last part refreshes; default off */
@@ -395,9 +406,12 @@ enum nearcache_preset {
 int nearcache_tier_preset(enum nearcache_preset preset, struct nearcache_tier_config *config);
 
 /*
- * Opens a tier; it lives as long as the cache. `config` is copied.
- * Returns 0; NEARCACHE_EINVAL (a field out of range), NEARCACHE_ECONFIG (the name is taken;
- * overlapping prefixes of tracking tiers; a coherence mode that cannot work), NEARCACHE_ENOMEM.
+ * Opens a tier; it lives as long as the cache, which has at most 256. `config` is copied. Tiers
+ * with the same prefix share keys in Redis, and nothing in a local-only cache. One in tracking mode
+ * makes the link anew, for all tiers: open such tiers before nearcache_wait. Returns 0;
+ * NEARCACHE_EINVAL (a field out of range), NEARCACHE_ECONFIG (the name is taken; 256 tiers;
+ * overlapping prefixes of tracking tiers; a coherence mode that cannot work), NEARCACHE_ENOMEM. The
+ * log says which.
  */
 int nearcache_tier_open(struct nearcache *cache, const struct nearcache_tier_config *config,
                         struct nearcache_tier **tier);
@@ -480,7 +494,7 @@ int nearcache_exists(struct nearcache_tier *tier, const void *name, size_t name_
 struct nearcache_loaded {
     const void *data;
     size_t bytes;
-    uint64_t ttl_ms;           /* 0: the tier's; NEARCACHE_NONE: no expiry */
+    uint64_t ttl_ms;           /* as in nearcache_write; what that refuses is NEARCACHE_EINVAL */
     void (*free_data)(void *); /* called with data once it has been copied; may be NULL */
 };
 
@@ -616,9 +630,9 @@ int nearcache_set_many(struct nearcache_tier *tier, const struct nearcache_item 
 
 /*
  * Makes the rows that Redis lacks, at most 32 a call (`count` of them): rows[i * stride ...] is
- * the row of names[i]; set statuses[i] to 0, NEARCACHE_MISS or a negative number (all are
+ * the row of names[i]; set statuses[i] to 0, NEARCACHE_MISS or any other number: it failed (all are
  * NEARCACHE_MISS when the call begins). Runs on the calling thread.
- * Returns 0, or a negative number: all of them failed.
+ * Returns 0, or any other number: all of them failed. What failed is NEARCACHE_ELOADER.
  */
 typedef int (*nearcache_load_vectors_fn)(void *arg, const struct nearcache_name *names,
                                          size_t count, void *rows, size_t row_stride_bytes,
