@@ -8,7 +8,7 @@
 #include <unistd.h>
 
 /* From here on a huge page is a small part of the budget. */
-#define HUGE_BUDGET ((uint64_t)32 << 20)
+#define HUGE_BUDGET ((uint64_t)48 << 20)
 #define RUN_PAGES_MOST 16u
 #define LARGE NC_BLOCK_CLASSES
 /* Runs of a size that are looked at for one marking. */
