@@ -320,7 +320,7 @@ Test(async, arguments_are_checked_and_change_nothing)
     cr_assert_eq(nearcache_set_async(tier, "a", 1, "x", 1, NULL, NULL, &got, NULL),
                  NEARCACHE_EINVAL);
     cr_assert_eq(
-        nearcache_get_many_async(tier, NULL, 3, NULL, &result, &status, on_end, &got, NULL),
+        nearcache_get_many_async(tier, NULL, 1, NULL, &result, &status, on_end, &got, NULL),
         NEARCACHE_EINVAL);
     cr_assert_eq(nearcache_get_many_async(tier, NULL, 0, NULL, NULL, NULL, on_end, &got, NULL), 0);
     cr_assert_eq(nearcache_fd(NULL), NEARCACHE_EINVAL);
