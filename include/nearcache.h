@@ -230,7 +230,8 @@ struct nearcache_refusal {
 /*
  * Callbacks run on the thread that caused the event, or on one of the cache's own threads
  * (maintenance: expiry; link: link state, replay): giving one is asking for that. None runs under
- * a lock of the cache, so each may call back into it, nearcache_close excepted.
+ * a lock of the cache, so each may call back into it, nearcache_close excepted. On the link's thread
+ * nearcache_wait and nearcache_sync do not wait: what they wait for is its work.
  */
 typedef void (*nearcache_log_fn)(void *arg, enum nearcache_log_level level, const char *line);
 typedef void (*nearcache_removal_fn)(void *arg, const struct nearcache_removal *removal);

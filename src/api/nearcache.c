@@ -43,12 +43,18 @@ static int check(struct nearcache *cache)
     return cache ? nc_life_check(cache->cache.life.word) : NEARCACHE_EINVAL;
 }
 
+/* In a callback on the link's thread the answer is that of now: what is waited for is its work. */
+static uint64_t link_deadline(struct nearcache *cache, uint64_t timeout_us)
+{
+    return nc_sync_serves(cache->sync) ? nc_clock_io_ns() : nc_call_deadline(cache, timeout_us);
+}
+
 int nearcache_wait(struct nearcache *cache, uint64_t timeout_us)
 {
     int outcome = check(cache);
     if (outcome != 0 || !cache->sync)
         return outcome;
-    return nc_state_wait_live(cache->sync, nc_call_deadline(cache, timeout_us));
+    return nc_state_wait_live(cache->sync, link_deadline(cache, timeout_us));
 }
 
 int nearcache_sync(struct nearcache *cache, uint64_t timeout_us)
@@ -63,7 +69,7 @@ int nearcache_sync(struct nearcache *cache, uint64_t timeout_us)
         if (tier->coherence == NEARCACHE_COHERENCE_PUBSUB)
             break;
     }
-    return nc_state_catch_up(cache->sync, nc_call_deadline(cache, timeout_us));
+    return nc_state_catch_up(cache->sync, link_deadline(cache, timeout_us));
 }
 
 /* ---- tiers ---- */

@@ -2,6 +2,7 @@
  * others have given up, and does not wait for one of those. */
 #include "coherence.h"
 
+#include "lib/loop_is_up.h"
 #include "nearcache/async.h"
 
 #include <poll.h>
@@ -147,17 +148,33 @@ static void set_async(const char *value, int *status)
 Test(link_callback, a_write_reads_along_for_an_event_loop_that_stands)
 {
     int status;
-    /* So often that the loop has its own connection by then. */
-    for (unsigned i = 0; i < 20; i++) {
-        set_async("older", &status);
-        dispatch_until(&status);
-        cr_assert_eq(status, 0);
-        poll(NULL, 0, 10);
-    }
+    set_async("older", &status);
+    dispatch_until(&status);
+    cr_assert_eq(status, 0);
+    cr_assert(WAIT_UNTIL(loop_is_up(cache), 20000));
     pause_for(write_same);
     set_async("old", &status);
     expect_at_once(0);
     dispatch_until(&status);
     cr_expect_eq(status, 0);
     cr_expect(coherence_asks(&server, "GET thing:k", "newer"));
+}
+
+static int wait_for_link(void) { return nearcache_wait(cache, PATIENT_US); }
+
+static int catch_up(void) { return nearcache_sync(cache, PATIENT_US); }
+
+/* What the link's thread has to do it does not wait for. */
+Test(link_callback, waiting_for_the_link_ends_at_once)
+{
+    int (*const waits[])(void) = {wait_for_link, catch_up};
+    for (int i = 0; i < 2; i++) {
+        began = ended = false;
+        pause_for(waits[i]);
+        cr_expect(WAIT_UNTIL(ended, AT_ONCE_MS), "it waits for itself");
+        cr_expect_eq(outcome, NEARCACHE_ETIMEOUT, "%s", nearcache_strerror(outcome));
+        act = NULL;
+        redis_server_resume(&server);
+        cr_assert_eq(nearcache_wait(cache, PATIENT_US), 0);
+    }
 }
