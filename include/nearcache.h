@@ -152,7 +152,7 @@ struct nearcache_redis {
     uint32_t database;       /* default 0 */
     const char *unix_path;   /* a unix socket instead of host and port */
     const char *username;    /* ACL user; NULL: the default user */
-    const char *password;    /* NULL: none */
+    const char *password;    /* NULL: none. Like the TLS files it is read at open */
     const char *client_name; /* CLIENT SETNAME; NULL: "nearcache" */
     uint32_t connections;    /* shared connections for single requests; default 8 */
     uint32_t tls;            /* 1: TLS; an error where it is not built in, never plain text */
@@ -224,7 +224,8 @@ struct nearcache_refusal {
     struct nearcache_tier *tier;
     const void *name;
     size_t name_bytes;
-    int outcome; /* NEARCACHE_EREFUSED: a newer value stands; NEARCACHE_MISS: its TTL was over */
+    int outcome; /* NEARCACHE_EREFUSED: a newer value stands; NEARCACHE_MISS: its TTL was over;
+                  * NEARCACHE_ETOOBIG: larger than the server takes (proto-max-bulk-len) */
 };
 
 /*

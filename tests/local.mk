@@ -115,7 +115,8 @@ redis_tests = \
 	tests/redis/test_queue_worker \
 	tests/redis/test_read_order \
 	tests/redis/test_removal \
-	tests/redis/test_sentinel
+	tests/redis/test_sentinel \
+	tests/redis/test_server_trouble
 
 if WITH_TLS
 tls_tests = tests/redis/test_tls tests/redis/test_cluster_tls

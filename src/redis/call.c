@@ -28,6 +28,7 @@ struct nc_call *nc_call_create(void)
     call->sent_ns = 0;
     call->slot = NC_NO_SLOT;
     call->kind = NC_CALL_SINGLE;
+    call->own = false;
     call->moved = false;
     call->detour = NULL;
     return call;

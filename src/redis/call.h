@@ -72,6 +72,7 @@ struct nc_call {
     uint64_t sent_ns;
     uint32_t slot; /* of a cluster, or NC_NO_SLOT */
     enum nc_call_kind kind;
+    bool own;                 /* the link's: says nothing of what callers may expect */
     bool moved;               /* it went elsewhere */
     struct nc_detour *detour; /* the carrier's: a server refused it */
     struct nc_command command;

@@ -313,6 +313,14 @@ int nc_cluster_locate(struct nc_cluster *cluster, unsigned lane, struct nc_prima
     return outcome;
 }
 
+void nc_cluster_where(struct nc_cluster *cluster, unsigned lane, struct nc_primary *primary)
+{
+    pthread_mutex_lock(&cluster->lock);
+    if (cluster->place[lane].has_at)
+        *primary = cluster->place[lane].at;
+    pthread_mutex_unlock(&cluster->lock);
+}
+
 void nc_cluster_set_up(struct nc_cluster *cluster, unsigned lane, bool up)
 {
     pthread_mutex_lock(&cluster->lock);

@@ -82,6 +82,8 @@ void nc_cluster_detach(struct nc_cluster *cluster, unsigned lane);
  * refused the credentials. */
 int nc_cluster_locate(struct nc_cluster *cluster, unsigned lane, struct nc_primary *primary,
                       const char **why);
+/* Where it has connected to; *primary is left alone where that is not known. */
+void nc_cluster_where(struct nc_cluster *cluster, unsigned lane, struct nc_primary *primary);
 /* It takes calls, or does not any more. */
 void nc_cluster_set_up(struct nc_cluster *cluster, unsigned lane, bool up);
 

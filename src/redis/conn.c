@@ -290,8 +290,13 @@ static int connect_any(struct nc_conn *conn, const struct nc_redis_settings *set
     if (outcome == NEARCACHE_EOFFLINK)
         conn->why = "the name of the host is not known";
     for (unsigned i = 0; outcome == 0 && i < addresses.count; i++) {
-        int tried = connect_to(conn, (const struct sockaddr *)&addresses.address[i],
-                               addresses.bytes[i], stop_fd, deadline_ns);
+        unsigned at = (conn->first + i) % addresses.count;
+        /* One that swallows everything leaves time for the others. */
+        uint64_t now = nc_clock_io_ns(), left = deadline_ns > now ? deadline_ns - now : 0;
+        int tried = connect_to(conn, (const struct sockaddr *)&addresses.address[at],
+                               addresses.bytes[at], stop_fd, now + left / (addresses.count - i));
+        if (tried == 0)
+            conn->first = at;
         if (tried == 0 || tried == NEARCACHE_ECLOSED || i + 1 == addresses.count)
             return tried;
     }
@@ -396,6 +401,9 @@ static int on_greeting(struct nc_sink *sink, const struct nc_reply_part *part)
 {
     struct greeting *g = (struct greeting *)sink;
     if (part->type != NC_REPLY_ERROR || part->reply >= g->must || g->outcome != 0)
+        return 0;
+    /* One that cannot save answers so to PING, too, and serves reads. */
+    if (begins(part, "MISCONF"))
         return 0;
     bool auth = begins(part, "NOAUTH") || begins(part, "WRONGP") || begins(part, "NOPERM") ||
                 begins(part, "ERR invalid password") || begins(part, "ERR AU");

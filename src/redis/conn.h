@@ -20,6 +20,7 @@ struct nc_conn {
     struct nc_reader_events events; /* who gets the replies; changed between replies only */
     char *out;
     size_t out_used, out_sent, out_room;
+    unsigned first;   /* of the host's addresses, to be tried first; kept when closed */
     uint32_t wait_ms; /* what the socket's timeout for receiving is; 0: none was set */
     struct nc_link_stats *stats;
 };

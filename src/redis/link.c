@@ -23,8 +23,8 @@
 #include <sys/eventfd.h>
 #include <unistd.h>
 
-/* Making all connections of a link takes this long at most; a stopped server accepts and is mute.
- */
+/* Making one connection of a link takes this long at most, by its round trips; a stopped server
+ * accepts and is mute. */
 #define CONNECT_NS (1 * NC_NS_PER_S)
 /* Replies under way on the connection for batches: more only fills buffers. */
 #define BATCH_BYTES (512 * 1024)
@@ -33,6 +33,8 @@
 #define REFUSED_MS 20
 /* A server that is to be left answers what it was asked, if it lives. */
 #define LEAVE_NS (20 * NC_NS_PER_MS)
+/* Shorter than any sensible `timeout` of a server. */
+#define ALIVE_EVERY_NS (5 * NC_NS_PER_S)
 #define SUBSCRIBE_NS (500 * NC_NS_PER_MS)
 /* Opening the connection of an event loop holds up the link's thread: now and then, and not for
  * long. */
@@ -48,6 +50,10 @@ struct nc_link {
     struct nc_subscriber subscriber;
     struct nc_primary primary; /* with Sentinels or a guide: whom the link is with */
     struct nc_lookout lookout; /* tells of another */
+    /* The link's thread's: which of the host's addresses answered last, how long the slowest
+     * connection took, when to see to idle ones. */
+    unsigned first;
+    uint64_t opening_ns, alive_ns;
     unsigned singles; /* muxes[0 .. singles), then the one for batches, then the event loop's */
     unsigned loop;    /* its index */
     struct nc_mux *muxes;
@@ -197,16 +203,20 @@ int nc_link_open(struct nc_link **out, const struct nc_link_config *config)
 /* ---- connecting ---- */
 
 /* A link is one server: every connection must reach the same. */
-static int open_conn(struct nc_link *link, struct nc_conn *conn, bool first, uint64_t deadline_ns)
+static int open_conn(struct nc_link *link, struct nc_conn *conn, bool first, uint64_t span_ns)
 {
     struct nc_identity server;
     bool guided = link->settings->sentinel_count > 0 || is_guided(link);
+    uint64_t began_ns = nc_clock_io_ns(), deadline_ns = began_ns + span_ns;
+    conn->first = link->first;
     link->host = guided ? link->primary.host : link->settings->host;
     link->port = guided ? link->primary.port : link->settings->port;
     int outcome =
         guided ? nc_conn_open_at(conn, link->settings, &link->primary, link->stop_fd, deadline_ns)
                : nc_conn_open(conn, link->settings, link->stop_fd, deadline_ns);
     link->why = conn->why;
+    if (outcome == 0)
+        link->first = conn->first;
     if (outcome == 0)
         outcome = nc_identity_ask(&server, conn, link->stop_fd, deadline_ns);
     if (outcome == 0 && server.replica) {
@@ -219,6 +229,9 @@ static int open_conn(struct nc_link *link, struct nc_conn *conn, bool first, uin
         link->why = "its connections reach different servers";
         outcome = NEARCACHE_EOFFLINK;
     }
+    uint64_t took_ns = nc_clock_io_ns() - began_ns;
+    if (outcome == 0 && took_ns > link->opening_ns)
+        link->opening_ns = took_ns;
     return outcome;
 }
 
@@ -238,6 +251,10 @@ static void close_all(struct nc_link *link)
 {
     tell_ready(link, false);
     atomic_store(&link->loop_up, false);
+    /* Closing does not take it out of the set while a child of fork() has a copy. */
+    int epoll_fd = atomic_load_explicit(&link->loop_epoll_fd, memory_order_acquire);
+    if (epoll_fd >= 0 && link->muxes[link->loop].conn.fd >= 0)
+        epoll_ctl(epoll_fd, EPOLL_CTL_DEL, link->muxes[link->loop].conn.fd, NULL);
     for (unsigned i = 0; i <= link->loop; i++)
         nc_mux_down(&link->muxes[i]);
     nc_conn_close(&link->subscriber.conn);
@@ -259,13 +276,14 @@ static int open_all(struct nc_link *link)
 {
     uint64_t deadline_ns = nc_clock_io_ns() + CONNECT_NS;
     link->why = link->host = NULL;
-    link->loop_due_ns = 0;
+    link->loop_due_ns = link->opening_ns = 0;
+    link->alive_ns = nc_clock_io_ns() + ALIVE_EVERY_NS;
     int outcome = locate(link, deadline_ns);
     if (outcome == 0 && link->config.subscriber)
-        outcome = open_conn(link, &link->subscriber.conn, true, deadline_ns);
+        outcome = open_conn(link, &link->subscriber.conn, true, CONNECT_NS);
     for (unsigned i = 0; outcome == 0 && i <= link->singles; i++)
         outcome =
-            open_conn(link, &link->muxes[i].conn, !link->config.subscriber && i == 0, deadline_ns);
+            open_conn(link, &link->muxes[i].conn, !link->config.subscriber && i == 0, CONNECT_NS);
     atomic_store(&link->auth_refused, outcome == NEARCACHE_EAUTH);
     if (outcome != 0) {
         close_all(link);
@@ -290,7 +308,8 @@ static uint64_t open_loop(struct nc_link *link, uint64_t now_ns)
     if (now_ns < link->loop_due_ns)
         return link->loop_due_ns;
     link->loop_due_ns = now_ns + LOOP_EVERY_NS;
-    if (open_conn(link, &mux->conn, false, now_ns + LOOP_NS) != 0 ||
+    uint64_t span_ns = 2 * link->opening_ns > LOOP_NS ? 2 * link->opening_ns : LOOP_NS;
+    if (open_conn(link, &mux->conn, false, span_ns) != 0 ||
         epoll_ctl(epoll_fd, EPOLL_CTL_ADD, mux->conn.fd, &readable) != 0) {
         nc_conn_close(&mux->conn);
         return link->loop_due_ns;
@@ -298,6 +317,29 @@ static uint64_t open_loop(struct nc_link *link, uint64_t now_ns)
     nc_mux_up(mux);
     atomic_store(&link->loop_up, true);
     return UINT64_MAX;
+}
+
+/* A server with a `timeout` ends connections that ask for nothing. When to come again. */
+static uint64_t keep_alive(struct nc_link *link, uint64_t now_ns)
+{
+    if (now_ns < link->alive_ns)
+        return link->alive_ns;
+    link->alive_ns = now_ns + ALIVE_EVERY_NS;
+    for (unsigned i = 0; i <= link->loop; i++) {
+        struct nc_mux *mux = &link->muxes[i];
+        if (nc_mux_is_broken(mux) || nc_mux_flying(mux) != 0)
+            continue;
+        struct nc_call *call = nc_call_create();
+        if (!call)
+            break;
+        nc_command_begin(nc_call_command(call), 1);
+        nc_command_arg(nc_call_command(call), "PING", 4);
+        call->deadline_ns = link->alive_ns;
+        call->own = true;
+        nc_mux_submit(mux, call, NC_MUX_SENDS_NOW);
+        nc_call_release(call);
+    }
+    return link->alive_ns;
 }
 
 static bool stopped(struct nc_link *link)
@@ -352,6 +394,8 @@ static const char *serve(struct nc_link *link)
         due_ns = lookout_ns < due_ns ? lookout_ns : due_ns;
         uint64_t loop_ns = open_loop(link, nc_clock_io_ns());
         due_ns = loop_ns < due_ns ? loop_ns : due_ns;
+        uint64_t alive_ns = keep_alive(link, nc_clock_io_ns());
+        due_ns = alive_ns < due_ns ? alive_ns : due_ns;
         fds[0] = (struct pollfd){link->stop_fd, POLLIN, 0};
         fds[1] = (struct pollfd){link->wake_fd, POLLIN, 0};
         fds[2] = (struct pollfd){link->subscriber.conn.fd, POLLIN, 0};
@@ -545,6 +589,7 @@ void nc_link_submit(struct nc_link *link, struct nc_call *call, enum nc_call_kin
                pthread_equal(pthread_self(), link->self);
     call->deadline_ns = deadline_ns;
     call->kind = kind;
+    call->own = own;
     if (!own && !nc_breaker_lets_through(&link->breaker))
         refuse(call, NEARCACHE_EOFFLINK);
     else if (call->slot != NC_NO_SLOT && atomic_load(&link->moving))

@@ -108,6 +108,7 @@ static void on_end(void *arg)
         mux->read_ns = nc_clock_io_ns();
     nc_histogram_add(&mux->conn.stats->round_trip_us,
                      (mux->read_ns - call->sent_ns) / NC_NS_PER_US);
+    mux->in_time = mux->in_time || (!call->own && mux->read_ns < call->deadline_ns);
     call->next = NULL;
     *mux->finished_end = call;
     mux->finished_end = &call->next;
@@ -282,7 +283,10 @@ static void end_finished(struct nc_mux *mux)
         return;
     mux->finished = NULL;
     mux->finished_end = &mux->finished;
-    mux->on_reply(mux->arg);
+    /* A late one does not say that the next will be in time. */
+    if (mux->in_time)
+        mux->on_reply(mux->arg);
+    mux->in_time = false;
     struct nc_beds *beds = &mux->carrier.beds;
     uint32_t bed = call->bed;
     bool somebody = false;

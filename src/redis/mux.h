@@ -64,6 +64,7 @@ struct nc_mux {
     _Atomic uint64_t head __attribute__((aligned(64)));
     struct nc_call *receiving; /* parts of its reply stand in the buffer being read */
     bool delivering;           /* its delivery is BUSY: it was not abandoned */
+    bool in_time;              /* a reply came that somebody may still want */
     bool unasked;              /* a reply came to no call */
     struct nc_call *finished, **finished_end;
     uint64_t read_ns;

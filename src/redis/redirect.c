@@ -53,17 +53,22 @@ static bool begins(const char *text, size_t bytes, const char *word)
     return bytes >= n && memcmp(text, word, n) == 0 && (bytes == n || text[n] == ' ');
 }
 
-/* `MOVED slot host:port`; an address of IPv6 has colons of its own, an empty host none. */
-static bool parse_target(const char *text, size_t bytes, struct nc_primary *target)
+/* `MOVED slot host:port`; an address of IPv6 has colons of its own. An empty host is `from`, that
+ * of who says so. */
+static bool parse_target(const char *text, size_t bytes, const char *from,
+                         struct nc_primary *target)
 {
     const char *end = text + bytes, *slot = memchr(text, ' ', bytes);
     const char *host = slot ? memchr(slot + 1, ' ', (size_t)(end - slot - 1)) : NULL;
     const char *colon = host ? memrchr(host, ':', (size_t)(end - host)) : NULL;
-    return colon && nc_primary_put_host(target, host + 1, (size_t)(colon - host - 1)) &&
+    bool elsewhere = colon && colon > host + 1;
+    return colon &&
+           nc_primary_put_host(target, elsewhere ? host + 1 : from,
+                               elsewhere ? (size_t)(colon - host - 1) : strlen(from)) &&
            nc_primary_put_port(target, colon + 1, (size_t)(end - colon - 1));
 }
 
-static bool parse(struct nc_redirect *r, const char *text, size_t bytes)
+static bool parse(struct nc_redirect *r, const char *text, size_t bytes, const char *from)
 {
     struct nc_primary target = {"", 0};
     enum kind kind;
@@ -77,7 +82,7 @@ static bool parse(struct nc_redirect *r, const char *text, size_t bytes)
         kind = CLUSTERDOWN;
     else
         return false;
-    if (bytes > sizeof r->text || (kind <= ASK && !parse_target(text, bytes, &target)))
+    if (bytes > sizeof r->text || (kind <= ASK && !parse_target(text, bytes, from, &target)))
         return false;
     r->kind = kind;
     r->target = target;
@@ -146,7 +151,8 @@ static int on_part(struct nc_sink *sink, const struct nc_reply_part *part)
     struct nc_reply_part mine = *part;
     if (r->refused_again || (r->asking && part->reply == 0))
         return 0;
-    if (part->depth == 0 && part->type == NC_REPLY_ERROR && parse(r, part->str, part->bytes)) {
+    if (part->depth == 0 && part->type == NC_REPLY_ERROR &&
+        parse(r, part->str, part->bytes, r->target.host)) {
         r->refused_again = true;
         return 0;
     }
@@ -291,7 +297,9 @@ struct nc_detour *nc_redirect_begin(struct nc_redirects *redirects, unsigned lan
                                     struct nc_call *call, const char *text, size_t bytes)
 {
     struct nc_redirect *r = malloc(sizeof *r);
-    if (!r || !parse(r, text, bytes)) {
+    struct nc_primary from = {"", 0};
+    nc_cluster_where(redirects->cluster, lane, &from);
+    if (!r || !parse(r, text, bytes, from.host)) {
         free(r);
         return NULL;
     }

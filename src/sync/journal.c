@@ -258,15 +258,30 @@ struct nc_intent *nc_journal_ready(struct nc_journal *journal, uint64_t io_ns, u
     *due_ns = UINT64_MAX;
     pthread_mutex_lock(&journal->lock);
     for (intent = journal->oldest; intent; intent = intent->newer) {
-        if (intent->not_before_ns <= io_ns)
+        uint64_t ready_ns = later(intent->not_before_ns, intent->refused_until_ns);
+        if (ready_ns <= io_ns)
             break;
-        if (intent->not_before_ns < *due_ns)
-            *due_ns = intent->not_before_ns;
+        if (ready_ns < *due_ns)
+            *due_ns = ready_ns;
     }
     if (intent)
         intent->references++;
     pthread_mutex_unlock(&journal->lock);
     return intent;
+}
+
+/* Intents that are tried again and again must leave time for those behind them. */
+#define REFUSED_NS (2 * NC_NS_PER_S)
+#define REFUSED_MOST_NS (10 * NC_NS_PER_S)
+
+void nc_journal_refused(struct nc_journal *journal, struct nc_intent *intent, uint64_t io_ns)
+{
+    pthread_mutex_lock(&journal->lock);
+    intent->refused_ns = intent->refused_ns ? intent->refused_ns * 2 : REFUSED_NS;
+    if (intent->refused_ns > REFUSED_MOST_NS)
+        intent->refused_ns = REFUSED_MOST_NS;
+    intent->refused_until_ns = io_ns + intent->refused_ns;
+    pthread_mutex_unlock(&journal->lock);
 }
 
 void nc_journal_release(struct nc_journal *journal, struct nc_intent *intent)

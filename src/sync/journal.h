@@ -39,7 +39,8 @@ struct nc_intent {
     uint64_t taken_ns; /* machine's monotonic time of the write */
     uint64_t ends_ns;  /* when its TTL is over, same clock; NEARCACHE_NONE: never */
     /* These are guarded by the journal's lock; not_before_ns moves only with the key's flight. */
-    uint64_t not_before_ns; /* a request in doubt may still be applied until then */
+    uint64_t not_before_ns;                /* a request in doubt may still be applied until then */
+    uint64_t refused_until_ns, refused_ns; /* by Redis: until then, and for how long each time */
     uint64_t seen; /* the largest version known here when it was made, or of an older own write */
     bool sent;     /* a replay has left, so its value may be found */
     uint64_t sent_until_ns;  /* ... and be applied until then */
@@ -96,6 +97,8 @@ struct nc_intent *nc_journal_find(struct nc_journal *journal, const struct nc_ke
 /* The oldest intent that may be replayed at io_ns, referenced, or NULL; *due_ns: when the next may.
  */
 struct nc_intent *nc_journal_ready(struct nc_journal *journal, uint64_t io_ns, uint64_t *due_ns);
+/* Redis refuses it for now: it is ready again in some seconds, and others go first. */
+void nc_journal_refused(struct nc_journal *journal, struct nc_intent *intent, uint64_t io_ns);
 void nc_journal_release(struct nc_journal *journal, struct nc_intent *intent);
 /* A replay of it is about to leave, and may be applied until then. */
 void nc_journal_depart(struct nc_journal *journal, struct nc_intent *intent, uint64_t until_ns,

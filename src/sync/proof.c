@@ -169,11 +169,16 @@ static void beat(struct nc_sync *sync, uint64_t io_ns)
     int outcome = nc_script_call(&sync->scripts, NC_SCRIPT_HEARTBEAT, keys, 2, args, 2,
                                  io_ns + CALL_NS, &answer, NULL, NULL);
     if (outcome == 0 && answer.count == 2 && answer.number[0] > 0 && answer.number[1] > 0) {
+        proof->refusal[0] = 0;
         nc_sync_saw(sync, (uint64_t)answer.number[0]);
         nc_offset_sample(&sync->offset, answer.sent_ns, answer.received_ns,
                          (uint64_t)answer.number[1], (uint64_t)answer.number[0], false);
     } else if (outcome == NEARCACHE_EREMOTE && !is_leaving(sync, &answer)) {
-        nc_log_write(sync->log, NEARCACHE_LOG_ERROR, "heartbeat refused: %s", answer.error);
+        /* The same once: attempts go on for as long as it takes. */
+        bool again = strcmp(proof->refusal, answer.error) == 0;
+        nc_log_write(sync->log, again ? NEARCACHE_LOG_DEBUG : NEARCACHE_LOG_ERROR,
+                     "heartbeat refused: %s", answer.error);
+        snprintf(proof->refusal, sizeof proof->refusal, "%s", answer.error);
         nc_link_fail(sync->link, "Redis refuses the heartbeat");
     }
 }

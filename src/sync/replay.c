@@ -20,6 +20,7 @@
 #define ROUND_NS (8 * NC_NS_PER_MS)
 #define CALL_NS (200 * NC_NS_PER_MS)
 #define RETRY_NS (50 * NC_NS_PER_MS)
+#define TELL_EVERY_NS (10 * NC_NS_PER_S)
 
 struct replay {
     const struct nc_key *key;
@@ -165,6 +166,29 @@ static int settle(struct nc_sync *sync, struct nc_cache_thread *self, struct nc_
     }
 }
 
+/* An error that Redis answers does not hold up the others: no right to the key, no memory. Larger
+ * than the server takes, it would end the connection each time. */
+static enum nc_replay take_refusal(struct nc_sync *sync, struct nc_cache_thread *self,
+                                   struct nc_intent *intent, const char *error, int *refused)
+{
+    static const char too_large[] = "ERR Protocol error";
+    uint64_t io_ns = nc_clock_io_ns();
+    bool tell = io_ns >= atomic_load(&sync->replay_told_ns);
+    if (tell)
+        atomic_store(&sync->replay_told_ns, io_ns + TELL_EVERY_NS);
+    nc_log_write(sync->log, tell ? NEARCACHE_LOG_WARNING : NEARCACHE_LOG_DEBUG, "replay waits: %s",
+                 error);
+    if (strncmp(error, too_large, sizeof too_large - 1) != 0) {
+        nc_journal_refused(&sync->journal, intent, io_ns);
+        return NC_REPLAY_REFUSED;
+    }
+    if (nc_journal_settle(&sync->journal, intent)) {
+        nc_cache_count(self, intent->tier, NC_COUNT_journal_refused, 1);
+        *refused = NEARCACHE_ETOOBIG;
+    }
+    return NC_REPLAY_DONE;
+}
+
 static struct nc_flight *take_key(struct nc_sync *sync, const struct nc_key *key,
                                   uint64_t deadline_ns, bool wait)
 {
@@ -224,7 +248,7 @@ enum nc_replay nc_replay_intent(struct nc_sync *sync, struct nc_cache_thread *se
             refused = settle(sync, self, intent, &key, &answer);
             result = NC_REPLAY_DONE;
         } else if (outcome == NEARCACHE_EREMOTE && answer.refusal != NC_REFUSAL_UNAVAILABLE) {
-            nc_log_write(sync->log, NEARCACHE_LOG_WARNING, "replay waits: %s", answer.error);
+            result = take_refusal(sync, self, intent, answer.error, &refused);
         }
     } else if (newest != intent) {
         result = NC_REPLAY_DONE;

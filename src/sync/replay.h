@@ -7,8 +7,9 @@
 #include "sync/sync.h"
 
 enum nc_replay {
-    NC_REPLAY_DONE, /* settled: applied, already so, refused or over */
-    NC_REPLAY_LATER /* still pending: no link, or somebody else is at it */
+    NC_REPLAY_DONE,    /* settled: applied, already so, refused or over */
+    NC_REPLAY_REFUSED, /* by Redis, for now: others go first */
+    NC_REPLAY_LATER    /* still pending: no link, or somebody else is at it */
 };
 
 /*

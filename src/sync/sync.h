@@ -47,7 +47,8 @@ struct nc_proof {
     bool up;          /* the link is up; between on_up and on_down */
     bool same_server; /* as the one that chain.last was seen on */
     bool resume_due;
-    char server[96]; /* run id and replication id of that server */
+    char server[96];   /* run id and replication id of that server */
+    char refusal[120]; /* of the last heartbeat, cut; empty: it was accepted */
     uint64_t next_beat_ns, up_since_ns;
     uint64_t beat_sequence;
     struct {
@@ -143,7 +144,8 @@ struct nc_sync {
     _Atomic uint64_t lost_at_ns; /* when it was last live; 0: it is, or never was */
     _Atomic uint64_t quiet_until_ns;
     _Atomic bool was_live;
-    _Atomic uint32_t untold; /* changes that were too many to be told */
+    _Atomic uint32_t untold;         /* changes that were too many to be told */
+    _Atomic uint64_t replay_told_ns; /* when a refused replay may be told again */
 };
 
 /* Writes the names of its own after `space` has changed. */

@@ -3,6 +3,7 @@
 -- ARGV  channel origin prefix not_after_us
 -- Returns {status, s, TIME in us}: 1 taken, 0 too late.
 if now > tonumber(ARGV[4]) then return {0, current(), text(now)} end
+redis.call('PERSIST', S) -- also without memory
 local prev, s = advance()
 local version = text(s)
 redis.call('PUBLISH', ARGV[1], table.concat({'1 C ', text(prev), ' ', version, ' ', ARGV[2], ' 1 ',

@@ -59,6 +59,7 @@ end
 
 local version = state[1]
 if mode == 'p' then
+    if op == 'd' then redis.call('PERSIST', S) end -- also without memory
     local prev, s = advance()
     version = text(s)
     redis.call('PUBLISH', ARGV[1], table.concat({'1 ', op == 'd' and 'D' or 'W', ' ', text(prev), ' ',

@@ -22,6 +22,7 @@ for i = 3, #KEYS do
     end
 end
 if #gone == 0 then return {0, kept, '0'} end
+redis.call('PERSIST', S) -- also without memory
 local prev, version = advance()
 local names = {}
 for i = 1, #gone do names[i] = ' ' .. #gone[i] .. ' ' .. gone[i] end

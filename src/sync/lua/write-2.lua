@@ -37,6 +37,10 @@ if now > tonumber(ARGV[4]) then
     rest = string.match(rest, '^ %x+') .. ' ' .. left .. table.concat(parts)
 end
 
+-- What gives memory back Redis takes when it has none, and behind one such write all others.
+local only = not ARGV[7 + n] and ARGV[6 + n]
+if only == 'd' or only == 'i' then call('PERSIST', S) end
+
 -- The next version. S is the first thing written: a Redis that is out of memory refuses it, and
 -- then nothing has happened yet. A missing S is made as common-2 says.
 local version, prev = text, call('HGET', S, 's')
