@@ -13,8 +13,24 @@
 
 #define MAX_BELL_MS 10000
 #define MAX_ERROR_PAUSE_MS 2000
+#define ITERATE_AGAIN_MS 1000
 
 /* ---- running --------------------------------------------------------------------------------- */
+
+/* Puts up the next job of a schedule. Where that fails nobody else would: the job is put off, by
+ * any worker it is tried again, and its own try does not count. */
+static bool iterate(struct nearcache_worker *worker, struct nearcache_job *job)
+{
+    int outcome = nc_schedule_iterate(worker->queue, job);
+    if (outcome >= 0)
+        return true;
+    nc_log_write(&worker->queue->log, NEARCACHE_LOG_ERROR,
+                 "queue %s: the next job of schedule %.80s was not put up (%s); job %.80s waits",
+                 worker->queue->name, job->info.schedule_id, nc_error_text(outcome), job->info.id);
+    job->delay_ms = ITERATE_AGAIN_MS;
+    job->outcome = NC_OUTCOME_LATER;
+    return false;
+}
 
 /* Jobs that must not run end here: false. */
 static bool may_run(struct nearcache_worker *worker, struct nearcache_job *job)
@@ -30,14 +46,7 @@ static bool may_run(struct nearcache_worker *worker, struct nearcache_job *job)
                                  NEARCACHE_JOB_UNRECOVERABLE);
         return false;
     }
-    if (job->info.schedule_id) {
-        int outcome = nc_schedule_iterate(worker->queue, job);
-        if (outcome < 0)
-            nc_log_write(&worker->queue->log, NEARCACHE_LOG_ERROR,
-                         "queue %s: the next job of schedule %.80s was not put up: %s",
-                         worker->queue->name, job->info.schedule_id, nc_error_text(outcome));
-    }
-    return true;
+    return !job->info.schedule_id || iterate(worker, job);
 }
 
 /* Every job leaves with an outcome. */

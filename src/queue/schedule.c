@@ -14,6 +14,8 @@
 #define MARK_DUE "\1due\1"
 #define MARK_DELAY "\1delay\1"
 
+enum { OVER = -12 }; /* of the script: the next time would be after the end */
+
 /* One thread. What BullMQ keeps in opts.repeat. */
 struct repeat {
     const char *cron, *tz; /* NULL: none */
@@ -153,6 +155,7 @@ static int send_schedule(struct nearcache_queue *queue, const char *id,
     nc_args_add_int(&args, first_ms);
     nc_args_add_int(&args, repeat->every_ms);
     nc_args_add_int(&args, repeat->start_ms);
+    nc_args_add_int(&args, repeat->end_ms);
     nc_args_add_string(&args, schedule->job_name);
     nc_args_add(&args, plain ? "" : schedule->data, plain ? 0 : schedule->data_bytes);
     nc_args_add(&args, template->data, template->bytes);
@@ -168,7 +171,7 @@ static int send_schedule(struct nearcache_queue *queue, const char *id,
     if (outcome)
         return outcome;
     if (code < 0)
-        return NEARCACHE_EBUSY;
+        return code == OVER ? NEARCACHE_MISS : NEARCACHE_EBUSY;
     if (next_ms)
         *next_ms = code;
     return 0;
@@ -281,6 +284,7 @@ static int send_iteration(struct nearcache_queue *queue, const struct nearcache_
     nc_args_add_string(&args, job->info.id);
     nc_args_add_int(&args, (int64_t)nc_queue_now_ms());
     nc_args_add_int(&args, next_ms);
+    nc_args_add_int(&args, repeat->end_ms);
     nc_args_add(&args, json.data, json.bytes);
     nc_args_add_int(&args, job->options.priority);
     nc_args_add_string(&args, job->options.lifo ? "1" : "");
