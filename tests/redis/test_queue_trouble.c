@@ -201,6 +201,24 @@ Test(queue_trouble, a_job_that_is_taken_again_is_not_cancelled_for_its_last_lock
     cr_expect_leq(cancelled, events[NEARCACHE_WORKER_LOCK_LOST]);
 }
 
+/* The lock is given a longer time than a renewal gives it, so that this can be seen. */
+Test(queue_trouble, locks_are_renewed_while_redis_is_full)
+{
+    add_some(queue, 1);
+    config.run = wait_and_succeed;
+    config.lock_duration_ms = 5000;
+    start_on(queue);
+    cr_assert(WAIT_UNTIL(running == 1, PATIENCE_MS));
+    cr_assert(says("OK", "CONFIG SET maxmemory 1"));
+    cr_assert(says("1", "PEXPIRE bull:q:1:lock 1000000"));
+    cr_expect(WAIT_UNTIL(number("PTTL bull:q:1:lock") <= 5000, PATIENCE_MS));
+    cr_expect_gt(number("PTTL bull:q:1:lock"), 0);
+    cr_assert(says("OK", "CONFIG SET maxmemory 0"));
+    go_on = true;
+    finish();
+    cr_expect_eq(events[NEARCACHE_WORKER_COMPLETED], 1);
+}
+
 Test(queue_trouble, the_queues_own_rate_goes_before_the_workers)
 {
     add_some(queue, 50);

@@ -239,7 +239,7 @@ local function take_again(jobs)
                     if fields[field] == 'ats' then fields[field + 1] = int(fields[field + 1] - 1) end
                 end
                 if #fields > 0 then
-                    call('SET', P .. id .. ':lock', ARGV[2], 'PX', ARGV[3])
+                    call('PEXPIRE', P .. id .. ':lock', ARGV[3])
                     jobs[#jobs + 1] = {id, fields}
                 end
             end
