@@ -201,6 +201,40 @@ Test(queue_trouble, a_job_that_is_taken_again_is_not_cancelled_for_its_last_lock
     cr_expect_leq(cancelled, events[NEARCACHE_WORKER_LOCK_LOST]);
 }
 
+/* Redis drops who would get more than 16 MiB at a time. */
+Test(queue_trouble, large_jobs_come_in_answers_of_bounded_size)
+{
+    enum { JOBS = 12, BYTES = 3 << 20 };
+    struct nearcache_job_options how = NEARCACHE_JOB_OPTIONS_INIT;
+    char *data = malloc(BYTES);
+    memset(data, '1', BYTES);
+    for (int i = 0; i < JOBS; i++) {
+        how.priority = i < JOBS / 2 ? 0 : 1;
+        cr_assert_eq(nearcache_queue_add(queue, "n", data, BYTES, &how, NULL), 0);
+    }
+    free(data);
+    char *answer =
+        redis_server_ask(&server, "CONFIG SET client-output-buffer-limit %s", "normal 16mb 0 0");
+    cr_assert_str_eq(answer, "OK");
+    free(answer);
+    config.concurrency = JOBS;
+    start_on(queue);
+    cr_assert(WAIT_UNTIL(events[NEARCACHE_WORKER_COMPLETED] == JOBS, PATIENCE_MS));
+    finish();
+    cr_expect_eq(events[NEARCACHE_WORKER_ERROR], 0);
+    cr_expect(says("0", "EXISTS bull:q:wait bull:q:prioritized bull:q:active bull:q:pc"));
+    /* What was put back kept its turn: they began in the order in which they were added. */
+    char *active = redis_server_ask(&server, "XRANGE bull:q:events - +");
+    const char *at = active;
+    for (int i = 1; i <= JOBS && at; i++) {
+        char begun[64];
+        snprintf(begun, sizeof begun, "active jobId %d ", i);
+        at = strstr(at, begun);
+        cr_expect(at, "%s", begun);
+    }
+    free(active);
+}
+
 /* The lock is given a longer time than a renewal gives it, so that this can be seen. */
 Test(queue_trouble, locks_are_renewed_while_redis_is_full)
 {

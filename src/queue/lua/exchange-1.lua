@@ -9,6 +9,9 @@
 -- (0: none), ms until the limit allows more (0: now), 1 when paused.
 local now = tonumber(ARGV[1])
 local FIRST = 10
+-- Jobs are taken until they have that many bytes, so that the answer arrives within the time that a
+-- call has, or else is not asked for again and again. One job may have more.
+local MOST_BYTES = 8388608
 local ended = #ARGV >= FIRST
 events_most = ARGV[8]
 local ringing = false
@@ -187,20 +190,36 @@ local function allowance(want, most)
 end
 
 -- At most so many ids, which are active now. A full Redis refuses to move the first one, while it
--- would let go of as many as are asked for.
+-- would let go of as many as are asked for. Then their places among those with priorities, and
+-- whether those were all.
 local function next_ids(most)
     local first = call('RPOPLPUSH', WAIT, ACTIVE)
     local ids = first and most > 1 and call('RPOP', WAIT, most - 1) or {}
     local left = most - #ids - (first and 1 or 0)
+    local scores, all = {}, false
     if left > 0 then
         local pairs = call('ZPOPMIN', PRIORITIZED, left)
-        for at = 1, #pairs, 2 do ids[#ids + 1] = pairs[at] end
-        if #pairs < 2 * left then call('DEL', P .. 'pc') end
+        for at = 1, #pairs, 2 do
+            ids[#ids + 1] = pairs[at]
+            scores[pairs[at]] = pairs[at + 1]
+        end
+        all = #pairs < 2 * left
     end
     if #ids > 0 then call('LPUSH', ACTIVE, unpack(ids)) end
     if first then table.insert(ids, 1, first) end
-    return ids
+    return ids, scores, all
 end
+
+-- Those from `from` on are the next to be taken again.
+local function put_back(ids, from, scores)
+    for at = #ids, from, -1 do
+        local id = ids[at]
+        call('LREM', ACTIVE, 1, id)
+        if scores[id] then call('ZADD', PRIORITIZED, scores[id], id) else call('RPUSH', WAIT, id) end
+    end
+end
+
+local bytes = 0 -- of the jobs taken
 
 -- The job begins; false when the id is a leftover of an old version, its job was deleted, or what
 -- stands there is none.
@@ -215,6 +234,7 @@ local function begin(id)
     emit('active', 'jobId', id, 'prev', 'waiting')
     local started = 0
     for at = 1, #fields, 2 do
+        bytes = bytes + #fields[at + 1]
         if fields[at] == 'ats' then started = tonumber(fields[at + 1]) or 0 end
     end
     if ARGV[5] ~= '' then
@@ -263,12 +283,16 @@ if wanted > 0 then
     if not duration then most = nil end
     local allowed
     allowed, wait_ms = allowance(wanted, most)
-    while #jobs < allowed do
-        local ids = next_ids(math.min(allowed - #jobs, 1000))
-        for _, id in ipairs(ids) do
-            local job = begin(id)
+    while #jobs < allowed and bytes < MOST_BYTES do
+        local ids, scores, all = next_ids(math.min(allowed - #jobs, 1000))
+        local at = 1
+        while at <= #ids and bytes < MOST_BYTES do
+            local job = begin(ids[at])
             if job then jobs[#jobs + 1] = job end
+            at = at + 1
         end
+        put_back(ids, at, scores)
+        if all and at > #ids then call('DEL', P .. 'pc') end
         if #ids == 0 then break end
     end
     if most and #jobs > 0 and call('INCRBY', P .. 'limiter', #jobs) == #jobs then
