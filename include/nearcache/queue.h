@@ -295,7 +295,7 @@ enum nearcache_worker_event {
     NEARCACHE_WORKER_FAILED = 1,    /* failed for good */
     NEARCACHE_WORKER_RETRIED = 2,   /* failed and will run again */
     NEARCACHE_WORKER_LOCK_LOST = 3, /* somebody else has the job, or may have */
-    NEARCACHE_WORKER_DRAINED = 4,   /* job NULL: nothing to do any more */
+    NEARCACHE_WORKER_DRAINED = 4,   /* job NULL: nothing to do any more, or the queue is paused */
     NEARCACHE_WORKER_ERROR = 5      /* job NULL: Redis is in trouble; the worker tries again */
 };
 /*
@@ -359,7 +359,11 @@ int nearcache_worker_close(struct nearcache_worker *worker, uint64_t timeout_us)
  */
 void nearcache_worker_abandon(struct nearcache_worker *worker);
 
-/* Waits until the worker found nothing to do and has nothing in hand: 0 or NEARCACHE_ETIMEOUT. */
+/*
+ * Waits until the worker has looked after this call began, found nothing to do, and has nothing in
+ * hand: 0 or NEARCACHE_ETIMEOUT. Jobs that a rate or the queue's concurrency holds back are to do;
+ * those of a paused queue and delayed ones are not. `timeout_us` 0: the queue's.
+ */
 int nearcache_worker_wait_idle(struct nearcache_worker *worker, uint64_t timeout_us);
 
 /* What a worker did so far. */

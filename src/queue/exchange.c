@@ -246,7 +246,7 @@ static void take_jobs(struct nearcache_worker *worker, const struct nc_value *ro
 static int take_answer(struct nearcache_worker *worker, const struct nc_value *answer,
                        const char *token, struct job_list *ended, struct nc_exchange *found)
 {
-    if (!nc_value_is_array(answer, 5) || !nc_value_is_array(answer->element[0], ended->count) ||
+    if (!nc_value_is_array(answer, 6) || !nc_value_is_array(answer->element[0], ended->count) ||
         !nc_value_is_array(answer->element[1], 0))
         return NEARCACHE_EPROTOCOL;
     take_jobs(worker, answer->element[1], token);
@@ -254,6 +254,7 @@ static int take_answer(struct nearcache_worker *worker, const struct nc_value *a
     found->due_ms = nc_value_int(answer->element[2]);
     found->wait_ms = nc_value_int(answer->element[3]);
     found->paused = nc_value_int(answer->element[4]) != 0;
+    found->waiting = nc_value_int(answer->element[5]);
     settle(worker, ended, answer->element[0]->element);
     return 0;
 }
@@ -287,6 +288,7 @@ int nc_worker_exchange(struct nearcache_worker *worker, uint32_t want, struct nc
     if (worker->closing || worker->in_doubt)
         want = 0;
     worker->reporting = (uint32_t)ended.count;
+    found->look = worker->looks_wanted;
     snprintf(token, sizeof token, "%s:%llu", worker->uuid, (unsigned long long)worker->counter);
     pthread_mutex_unlock(&worker->lock);
     found->asked = want;

@@ -16,7 +16,9 @@ struct nc_exchange {
     uint32_t asked;  /* how many it might have taken */
     int64_t due_ms;  /* when the next delayed job is due; 0: none */
     int64_t wait_ms; /* until the rate limit allows more */
+    int64_t waiting; /* jobs that a limit keeps from being taken, when none was taken */
     bool paused;
+    uint64_t look; /* the latest look that was asked for before it was sent */
 };
 
 /*

@@ -286,11 +286,13 @@ static bool run_here(struct talker *talker)
     }
 }
 
-static void note_drained(struct nearcache_worker *worker, bool drained)
+static void note_drained(struct nearcache_worker *worker, const struct nc_exchange *found)
 {
+    bool drained = found->asked > 0 && found->taken == 0 && found->waiting == 0;
     pthread_mutex_lock(&worker->lock);
     bool news = drained && !worker->drained;
     worker->drained = drained;
+    worker->drained_look = found->look;
     if (drained)
         pthread_cond_broadcast(&worker->state_cond);
     pthread_mutex_unlock(&worker->lock);
@@ -327,7 +329,7 @@ void *nc_worker_talker(void *arg)
             if (outcome == 0) {
                 talker.error_pause_ms = 0;
                 look = found.asked ? found.taken == found.asked : want > 0;
-                note_drained(worker, found.asked > 0 && found.taken == 0);
+                note_drained(worker, &found);
                 run_here(&talker);
                 continue;
             }

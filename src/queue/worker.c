@@ -289,7 +289,12 @@ int nearcache_worker_wait_idle(struct nearcache_worker *worker, uint64_t timeout
     uint64_t deadline_ns =
         nc_clock_deadline_ns(timeout_us ? timeout_us : worker->queue->timeout_us);
     pthread_mutex_lock(&worker->lock);
-    while (!outcome && !(worker->drained && worker->in_hand == 0))
+    /* What the worker found before may have changed since: it looks once more. */
+    uint64_t look = ++worker->looks_wanted;
+    pthread_mutex_unlock(&worker->lock);
+    nc_worker_wake_talker(worker);
+    pthread_mutex_lock(&worker->lock);
+    while (!outcome && !(worker->drained && worker->drained_look >= look && worker->in_hand == 0))
         if (!wait_state_locked(worker, deadline_ns) && nc_clock_io_ns() >= deadline_ns)
             outcome = NEARCACHE_ETIMEOUT;
     pthread_mutex_unlock(&worker->lock);

@@ -368,6 +368,56 @@ Test(queue_worker, limits_of_the_whole_queue_are_kept)
     nearcache_worker_close(worker, 0);
 }
 
+/* Its window has not passed when the worker is asked, nor when it looks again. */
+Test(queue_worker, jobs_that_a_rate_holds_back_are_still_to_do)
+{
+    for (int i = 0; i < 3; i++)
+        add("1", NULL);
+    config.limit_max = 1;
+    config.limit_duration_ms = 3600000;
+    start();
+    cr_assert(WAIT_UNTIL(runs == 1, PATIENCE_MS));
+    cr_expect_eq(nearcache_worker_wait_idle(worker, 300000), NEARCACHE_ETIMEOUT);
+    cr_expect_eq(events[NEARCACHE_WORKER_DRAINED], 0);
+    for (int i = 0; i < 2; i++) {
+        cr_assert(says("1", "DEL bull:q:limiter"));
+        (void)nearcache_worker_wait_idle(worker, 1); /* and it looks */
+        cr_assert(WAIT_UNTIL(runs == i + 2, PATIENCE_MS));
+    }
+    cr_expect_eq(nearcache_worker_wait_idle(worker, 10000000), 0);
+    cr_expect_eq(events[NEARCACHE_WORKER_DRAINED], 1);
+    nearcache_worker_close(worker, 0);
+}
+
+Test(queue_worker, jobs_that_the_queues_concurrency_holds_back_are_still_to_do)
+{
+    add("1", NULL);
+    cr_assert(says("1", "LPUSH bull:q:active another"));
+    cr_assert_eq(nearcache_queue_set_concurrency(queue, 1), 0);
+    start();
+    cr_expect_eq(nearcache_worker_wait_idle(worker, 300000), NEARCACHE_ETIMEOUT);
+    cr_expect_eq(runs + events[NEARCACHE_WORKER_DRAINED], 0);
+    cr_assert_eq(nearcache_queue_set_concurrency(queue, 0), 0);
+    cr_expect_eq(nearcache_worker_wait_idle(worker, 10000000), 0);
+    cr_expect_eq(runs, 1);
+    nearcache_worker_close(worker, 0);
+}
+
+/* Put there without a ring of the bell. */
+Test(queue_worker, who_waits_for_an_idle_worker_hears_what_it_finds_now)
+{
+    config.drain_delay_ms = 60000;
+    start();
+    cr_assert_eq(nearcache_worker_wait_idle(worker, 10000000), 0);
+    for (int i = 1; i <= 50; i++) {
+        cr_assert(says("4", "HSET bull:q:x%d name n data 1 opts {} timestamp 1", i));
+        cr_assert(says("1", "LPUSH bull:q:wait x%d", i));
+        cr_assert_eq(nearcache_worker_wait_idle(worker, 10000000), 0);
+        cr_assert_eq(runs, i);
+    }
+    nearcache_worker_close(worker, 0);
+}
+
 Test(queue_worker, the_worker_survives_a_restart_of_redis)
 {
     for (int i = 0; i < 3; i++)

@@ -6,7 +6,8 @@
 -- (attempts allowed when failed, ms of delay, '1' to run next when retry).
 -- Returns: a code per ended job (1 done, -1 gone, -2 no lock, -3 was not active, -4 children left,
 -- -6 other lock, -7 no lock and ended before, -9 children failed), the jobs taken as {id, {field, value, ...}}, when the next delayed job is due
--- (0: none), ms until the limit allows more (0: now), 1 when paused.
+-- (0: none), ms until the limit allows more (0: now), 1 when paused, how many jobs wait that a limit
+-- of the queue or the worker keeps from being taken (0 when any was).
 local now = tonumber(ARGV[1])
 local FIRST = 10
 -- Jobs are taken until they have that many bytes, so that the answer arrives within the time that a
@@ -301,12 +302,11 @@ if wanted > 0 then
     if #jobs > 0 then call('ZADD', MARKER, 0, '0') end
 end
 if ringing then ring() end
-local due = 0
+local due, waiting = 0, 0
 if #jobs < wanted then
     due = first_due() or 0
-    if ended and #jobs == 0 and call('LLEN', WAIT) == 0 and call('LLEN', ACTIVE) == 0
-        and call('ZCARD', PRIORITIZED) == 0 then
-        emit('drained')
-    end
+    if #jobs == 0 then waiting = call('LLEN', WAIT) + call('ZCARD', PRIORITIZED) end
+    if ended and #jobs == 0 and waiting == 0 and call('LLEN', ACTIVE) == 0 then emit('drained') end
 end
-return {codes, jobs, due, wait_ms, paused and 1 or 0}
+if paused then waiting = 0 end
+return {codes, jobs, due, wait_ms, paused and 1 or 0, waiting}
