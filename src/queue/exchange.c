@@ -109,7 +109,7 @@ static void add_ended(struct nearcache_worker *worker, struct nearcache_job *job
 }
 
 static void add_head(struct nearcache_worker *worker, uint32_t want, const char *token,
-                     struct nc_args *args)
+                     const char *doubtful, struct nc_args *args)
 {
     const struct nearcache_worker_config *config = &worker->config;
     nc_args_add_int(args, (int64_t)nc_queue_now_ms());
@@ -120,7 +120,7 @@ static void add_head(struct nearcache_worker *worker, uint32_t want, const char 
     nc_args_add_count(args, config->limit_max);
     nc_args_add_count(args, config->limit_duration_ms);
     nc_args_add_count(args, worker->queue->max_events);
-    nc_args_add_string(args, worker->in_doubt ? "1" : "");
+    nc_args_add_string(args, doubtful);
 }
 
 /* ---- what comes back ------------------------------------------------------------------------- */
@@ -284,7 +284,9 @@ int nc_worker_exchange(struct nearcache_worker *worker, uint32_t want, struct nc
         ended = worker->ended;
         memset(&worker->ended, 0, sizeof worker->ended);
     }
-    /* What an exchange without an answer took is handed out first, under the same token. */
+    /* What an exchange without an answer took is handed out first, under the same token; a worker
+     * that closes lets go of it. */
+    const char *doubtful = !worker->in_doubt ? "" : worker->closing ? "2" : "1";
     if (worker->closing || worker->in_doubt)
         want = 0;
     worker->reporting = (uint32_t)ended.count;
@@ -294,7 +296,7 @@ int nc_worker_exchange(struct nearcache_worker *worker, uint32_t want, struct nc
     found->asked = want;
     if (ended.count == 0 && want == 0 && !worker->in_doubt)
         return 0;
-    add_head(worker, want, token, &args);
+    add_head(worker, want, token, doubtful, &args);
     for (struct nearcache_job *job = ended.first; job; job = job->next)
         add_ended(worker, job, &args);
     int outcome = nc_queue_script(worker->queue, NC_QUEUE_SCRIPT_EXCHANGE, &args, &answer);

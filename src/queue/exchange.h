@@ -3,7 +3,7 @@
  * means. A job that cannot be reported stays in the ended list until Redis is back. Where an
  * exchange was sent and its answer never came, the next one has the same token and takes nothing
  * new: it asks for what was taken under that token, so that a Redis that was slow hands out no job
- * to nobody.
+ * to nobody. A worker that closes has it put back instead.
  */
 #ifndef NC_QUEUE_EXCHANGE_H
 #define NC_QUEUE_EXCHANGE_H

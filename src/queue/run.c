@@ -312,6 +312,20 @@ static bool nothing_ended(struct nearcache_worker *worker)
     return nothing;
 }
 
+/* The last thing before a worker closes: jobs that Redis may have handed out are put back. */
+static void settle_doubt(struct nearcache_worker *worker)
+{
+    struct nc_exchange found;
+    pthread_mutex_lock(&worker->lock);
+    bool ask = worker->in_doubt && !worker->abandoned && !worker->give_up;
+    pthread_mutex_unlock(&worker->lock);
+    if (ask && nc_worker_exchange(worker, 0, &found))
+        nc_log_write(&worker->queue->log, NEARCACHE_LOG_WARNING,
+                     "queue %s: Redis does not answer: what it handed out last stays active until "
+                     "the stalled check of a worker finds it",
+                     worker->queue->name);
+}
+
 void *nc_worker_talker(void *arg)
 {
     struct nearcache_worker *worker = arg;
@@ -342,6 +356,7 @@ void *nc_worker_talker(void *arg)
         if (outcome)
             pause_after_error(&talker, outcome);
     }
+    settle_doubt(worker);
     free(talker.jobs);
     return NULL;
 }

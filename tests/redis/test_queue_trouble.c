@@ -3,6 +3,7 @@
 #include "queue_fixture.h"
 
 #include <poll.h>
+#include <pthread.h>
 
 REDIS_SERVER_REQUIRED;
 TestSuite(queue_trouble, .init = queue_setup, .fini = queue_teardown, .timeout = 90);
@@ -168,6 +169,45 @@ Test(queue_trouble, what_a_slow_redis_handed_out_comes_back)
     cr_expect_eq(events[NEARCACHE_WORKER_LOCK_LOST], 0);
     cr_expect(says("0", "LLEN bull:slow:active"));
     cr_assert_eq(nearcache_worker_close(worker, 0), 0);
+    cr_assert_eq(nearcache_queue_close(other, 0), 0);
+}
+
+static atomic_bool closing;
+
+static void *resume_when_closing(void *arg)
+{
+    (void)WAIT_UNTIL(closing, PATIENCE_MS);
+    redis_server_resume(&server);
+    return arg;
+}
+
+/* An idle worker's exchange finds a job that no bell told it of, in a server that stands still. */
+Test(queue_trouble, a_worker_that_closes_leaves_nothing_that_a_slow_redis_handed_out)
+{
+    struct nearcache_queue_config hasty = NEARCACHE_QUEUE_CONFIG_INIT;
+    struct nearcache_queue *other;
+    pthread_t resumer;
+    hasty.timeout_us = 1000000;
+    cr_assert_eq(nearcache_queue_open(&other, &redis, "slow", &hasty), 0);
+    config.lock_duration_ms = 600000;
+    config.stalled_interval_ms = NEARCACHE_NONE;
+    config.drain_delay_ms = 60000;
+    start_on(other);
+    cr_assert_eq(nearcache_worker_wait_idle(worker, 10000000), 0);
+    cr_assert(says("4", "HSET bull:slow:x name n data 1 priority 0 timestamp 1"));
+    cr_assert(says("1", "LPUSH bull:slow:wait x"));
+    redis_server_pause(&server);
+    cr_assert_eq(pthread_create(&resumer, NULL, resume_when_closing, NULL), 0);
+    cr_expect_eq(nearcache_worker_wait_idle(worker, 1), NEARCACHE_ETIMEOUT); /* and it looks */
+    cr_assert(WAIT_UNTIL(events[NEARCACHE_WORKER_ERROR] > 0, PATIENCE_MS));
+    closing = true;
+    cr_assert_eq(nearcache_worker_close(worker, 0), 0);
+    cr_assert_eq(pthread_join(resumer, NULL), 0);
+    cr_expect(says("0", "EXISTS bull:slow:active bull:slow:x:lock"));
+    if (runs == 0) { /* else it was handed out in time, and done */
+        cr_expect(says("x", "LRANGE bull:slow:wait 0 -1"));
+        cr_expect(says("0", "HGET bull:slow:x ats"));
+    }
     cr_assert_eq(nearcache_queue_close(other, 0), 0);
 }
 

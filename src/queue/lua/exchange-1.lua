@@ -1,7 +1,7 @@
 -- One round trip of a worker: ends jobs and takes new ones.
 -- ARGV: now, token for what is taken, lock ms, how many to take, name of the worker or '',
--- limit of starts or '', its duration, length of the event stream or '', '1' when an exchange with
--- this token had no answer: what it took is handed out again; then 10 per ended job: id, its token, how it ended (completed, failed, retry, delay, later), text, stack trace or '',
+-- limit of starts or '', its duration, length of the event stream or '', when an exchange with this
+-- token had no answer: '1' to hand out again what it took, '2' to let go of it; then 10 per ended job: id, its token, how it ended (completed, failed, retry, delay, later), text, stack trace or '',
 -- keep (all, none, some), keep count or '', keep age in s or '', removed at a time, a number
 -- (attempts allowed when failed, ms of delay, '1' to run next when retry).
 -- Returns: a code per ended job (1 done, -1 gone, -2 no lock, -3 was not active, -4 children left,
@@ -246,6 +246,28 @@ local function begin(id)
     return {id, fields}
 end
 
+local function hand_out_again(id, jobs)
+    local fields = call('HGETALL', P .. id)
+    for field = 1, #fields, 2 do -- as it was before that start was counted
+        if fields[field] == 'ats' then fields[field + 1] = int(fields[field + 1] - 1) end
+    end
+    if #fields == 0 then return end
+    call('PEXPIRE', P .. id .. ':lock', ARGV[3])
+    jobs[#jobs + 1] = {id, fields}
+end
+
+-- Nobody has seen the job: it waits in front of others, as if it had not been taken.
+local function let_go(id)
+    local key = P .. id
+    call('DEL', key .. ':lock')
+    call('LREM', ACTIVE, 1, id)
+    if call('EXISTS', key) == 0 then return end
+    call('HINCRBY', key, 'ats', -1)
+    put(id, tonumber(call('HGET', key, 'priority')) or 0, true)
+    emit('waiting', 'jobId', id, 'prev', 'active')
+    ringing = true
+end
+
 -- What an exchange took whose answer never came: it is active under this token.
 local function take_again(jobs)
     local active = call('LRANGE', ACTIVE, 0, -1)
@@ -255,14 +277,7 @@ local function take_again(jobs)
         for i, lock in ipairs(call('MGET', unpack(keys))) do
             if lock == ARGV[2] then
                 local id = active[at + i - 1]
-                local fields = call('HGETALL', P .. id)
-                for field = 1, #fields, 2 do -- as it was before that start was counted
-                    if fields[field] == 'ats' then fields[field + 1] = int(fields[field + 1] - 1) end
-                end
-                if #fields > 0 then
-                    call('PEXPIRE', P .. id .. ':lock', ARGV[3])
-                    jobs[#jobs + 1] = {id, fields}
-                end
+                if ARGV[9] == '1' then hand_out_again(id, jobs) else let_go(id) end
             end
         end
     end
@@ -273,7 +288,7 @@ local locks, children = look_at_ended()
 for at = FIRST, #ARGV, 10 do codes[#codes + 1] = leave(at, locks[#codes + 1], children) end
 settle()
 for _, rule in pairs(kept) do retain(rule) end
-if ARGV[9] == '1' then take_again(jobs) end
+if ARGV[9] ~= '' then take_again(jobs) end
 
 local wanted = tonumber(ARGV[4])
 local wait_ms = 0
