@@ -47,6 +47,9 @@ struct nearcache_worker {
     uint64_t counter; /* of tokens */
     bool in_doubt;    /* an exchange with this token was sent and not answered */
 
+    /* For the group of jobs that a handler runs: `batch` places for each of them. */
+    struct nearcache_job **groups;
+    unsigned groups_given; /* guarded by the lock */
     pthread_t *handlers;
     pthread_t talker, keeper;
     unsigned handlers_started;

@@ -7,7 +7,6 @@
 
 #include <errno.h>
 #include <poll.h>
-#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -113,16 +112,17 @@ static size_t take_ready_locked(struct nearcache_worker *worker, struct nearcach
 void *nc_worker_handler(void *arg)
 {
     struct nearcache_worker *worker = arg;
-    struct nearcache_job **jobs = calloc(worker->config.batch, sizeof *jobs);
     pthread_mutex_lock(&worker->lock);
+    struct nearcache_job **jobs =
+        worker->groups + (size_t)worker->groups_given++ * worker->config.batch;
     for (;;) {
-        while (jobs && !worker->ready.count && !worker->stop_handlers) {
+        while (!worker->ready.count && !worker->stop_handlers) {
             worker->handlers_free++;
             pthread_cond_wait(&worker->ready_cond, &worker->lock);
             worker->handlers_free--;
             worker->handler_comes = false;
         }
-        size_t count = jobs ? take_ready_locked(worker, jobs) : 0;
+        size_t count = take_ready_locked(worker, jobs);
         if (count == 0)
             break;
         nc_worker_wake_handler_locked(worker);
@@ -131,7 +131,6 @@ void *nc_worker_handler(void *arg)
         pthread_mutex_lock(&worker->lock);
     }
     pthread_mutex_unlock(&worker->lock);
-    free(jobs);
     return NULL;
 }
 
@@ -143,7 +142,6 @@ struct talker {
     bool bell_sent; /* a wait for the bell is outstanding */
     uint64_t bell_until_ns;
     uint64_t error_pause_ms;
-    struct nearcache_job **jobs; /* with one handler thread: the group that runs here */
 };
 
 static void clear_wake(struct nearcache_worker *worker)
@@ -269,19 +267,18 @@ static bool plan(struct nearcache_worker *worker, uint32_t *want, bool *has_ende
 }
 
 /* With one handler thread: runs what was taken, here. True when something ran. */
-static bool run_here(struct talker *talker)
+static bool run_here(struct nearcache_worker *worker)
 {
-    struct nearcache_worker *worker = talker->worker;
     bool ran = false;
-    if (!talker->jobs)
+    if (worker->has_talker)
         return false;
     for (;;) {
         pthread_mutex_lock(&worker->lock);
-        size_t count = take_ready_locked(worker, talker->jobs);
+        size_t count = take_ready_locked(worker, worker->groups);
         pthread_mutex_unlock(&worker->lock);
         if (count == 0)
             return ran;
-        run_group(worker, talker->jobs, count);
+        run_group(worker, worker->groups, count);
         ran = true;
     }
 }
@@ -334,8 +331,6 @@ void *nc_worker_talker(void *arg)
     uint32_t want;
     bool has_ended;
     bool look = true; /* there may be something to take */
-    if (!worker->has_talker)
-        talker.jobs = calloc(worker->config.batch, sizeof *talker.jobs);
     while (plan(worker, &want, &has_ended)) {
         int outcome = 0;
         if (has_ended || (want && look)) {
@@ -344,7 +339,7 @@ void *nc_worker_talker(void *arg)
                 talker.error_pause_ms = 0;
                 look = found.asked ? found.taken == found.asked : want > 0;
                 note_drained(worker, &found);
-                run_here(&talker);
+                run_here(worker);
                 continue;
             }
         } else if (nothing_ended(worker)) {
@@ -357,7 +352,6 @@ void *nc_worker_talker(void *arg)
             pause_after_error(&talker, outcome);
     }
     settle_doubt(worker);
-    free(talker.jobs);
     return NULL;
 }
 

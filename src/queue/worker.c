@@ -95,6 +95,7 @@ static void destroy(struct nearcache_worker *worker)
     pthread_cond_destroy(&worker->keeper_cond);
     pthread_mutex_destroy(&worker->lock);
     free(worker->handlers);
+    free(worker->groups);
     free(worker->name);
     free(worker);
 }
@@ -165,11 +166,13 @@ int nearcache_worker_open(struct nearcache_worker **out, struct nearcache_queue 
     init_locks(worker);
     worker->wake_fd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
     worker->handlers = calloc(worker->threads_wanted, sizeof *worker->handlers);
+    worker->groups =
+        calloc((size_t)worker->threads_wanted * config.batch, sizeof(struct nearcache_job *));
     worker->name = config.name ? nc_text_copy(config.name, strlen(config.name)) : NULL;
     worker->config.name = worker->name;
     if (worker->wake_fd < 0)
         outcome = NEARCACHE_EIO;
-    else if (!worker->handlers || (config.name && !worker->name))
+    else if (!worker->handlers || !worker->groups || (config.name && !worker->name))
         outcome = NEARCACHE_ENOMEM;
     else
         outcome = open_bell(worker);
