@@ -38,6 +38,8 @@
  *    fails that job for good with a clear reason rather than leave its parent waiting unseen.
  *  - Redis must not evict: a maxmemory-policy other than noeviction is warned about in the log.
  *  - Every call is thread-safe unless it says otherwise. Strings given are copied.
+ *  - In a child of fork() the parent's handles answer NEARCACHE_EFORK (worker stats: zeros),
+ * closing included, and calls that return nothing do nothing. The child opens its own.
  *  - Outcomes are those of nearcache.h; where a code alone does not tell, the log line does.
  *
  * This header is C99 and C++ clean.
@@ -105,8 +107,8 @@ int nearcache_queue_open(struct nearcache_queue **queue, const struct nearcache_
 
 /*
  * Closes a queue; `timeout_us` 0 is the configured one. Close its workers and event readers first:
- * NEARCACHE_EBUSY, and nothing happens, while one is open. NULL is allowed. One thread, and no
- * other call may be running on the queue.
+ * NEARCACHE_EBUSY, and nothing happens, while one is open; NEARCACHE_EFORK. NULL is allowed. One
+ * thread, and no other call may be running on the queue.
  */
 int nearcache_queue_close(struct nearcache_queue *queue, uint64_t timeout_us);
 
@@ -347,8 +349,8 @@ int nearcache_worker_open(struct nearcache_worker **worker, struct nearcache_que
 /*
  * Closes a worker: takes nothing more, waits for running handlers and reports their outcomes.
  * `timeout_us` 0: as long as they take. When time is over, nearcache_job_cancelled turns true and
- * NEARCACHE_EBUSY is returned: call again, or nearcache_worker_abandon. NULL is allowed.
- * One thread, and not a handler.
+ * NEARCACHE_EBUSY is returned: call again, or nearcache_worker_abandon. NEARCACHE_EFORK. NULL is
+ * allowed. One thread, and not a handler.
  */
 int nearcache_worker_close(struct nearcache_worker *worker, uint64_t timeout_us);
 
@@ -361,8 +363,8 @@ void nearcache_worker_abandon(struct nearcache_worker *worker);
 
 /*
  * Waits until the worker has looked after this call began, found nothing to do, and has nothing in
- * hand: 0 or NEARCACHE_ETIMEOUT. Jobs that a rate or the queue's concurrency holds back are to do;
- * those of a paused queue and delayed ones are not. `timeout_us` 0: the queue's.
+ * hand: 0, NEARCACHE_ETIMEOUT or EFORK. Jobs that a rate or the queue's concurrency holds back are
+ * to do; those of a paused queue and delayed ones are not. `timeout_us` 0: the queue's.
  */
 int nearcache_worker_wait_idle(struct nearcache_worker *worker, uint64_t timeout_us);
 

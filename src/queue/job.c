@@ -211,7 +211,9 @@ int nearcache_job_progress(struct nearcache_job *job, const void *json, size_t b
     int64_t done = 0;
     if (!job || !json)
         return NEARCACHE_EINVAL;
-    int outcome = nc_queue_check_json(job->queue, "progress", json, bytes);
+    int outcome = nc_queue_usable(job->queue);
+    if (outcome == 0)
+        outcome = nc_queue_check_json(job->queue, "progress", json, bytes);
     if (outcome)
         return outcome;
     nc_args_add_string(&args, job->info.id);
@@ -226,10 +228,13 @@ int nearcache_job_log(struct nearcache_job *job, const char *line)
     int64_t done = 0;
     if (!job || !line)
         return NEARCACHE_EINVAL;
+    int outcome = nc_queue_usable(job->queue);
+    if (outcome)
+        return outcome;
     nc_args_add_string(&args, job->info.id);
     nc_args_add_string(&args, line);
     nc_args_add_count(&args, (uint64_t)job->options.keep_logs);
-    int outcome = nc_queue_script_int(job->queue, NC_QUEUE_SCRIPT_LOG, &args, &done);
+    outcome = nc_queue_script_int(job->queue, NC_QUEUE_SCRIPT_LOG, &args, &done);
     return outcome ? outcome : done == 1 ? 0 : NEARCACHE_MISS;
 }
 

@@ -227,6 +227,9 @@ int nearcache_queue_close(struct nearcache_queue *queue, uint64_t timeout_us)
     (void)timeout_us; /* calls are synchronous: nothing is in flight */
     if (!queue)
         return 0;
+    int outcome = nc_queue_usable(queue);
+    if (outcome) /* its thread is the parent's, and would be stopped there */
+        return outcome;
     if (atomic_load(&queue->children) > 0)
         return NEARCACHE_EBUSY;
     destroy(queue);

@@ -229,6 +229,9 @@ int nearcache_worker_close(struct nearcache_worker *worker, uint64_t timeout_us)
 {
     if (!worker)
         return 0;
+    int outcome = nc_queue_usable(worker->queue);
+    if (outcome) /* the threads are the parent's, and so is what would wake them */
+        return outcome;
     uint64_t deadline_ns = timeout_us ? nc_clock_deadline_ns(timeout_us) : UINT64_MAX;
     uint64_t report_until_ns = 0;
     pthread_mutex_lock(&worker->lock);
@@ -269,7 +272,7 @@ int nearcache_worker_close(struct nearcache_worker *worker, uint64_t timeout_us)
 
 void nearcache_worker_abandon(struct nearcache_worker *worker)
 {
-    if (!worker)
+    if (!worker || nc_queue_usable(worker->queue))
         return;
     pthread_mutex_lock(&worker->lock);
     worker->closing = true;
@@ -286,9 +289,11 @@ void nearcache_worker_abandon(struct nearcache_worker *worker)
 
 int nearcache_worker_wait_idle(struct nearcache_worker *worker, uint64_t timeout_us)
 {
-    int outcome = 0;
     if (!worker)
         return NEARCACHE_EINVAL;
+    int outcome = nc_queue_usable(worker->queue);
+    if (outcome)
+        return outcome;
     uint64_t deadline_ns =
         nc_clock_deadline_ns(timeout_us ? timeout_us : worker->queue->timeout_us);
     pthread_mutex_lock(&worker->lock);
@@ -308,6 +313,10 @@ void nearcache_worker_stats(const struct nearcache_worker *worker,
                             struct nearcache_worker_stats *stats)
 {
     struct nearcache_worker *lockable = (struct nearcache_worker *)worker;
+    if (nc_queue_usable(worker->queue)) {
+        memset(stats, 0, sizeof *stats);
+        return;
+    }
     pthread_mutex_lock(&lockable->lock);
     *stats = worker->stats;
     stats->running = worker->in_hand;

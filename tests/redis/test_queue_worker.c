@@ -5,6 +5,8 @@
 #include "base/clock.h"
 
 #include <pthread.h>
+#include <sys/wait.h>
+#include <unistd.h>
 
 REDIS_SERVER_REQUIRED;
 TestSuite(queue_worker, .init = queue_setup, .fini = queue_teardown, .timeout = 90);
@@ -480,6 +482,42 @@ Test(queue_worker, progress_and_logs_are_stored)
     cr_expect_eq(nearcache_job_progress(job, "50", 2), NEARCACHE_MISS);
     cr_expect_eq(nearcache_job_log(job, "x"), NEARCACHE_MISS);
     nearcache_job_free(job);
+}
+
+/* What a child of fork gets of its parent's handles, as its exit status: 0 is fine. */
+static int look_from_child(struct nearcache_job *job)
+{
+    struct nearcache_worker_stats stats;
+    alarm(PATIENCE_MS / 1000);
+    nearcache_worker_abandon(worker);
+    nearcache_worker_stats(worker, &stats);
+    return stats.taken                                                              ? 1
+           : nearcache_worker_wait_idle(worker, 1000) != NEARCACHE_EFORK            ? 2
+           : nearcache_worker_close(worker, 1000) != NEARCACHE_EFORK                ? 3
+           : nearcache_job_progress(job, "1", 1) != NEARCACHE_EFORK                 ? 4
+           : nearcache_job_log(job, "line") != NEARCACHE_EFORK                      ? 5
+           : nearcache_queue_add(queue, "n", "1", 1, NULL, NULL) != NEARCACHE_EFORK ? 6
+           : nearcache_queue_close(queue, 1000) != NEARCACHE_EFORK                  ? 7
+                                                                                    : 0;
+}
+
+Test(queue_worker, a_forked_child_gets_errors_and_harms_nothing)
+{
+    struct nearcache_job *job;
+    int status = -1;
+    add("1", NULL);
+    start();
+    cr_assert(WAIT_UNTIL(has_become("1", "ZCARD bull:q:completed"), PATIENCE_MS));
+    cr_assert_eq(nearcache_queue_job(queue, "1", &job), 0);
+    pid_t child = fork();
+    if (child == 0)
+        _exit(look_from_child(job));
+    cr_assert_eq(waitpid(child, &status, 0), child);
+    cr_expect_eq(status, 0, "signal %d, exit status %d", WTERMSIG(status), WEXITSTATUS(status));
+    nearcache_job_free(job);
+    add("1", NULL);
+    cr_expect(WAIT_UNTIL(has_become("2", "ZCARD bull:q:completed"), PATIENCE_MS));
+    cr_expect_eq(nearcache_worker_close(worker, 0), 0);
 }
 
 Test(queue_worker, contradictions_in_the_configuration_are_refused)
