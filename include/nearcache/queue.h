@@ -312,13 +312,14 @@ struct nearcache_worker_config {
     nearcache_job_fn run; /* exactly one of run and run_batch */
     nearcache_job_batch_fn run_batch;
     void *run_arg;
-    uint32_t concurrency;         /* jobs in hand at a time; default 1, or `batch` */
-    uint32_t batch;               /* jobs per call of run_batch; default 1 */
-    const char *name;             /* shown by getWorkers and as processed_by; NULL: none */
+    uint32_t concurrency; /* jobs in hand at a time; default 1, or `batch` */
+    uint32_t batch;       /* jobs per call of run_batch; default 1 */
+    /* Shown by getWorkers and as processed_by; printable ASCII without blanks. NULL: none. */
+    const char *name;
     uint64_t lock_duration_ms;    /* default 30 s; renewed at half of its half */
     uint64_t stalled_interval_ms; /* default 30 s; NEARCACHE_NONE: this worker does not check */
     uint64_t max_stalled_count;   /* default 1; NEARCACHE_NONE: never again after a stall */
-    uint64_t drain_delay_ms;      /* longest wait for the bell when idle; default 5 s */
+    uint64_t drain_delay_ms; /* longest wait for the bell when idle; default 5 s, at most 1 h */
     /* Jobs started per limit_duration_ms by all workers; 0: no limit. The number that the queue was
      * given with nearcache_queue_set_rate goes before this one. */
     uint64_t limit_max;
@@ -485,9 +486,11 @@ int nearcache_queue_obliterate(struct nearcache_queue *queue, unsigned force);
 int nearcache_queue_pause(struct nearcache_queue *queue);
 int nearcache_queue_resume(struct nearcache_queue *queue);
 
+/* Each returns 0; NEARCACHE_EINVAL (a number out of its range, see the log); as
+ * nearcache_queue_add. */
 /* Most jobs active at a time over all workers; 0: no limit. */
 int nearcache_queue_set_concurrency(struct nearcache_queue *queue, uint64_t most);
-/* Most jobs started per duration over all workers; 0: no limit. */
+/* Most jobs started per duration (at most 2^40 ms) over all workers; 0: no limit. */
 int nearcache_queue_set_rate(struct nearcache_queue *queue, uint64_t most, uint64_t duration_ms);
 
 /* ---- events -------------------------------------------------------------------------------- */

@@ -3,7 +3,8 @@
 
 #include <string.h>
 
-#define CLEAN_STEP 500 /* jobs looked at by one script call */
+#define MAX_DURATION_MS ((uint64_t)1 << 40) /* 34 years */
+#define CLEAN_STEP 500                      /* jobs looked at by one script call */
 #define OBLITERATE_STEP 1000
 
 /* A script on one job that answers 1, -1 for no such job, or another number for a refusal. */
@@ -161,9 +162,6 @@ static int set_meta(struct nearcache_queue *queue, const char *const *names, con
 {
     struct nc_args args = {0};
     struct nc_value *answer;
-    int outcome = nc_queue_usable(queue);
-    if (outcome)
-        return outcome;
     bool off = values[0] == 0 || values[0] == NEARCACHE_NONE;
     nc_args_add_string(&args, off ? "HDEL" : "HSET");
     nc_queue_add_key(queue, &args, "meta");
@@ -172,7 +170,7 @@ static int set_meta(struct nearcache_queue *queue, const char *const *names, con
         if (!off)
             nc_args_add_count(&args, values[i]);
     }
-    outcome = nc_queue_command(queue, &args, &answer);
+    int outcome = nc_queue_command(queue, &args, &answer);
     if (outcome == 0)
         nc_value_free(answer);
     return outcome;
@@ -181,6 +179,11 @@ static int set_meta(struct nearcache_queue *queue, const char *const *names, con
 int nearcache_queue_set_concurrency(struct nearcache_queue *queue, uint64_t most)
 {
     static const char *const names[] = {"concurrency"};
+    int outcome = nc_queue_usable(queue);
+    if (outcome)
+        return outcome;
+    if (most > INT64_MAX && most != NEARCACHE_NONE)
+        return nc_queue_refuse(queue, "the concurrency is at most 2^63 - 1");
     return set_meta(queue, names, &most, 1);
 }
 
@@ -188,7 +191,12 @@ int nearcache_queue_set_rate(struct nearcache_queue *queue, uint64_t most, uint6
 {
     static const char *const names[] = {"max", "duration"};
     const uint64_t values[] = {most, duration_ms};
-    if (most && most != NEARCACHE_NONE && (duration_ms == 0 || duration_ms > INT64_MAX))
-        return NEARCACHE_EINVAL;
+    int outcome = nc_queue_usable(queue);
+    if (outcome)
+        return outcome;
+    if (most && most != NEARCACHE_NONE &&
+        (most > INT64_MAX || duration_ms == 0 || duration_ms > MAX_DURATION_MS))
+        return nc_queue_refuse(queue, "a rate is at most 2^63 - 1 jobs in 1 to %llu ms",
+                               (unsigned long long)MAX_DURATION_MS);
     return set_meta(queue, names, values, 2);
 }

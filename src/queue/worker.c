@@ -15,6 +15,40 @@
 
 /* ---- open ------------------------------------------------------------------------------------ */
 
+/* 34 years: times that are larger overflow sums, here and in Redis. */
+#define MAX_MS ((uint64_t)1 << 40)
+/* Longest wait for the bell. */
+#define MAX_DRAIN_MS ((uint64_t)3600 * 1000)
+
+/* Redis refuses other names of connections, and BullMQ finds workers by those. */
+static bool is_client_name(const char *name)
+{
+    for (; *name; name++)
+        if (*name < '!' || *name > '~')
+            return false;
+    return true;
+}
+
+static int check_numbers(struct nearcache_queue *queue,
+                         const struct nearcache_worker_config *config)
+{
+    const struct {
+        const char *name;
+        uint64_t value, most;
+        bool may_be_none;
+    } numbers[] = {{"lock_duration_ms", config->lock_duration_ms, MAX_MS, false},
+                   {"stalled_interval_ms", config->stalled_interval_ms, MAX_MS, true},
+                   {"max_stalled_count", config->max_stalled_count, INT64_MAX, true},
+                   {"limit_max", config->limit_max, INT64_MAX, true},
+                   {"limit_duration_ms", config->limit_duration_ms, MAX_MS, !config->limit_max}};
+    for (size_t i = 0; i < sizeof numbers / sizeof numbers[0]; i++)
+        if (numbers[i].value > numbers[i].most &&
+            !(numbers[i].may_be_none && numbers[i].value == NEARCACHE_NONE))
+            return nc_queue_refuse(queue, "%s is at most %llu", numbers[i].name,
+                                   (unsigned long long)numbers[i].most);
+    return 0;
+}
+
 static int check_config(struct nearcache_queue *queue, const struct nearcache_worker_config *config)
 {
     if (!config->run == !config->run_batch)
@@ -25,11 +59,21 @@ static int check_config(struct nearcache_queue *queue, const struct nearcache_wo
         config->batch > NEARCACHE_WORKER_MAX_CONCURRENCY)
         return nc_queue_refuse(queue, "concurrency is at most %u",
                                NEARCACHE_WORKER_MAX_CONCURRENCY);
-    if (config->limit_max && !config->limit_duration_ms)
+    if (config->limit_max && config->limit_max != NEARCACHE_NONE && !config->limit_duration_ms)
         return nc_queue_refuse(queue, "limit_max needs limit_duration_ms");
     if (config->complete.mode > NEARCACHE_KEEP_SOME || config->fail.mode > NEARCACHE_KEEP_SOME)
         return nc_queue_refuse(queue, "no such way to keep jobs");
-    return 0;
+    if (config->name && !is_client_name(config->name))
+        return nc_queue_refuse(queue,
+                               "the name of a worker is of printable ASCII without blanks: "
+                               "nobody would see it under \"%.80s\"",
+                               config->name);
+    if (!is_client_name(queue->prefix))
+        nc_log_write(&queue->log, NEARCACHE_LOG_WARNING,
+                     "queue %s: workers of a prefix that is not of printable ASCII without blanks "
+                     "are not seen by others",
+                     queue->name);
+    return check_numbers(queue, config);
 }
 
 static void fill_defaults(struct nearcache_worker_config *config)
@@ -46,6 +90,8 @@ static void fill_defaults(struct nearcache_worker_config *config)
         config->max_stalled_count = NEARCACHE_WORKER_MAX_STALLED;
     if (!config->drain_delay_ms)
         config->drain_delay_ms = NEARCACHE_WORKER_DRAIN_MS;
+    if (config->drain_delay_ms > MAX_DRAIN_MS)
+        config->drain_delay_ms = MAX_DRAIN_MS;
 }
 
 static void make_uuid(char uuid[40])

@@ -534,3 +534,68 @@ Test(queue_worker, contradictions_in_the_configuration_are_refused)
     bad.concurrency = 5000;
     cr_expect_eq(nearcache_worker_open(&worker, queue, &bad), NEARCACHE_EINVAL);
 }
+
+Test(queue_worker, numbers_that_redis_would_refuse_are_refused_at_once)
+{
+    struct nearcache_worker_config base = NEARCACHE_WORKER_CONFIG_INIT;
+    base.run = run;
+    struct nearcache_worker_config bad[] = {base, base, base, base, base};
+    bad[0].lock_duration_ms = NEARCACHE_NONE;
+    bad[1].lock_duration_ms = INT64_MAX;
+    bad[2].stalled_interval_ms = INT64_MAX;
+    bad[3].max_stalled_count = (uint64_t)1 << 63;
+    bad[4].limit_max = (uint64_t)1 << 63;
+    bad[4].limit_duration_ms = 1;
+    for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
+        last_log[0] = 0;
+        cr_expect_eq(nearcache_worker_open(&worker, queue, &bad[i]), NEARCACHE_EINVAL, "%zu", i);
+        cr_expect(strstr(last_log, "is at most"), "%s", last_log);
+    }
+    cr_expect_eq(nearcache_queue_set_concurrency(queue, (uint64_t)1 << 63), NEARCACHE_EINVAL);
+    cr_expect(strstr(last_log, "at most"), "%s", last_log);
+    cr_expect_eq(nearcache_queue_set_rate(queue, (uint64_t)1 << 63, 1), NEARCACHE_EINVAL);
+    cr_expect_eq(nearcache_queue_set_rate(queue, 1, INT64_MAX), NEARCACHE_EINVAL);
+    cr_expect_eq(nearcache_queue_set_rate(queue, 1, 0), NEARCACHE_EINVAL);
+    cr_expect(says("0", "EXISTS bull:q:meta"));
+    cr_expect_eq(nearcache_queue_set_concurrency(queue, NEARCACHE_NONE), 0);
+}
+
+/* As long as may be, which the bell ends. */
+Test(queue_worker, an_idle_worker_may_wait_without_a_limit)
+{
+    config.drain_delay_ms = NEARCACHE_NONE;
+    start();
+    cr_assert_eq(nearcache_worker_wait_idle(worker, 10000000), 0);
+    add("1", NULL);
+    cr_assert(WAIT_UNTIL(runs == 1, PATIENCE_MS));
+    cr_assert_eq(nearcache_worker_wait_idle(worker, 10000000), 0);
+    cr_expect_eq(events[NEARCACHE_WORKER_ERROR], 0);
+    nearcache_worker_close(worker, 0);
+}
+
+Test(queue_worker, a_name_that_nobody_would_see_is_refused)
+{
+    static const char *const bad[] = {"my worker", "w\n", "w\xc3\xbc", "\t"};
+    struct nearcache_worker_config named = NEARCACHE_WORKER_CONFIG_INIT;
+    named.run = run;
+    for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
+        named.name = bad[i];
+        cr_expect_eq(nearcache_worker_open(&worker, queue, &named), NEARCACHE_EINVAL);
+        cr_expect(strstr(last_log, "name of a worker"), "%s", last_log);
+    }
+}
+
+Test(queue_worker, a_prefix_that_hides_workers_is_warned_about)
+{
+    struct nearcache_queue_config blank = NEARCACHE_QUEUE_CONFIG_INIT;
+    struct nearcache_queue *other;
+    blank.prefix = "my app";
+    blank.log = note_log;
+    blank.log_level = NEARCACHE_LOG_WARNING;
+    cr_assert_eq(nearcache_queue_open(&other, &redis, "q", &blank), 0);
+    config.run = run;
+    cr_assert_eq(nearcache_worker_open(&worker, other, &config), 0);
+    cr_expect(strstr(last_log, "not seen by others"), "%s", last_log);
+    nearcache_worker_close(worker, 0);
+    nearcache_queue_close(other, 0);
+}
