@@ -96,7 +96,7 @@ static void add_ended(struct nearcache_worker *worker, struct nearcache_job *job
         else if (number == 0)
             number = job->options.lifo;
     }
-    nc_args_add_string(args, job->info.id);
+    nc_args_add(args, job->info.id, job->id_bytes);
     nc_args_add_string(args, job->token);
     nc_args_add_string(args, job->sent_as);
     nc_args_add(args, job->text.data, job->text.bytes);

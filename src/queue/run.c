@@ -367,7 +367,7 @@ static bool collect_renewals(struct nearcache_worker *worker, struct nc_args *ar
     pthread_mutex_lock(&worker->lock);
     for (struct nearcache_job *job = worker->all; job; job = job->all_next)
         if (now_ns - job->renewed_ns >= old_ns) {
-            nc_args_add_string(args, job->info.id);
+            nc_args_add(args, job->info.id, job->id_bytes);
             nc_args_add_string(args, job->token);
             any = true;
         }
@@ -385,7 +385,8 @@ static void note_renewals(struct nearcache_worker *worker, const struct nc_value
         for (size_t i = 0; i + 1 < lost->elements; i += 2)
             /* The same job may have ended and been taken again since: the token tells. */
             if (nc_value_is_text(lost->element[i]) && nc_value_is_text(lost->element[i + 1]) &&
-                job->is_running && strcmp(lost->element[i]->str, job->info.id) == 0 &&
+                job->is_running && (size_t)lost->element[i]->len == job->id_bytes &&
+                memcmp(lost->element[i]->str, job->info.id, job->id_bytes) == 0 &&
                 strcmp(lost->element[i + 1]->str, job->token) == 0) {
                 /* Pairs with the load in nearcache_job_cancelled; nothing else depends on it. */
                 atomic_store_explicit(&job->cancelled, true, memory_order_relaxed);

@@ -281,7 +281,7 @@ static int send_iteration(struct nearcache_queue *queue, const struct nearcache_
     copy_members(&members, options);
     add_iteration(&json, &members, job->info.schedule_id, repeat);
     nc_args_add_string(&args, job->info.schedule_id);
-    nc_args_add_string(&args, job->info.id);
+    nc_args_add(&args, job->info.id, job->id_bytes);
     nc_args_add_int(&args, (int64_t)nc_queue_now_ms());
     nc_args_add_int(&args, next_ms);
     nc_args_add_int(&args, repeat->end_ms);

@@ -337,6 +337,23 @@ Test(queue_trouble, a_parent_whose_child_failed_does_not_complete)
     cr_expect(says("the job has children that failed", "HGET bull:q:1 failedReason"));
 }
 
+/* Such ids are refused here; others may have added one. */
+Test(queue_trouble, an_id_with_a_zero_byte_ends_like_others)
+{
+    static const char key[] = "bull:q:a\0b";
+    char *set = redis_server_ask(&server, "HSET %b name n data 1 timestamp 1", key, sizeof key - 1);
+    cr_assert_str_eq(set, "3");
+    char *put = redis_server_ask(&server, "LPUSH bull:q:wait %b", key + 7, sizeof key - 8);
+    cr_assert_str_eq(put, "1");
+    free(set);
+    free(put);
+    start_on(queue);
+    finish();
+    cr_expect_eq(events[NEARCACHE_WORKER_COMPLETED], 1);
+    cr_expect(says("1", "ZCARD bull:q:completed"));
+    cr_expect(says("0", "EXISTS bull:q:active"));
+}
+
 Test(queue_trouble, an_id_that_is_a_key_of_the_queue_is_refused)
 {
     static const char *const ids[] = {"wait", "delayed", "completed", "meta", "id", "events"};
