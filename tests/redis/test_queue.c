@@ -175,6 +175,28 @@ Test(queue, a_redis_that_evicts_is_warned_about_once)
     nearcache_queue_close(other, 0);
 }
 
+/* The first calls find no Redis. */
+Test(queue, the_warning_comes_with_the_first_answer)
+{
+    struct nearcache_queue_config hasty = NEARCACHE_QUEUE_CONFIG_INIT;
+    struct nearcache_queue *other;
+    hasty.timeout_us = 50000;
+    hasty.log = note_log;
+    hasty.log_level = NEARCACHE_LOG_WARNING;
+    redis_server_kill(&server);
+    cr_assert_eq(nearcache_queue_open(&other, &redis, "other", &hasty), 0);
+    for (int i = 0; i < 2; i++)
+        cr_expect_neq(nearcache_queue_add(other, "n", "1", 1, NULL, NULL), 0);
+    cr_assert(redis_server_restart(&server));
+    cr_assert(says("OK", "CONFIG SET maxmemory-policy allkeys-lru"));
+    cr_assert_eq(nearcache_queue_wait(other, 10000000), 0);
+    cr_assert(WAIT_UNTIL(nearcache_queue_add(other, "n", "1", 1, NULL, NULL) == 0 &&
+                             strstr(last_log, "may evict"),
+                         PATIENCE_MS),
+              "%s", last_log);
+    nearcache_queue_close(other, 0);
+}
+
 Test(queue, scripts_that_redis_forgot_are_sent_again)
 {
     add("1", NULL);
