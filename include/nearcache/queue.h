@@ -576,12 +576,13 @@ int nearcache_queue_schedules(struct nearcache_queue *queue, nearcache_schedule_
  * Monday), @yearly @monthly @weekly @daily @hourly. When day and weekday are both given either one
  * is enough. A time that the spring change skips runs that much later on the same day; a fixed
  * hour that autumn repeats runs once.
- * `tz` as in a schedule. `why` (may be NULL) receives up to why_bytes of what is wrong.
- * Returns 0 (free with nearcache_cron_destroy), NEARCACHE_EINVAL, NEARCACHE_ENOMEM.
+ * `tz` as in a schedule; a $TZ that is no zone and no rule is an error. `why` (may be NULL)
+ * receives up to why_bytes of what is wrong. Returns 0 (free with nearcache_cron_destroy),
+ * NEARCACHE_EINVAL, NEARCACHE_ENOMEM.
  */
 int nearcache_cron_create(struct nearcache_cron **cron, const char *pattern, const char *tz,
                           char *why, size_t why_bytes);
-/* The first time strictly after from_ms: 0, or NEARCACHE_MISS when there is none (30 February). */
+/* The first time strictly after from_ms: 0, or NEARCACHE_MISS: none comes in the next 40 years. */
 int nearcache_cron_next(const struct nearcache_cron *cron, int64_t from_ms, int64_t *next_ms);
 void nearcache_cron_destroy(struct nearcache_cron *cron);
 
