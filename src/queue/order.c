@@ -117,18 +117,24 @@ static int clean(struct nearcache_queue *queue, const struct target *target, int
     return outcome;
 }
 
-int nearcache_queue_clean(struct nearcache_queue *queue, enum nearcache_job_state state,
-                          uint64_t grace_ms, uint64_t limit, uint64_t *removed)
+static int clean_state(struct nearcache_queue *queue, enum nearcache_job_state state,
+                       int64_t until_ms, uint64_t limit, uint64_t *removed)
 {
     int outcome = nc_queue_usable(queue);
     if (outcome)
         return outcome;
-    uint64_t now_ms = nc_queue_now_ms();
-    int64_t until_ms = grace_ms > now_ms ? 0 : (int64_t)(now_ms - grace_ms);
     for (size_t i = 0; i < sizeof targets / sizeof targets[0]; i++)
         if (targets[i].state == state)
             return clean(queue, &targets[i], until_ms, limit, removed);
     return NEARCACHE_EINVAL;
+}
+
+int nearcache_queue_clean(struct nearcache_queue *queue, enum nearcache_job_state state,
+                          uint64_t grace_ms, uint64_t limit, uint64_t *removed)
+{
+    uint64_t now_ms = nc_queue_now_ms();
+    return clean_state(queue, state, grace_ms > now_ms ? 0 : (int64_t)(now_ms - grace_ms), limit,
+                       removed);
 }
 
 int nearcache_queue_drain(struct nearcache_queue *queue, unsigned delayed)
@@ -138,7 +144,7 @@ int nearcache_queue_drain(struct nearcache_queue *queue, unsigned delayed)
                                                       NEARCACHE_JOB_DELAYED};
     int outcome = 0;
     for (size_t i = 0; i < (delayed ? 4u : 3u) && !outcome; i++)
-        outcome = nearcache_queue_clean(queue, states[i], 0, 0, NULL);
+        outcome = clean_state(queue, states[i], INT64_MAX, 0, NULL); /* clocks may be apart */
     return outcome;
 }
 
