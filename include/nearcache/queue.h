@@ -456,7 +456,7 @@ int nearcache_queue_workers(struct nearcache_queue *queue, nearcache_text_fn eac
 
 /*
  * Each returns 0 or as nearcache_queue_add; NEARCACHE_MISS when there is no such job;
- * NEARCACHE_EREFUSED when its state forbids it.
+ * NEARCACHE_EREFUSED when its state forbids it (the log says why).
  */
 /* A failed or completed job runs again. `attempts_made` stays, unless reset_attempts is 1. */
 int nearcache_queue_retry(struct nearcache_queue *queue, const char *id, unsigned reset_attempts);
@@ -478,7 +478,7 @@ int nearcache_queue_drain(struct nearcache_queue *queue, unsigned delayed);
 
 /*
  * Removes the queue with everything in it. It must be paused, and without active jobs unless
- * `force` is 1: else NEARCACHE_EREFUSED.
+ * `force` is 1: else NEARCACHE_EREFUSED (the log says why).
  */
 int nearcache_queue_obliterate(struct nearcache_queue *queue, unsigned force);
 

@@ -7,6 +7,24 @@
 #define CLEAN_STEP 500                      /* jobs looked at by one script call */
 #define OBLITERATE_STEP 1000
 
+/* Why a state forbids an order: the code alone does not tell. */
+static int forbid(const struct nearcache_queue *queue, const char *id, const char *why)
+{
+    nc_log_write(&queue->log, NEARCACHE_LOG_ERROR, "queue %s: job %.80s %s", queue->name, id, why);
+    return NEARCACHE_EREFUSED;
+}
+
+static const char *why_not(enum nc_queue_script script, int64_t code)
+{
+    if (script == NC_QUEUE_SCRIPT_RETRY)
+        return "has not ended, so it cannot be run again";
+    if (script == NC_QUEUE_SCRIPT_PROMOTE)
+        return "is not delayed, so it cannot be promoted";
+    return code == 0    ? "is held by a worker: remove it when it has ended"
+           : code == -8 ? "is the next one of a schedule: end that to remove it"
+                        : "belongs to a flow, whose other jobs would wait for it";
+}
+
 /* A script on one job that answers 1, -1 for no such job, or another number for a refusal. */
 static int order_job(struct nearcache_queue *queue, enum nc_queue_script script, const char *id,
                      const char *flag)
@@ -22,7 +40,9 @@ static int order_job(struct nearcache_queue *queue, enum nc_queue_script script,
     outcome = nc_queue_script_int(queue, script, &args, &code);
     if (outcome)
         return outcome;
-    return code == 1 ? 0 : code == -1 ? NEARCACHE_MISS : NEARCACHE_EREFUSED;
+    if (code == 1 || code == -1)
+        return code == 1 ? 0 : NEARCACHE_MISS;
+    return forbid(queue, id, why_not(script, code));
 }
 
 int nearcache_queue_retry(struct nearcache_queue *queue, const char *id, unsigned reset_attempts)
@@ -158,7 +178,12 @@ int nearcache_queue_obliterate(struct nearcache_queue *queue, unsigned force)
         nc_args_add_int(&args, OBLITERATE_STEP);
         outcome = nc_queue_script_int(queue, NC_QUEUE_SCRIPT_OBLITERATE, &args, &code);
     }
-    return outcome ? outcome : code < 0 ? NEARCACHE_EREFUSED : 0;
+    if (outcome || code == 0)
+        return outcome;
+    nc_log_write(&queue->log, NEARCACHE_LOG_ERROR, "queue %s: %s", queue->name,
+                 code == -1 ? "only a paused queue can be obliterated"
+                            : "jobs are active: wait for their end or obliterate by force");
+    return NEARCACHE_EREFUSED;
 }
 
 /* ---- limits ---------------------------------------------------------------------------------- */

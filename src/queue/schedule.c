@@ -170,8 +170,14 @@ static int send_schedule(struct nearcache_queue *queue, const char *id,
     int outcome = nc_queue_script_int(queue, NC_QUEUE_SCRIPT_SCHEDULE, &args, &code);
     if (outcome)
         return outcome;
-    if (code < 0)
-        return code == OVER ? NEARCACHE_MISS : NEARCACHE_EBUSY;
+    if (code == OVER)
+        return NEARCACHE_MISS;
+    if (code < 0) {
+        nc_log_write(&queue->log, NEARCACHE_LOG_ERROR,
+                     "queue %s: schedule %.80s: its next job has begun or ended already: try again",
+                     queue->name, id);
+        return NEARCACHE_EBUSY;
+    }
     if (next_ms)
         *next_ms = code;
     return 0;

@@ -227,6 +227,27 @@ Test(queue_order, a_key_that_is_no_job_keeps_nothing_from_being_listed_or_cleane
     cr_expect_eq(nearcache_queue_obliterate(queue, 0), 0);
 }
 
+/* Says what `wanted` is a part of. */
+static void expect_refusal(int outcome, const char *wanted)
+{
+    cr_expect_eq(outcome, NEARCACHE_EREFUSED);
+    cr_expect(strstr(last_log, wanted), "%s, not %s", last_log, wanted);
+    last_log[0] = 0;
+}
+
+Test(queue_order, the_log_says_why_an_order_is_refused)
+{
+    add("1", NULL);
+    expect_refusal(nearcache_queue_retry(queue, "1", 0), "job 1 has not ended");
+    expect_refusal(nearcache_queue_promote(queue, "1"), "job 1 is not delayed");
+    cr_assert(says("OK", "SET bull:q:1:lock x"));
+    expect_refusal(nearcache_queue_remove(queue, "1"), "held by a worker");
+    expect_refusal(nearcache_queue_obliterate(queue, 0), "paused");
+    cr_assert_eq(nearcache_queue_pause(queue), 0);
+    cr_assert(says("1", "RPOPLPUSH bull:q:wait bull:q:active"));
+    expect_refusal(nearcache_queue_obliterate(queue, 0), "jobs are active");
+}
+
 Test(queue_order, a_paused_queue_rests_and_the_list_of_bullmq_5_is_merged)
 {
     add("1", NULL);
