@@ -36,6 +36,8 @@
  *  - Not spoken: flows, deduplication, metrics lists, telemetry and the repeat option (use a
  *    schedule). Adding one answers NEARCACHE_ENOTSUP. A worker that is handed a child of a flow
  *    fails that job for good with a clear reason rather than leave its parent waiting unseen.
+ *  - Redis is one primary, found by its address or by Sentinel: a queue does not work with a
+ * cluster.
  *  - Redis must not evict: a maxmemory-policy other than noeviction is warned about in the log.
  *  - Every call is thread-safe unless it says otherwise. Strings given are copied.
  *  - In a child of fork() the parent's handles answer NEARCACHE_EFORK (worker stats: zeros),
@@ -81,8 +83,9 @@ struct nearcache_job_options;
 
 struct nearcache_queue_config {
     size_t size;        /* sizeof(struct nearcache_queue_config) */
-    const char *prefix; /* of every key, without the colon; default "bull". Cluster: "{bull}" */
-    /* What jobs get where the options of an add leave something at its default. Copied. */
+    const char *prefix; /* of every key, without the colon; default "bull" */
+    /* What jobs get where the options of an add leave something at its default; no id, delay or
+     * timestamp, in its JSON neither. Copied. */
     const struct nearcache_job_options *defaults;
     uint64_t timeout_us; /* of each call, and of closing; default 5 s */
     uint64_t max_events; /* approximate length of the event stream; 0: what the queue says, 10000 */
@@ -99,8 +102,8 @@ struct nearcache_queue_config {
  * Opens a queue: the handle for adding, looking and ordering, and what workers, schedules and
  * event readers are opened from. `redis` is the struct that the cache takes. Never waits for
  * Redis; the first call does. `name` is 1 to 255 bytes without a colon; config may be NULL.
- * Returns 0 (close with nearcache_queue_close); NEARCACHE_EINVAL, ECONFIG, ENOTSUP (TLS not built
- * in), ENOMEM, EIO.
+ * Returns 0 (close with nearcache_queue_close); NEARCACHE_EINVAL, ECONFIG, ENOTSUP (a cluster, or
+ * TLS not built in), ENOMEM, EIO.
  */
 int nearcache_queue_open(struct nearcache_queue **queue, const struct nearcache_redis *redis,
                          const char *name, const struct nearcache_queue_config *config);
@@ -140,7 +143,7 @@ struct nearcache_keep {
     enum nearcache_keep_mode mode;
     uint64_t count; /* the newest; 0 or NEARCACHE_NONE: any number */
     uint64_t age_s; /* ended at most this long ago; 0: any age */
-    uint64_t limit; /* removed by age at a time; default 1000 */
+    uint64_t limit; /* removed by age at a time; default 1000, which is also the most */
 };
 
 struct nearcache_job_options {
@@ -152,7 +155,7 @@ struct nearcache_job_options {
     const char *job_id;
     uint32_t priority; /* 1 runs first, 2097151 last; 0: before all of them, in order of adding */
     uint32_t lifo;     /* 1: the next job to run */
-    int64_t delay_ms;  /* not before this many ms from now; negative is an error */
+    int64_t delay_ms;  /* not before this many ms after timestamp_ms; negative is an error */
     uint32_t attempts; /* tries in all; 0: the queue's default, else 1 */
     enum nearcache_backoff backoff;
     uint64_t backoff_delay_ms;
@@ -295,7 +298,7 @@ typedef int64_t (*nearcache_backoff_fn)(void *arg, const struct nearcache_job *j
 enum nearcache_worker_event {
     NEARCACHE_WORKER_COMPLETED = 0, /* job: the job */
     NEARCACHE_WORKER_FAILED = 1,    /* failed for good */
-    NEARCACHE_WORKER_RETRIED = 2,   /* failed and will run again */
+    NEARCACHE_WORKER_RETRIED = 2,   /* failed, or was put off, and will run again */
     NEARCACHE_WORKER_LOCK_LOST = 3, /* somebody else has the job, or may have */
     NEARCACHE_WORKER_DRAINED = 4,   /* job NULL: nothing to do any more, or the queue is paused */
     NEARCACHE_WORKER_ERROR = 5      /* job NULL: Redis is in trouble; the worker tries again */

@@ -143,12 +143,12 @@ static int copy_defaults(struct nearcache_queue *queue, const struct nearcache_j
         return 0;
     if (nc_struct_copy(&queue->defaults, sizeof queue->defaults, how, sizeof *how))
         return NEARCACHE_EINVAL;
-    if (how->job_id || how->delay_ms || how->timestamp_ms)
-        return nc_queue_refuse(queue, "job_id, delay_ms and timestamp_ms cannot be defaults");
     nc_options_init(&options);
     int outcome = nc_options_resolve(&options, NULL, how, &json);
     if (outcome == NEARCACHE_EINVAL || outcome == NEARCACHE_ENOTSUP)
         nc_queue_refuse(queue, "default options: %s", options.why);
+    else if (outcome == 0 && (options.job_id.bytes || options.delay_ms || options.timestamp_ms))
+        outcome = nc_queue_refuse(queue, "an id, a delay and a timestamp cannot be defaults");
     nc_options_deinit(&options);
     nc_text_deinit(&json);
     if (outcome)

@@ -153,6 +153,27 @@ Test(queue, a_call_overrides_the_defaults_of_the_queue)
     nearcache_queue_close(other, 0);
 }
 
+Test(queue, what_is_of_one_job_is_no_default)
+{
+    static const char *const texts[] = {"{\"jobId\":\"a\"}", "{\"delay\":5}", "{\"timestamp\":5}"};
+    struct nearcache_job_options bad[5];
+    for (size_t i = 0; i < 5; i++) {
+        bad[i] = (struct nearcache_job_options)NEARCACHE_JOB_OPTIONS_INIT;
+        bad[i].json = i < 3 ? texts[i] : NULL;
+        bad[i].json_bytes = i < 3 ? strlen(texts[i]) : 0;
+    }
+    bad[3].job_id = "a";
+    bad[4].delay_ms = 5;
+    for (size_t i = 0; i < 5; i++) {
+        struct nearcache_queue_config config = NEARCACHE_QUEUE_CONFIG_INIT;
+        struct nearcache_queue *other;
+        config.defaults = &bad[i];
+        config.log = note_log;
+        cr_expect_eq(nearcache_queue_open(&other, &redis, "other", &config), NEARCACHE_EINVAL);
+        cr_expect(strstr(last_log, "cannot be defaults"), "%s", last_log);
+    }
+}
+
 Test(queue, a_full_redis_refuses_and_says_why)
 {
     add("1", NULL);
