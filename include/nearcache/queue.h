@@ -36,12 +36,11 @@
  *  - Not spoken: flows, deduplication, metrics lists, telemetry and the repeat option (use a
  *    schedule). Adding one answers NEARCACHE_ENOTSUP. A worker that is handed a child of a flow
  *    fails that job for good with a clear reason rather than leave its parent waiting unseen.
- *  - Redis is one primary, found by its address or by Sentinel: a queue does not work with a
- * cluster.
+ *  - Redis is one primary, by address or by Sentinel: a queue does not work with a cluster.
  *  - Redis must not evict: a maxmemory-policy other than noeviction is warned about in the log.
  *  - Every call is thread-safe unless it says otherwise. Strings given are copied.
- *  - In a child of fork() the parent's handles answer NEARCACHE_EFORK (worker stats: zeros),
- * closing included, and calls that return nothing do nothing. The child opens its own.
+ *  - In a child of fork() all calls on the parent's handles answer NEARCACHE_EFORK (stats of a
+ *    worker: zeros), and those that return nothing do nothing. The child opens its own.
  *  - Outcomes are those of nearcache.h; where a code alone does not tell, the log line does.
  *
  * This header is C99 and C++ clean.

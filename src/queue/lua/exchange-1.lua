@@ -256,7 +256,7 @@ local function hand_out_again(id, jobs)
     jobs[#jobs + 1] = {id, fields}
 end
 
--- Nobody has seen the job: it waits in front of others, as if it had not been taken.
+-- Nobody has seen the job: it waits again, in front of others unless it has a priority.
 local function let_go(id)
     local key = P .. id
     call('DEL', key .. ':lock')
