@@ -36,8 +36,11 @@
  *  - Not spoken: flows, deduplication, metrics lists, telemetry and the repeat option (use a
  *    schedule). Adding one answers NEARCACHE_ENOTSUP. A worker that is handed a child of a flow
  *    fails that job for good with a clear reason rather than leave its parent waiting unseen.
+ *  - Redis is one primary, by address or by Sentinel: a queue does not work with a cluster.
  *  - Redis must not evict: a maxmemory-policy other than noeviction is warned about in the log.
  *  - Every call is thread-safe unless it says otherwise. Strings given are copied.
+ *  - In a child of fork() all calls on the parent's handles answer NEARCACHE_EFORK (stats of a
+ *    worker: zeros), and those that return nothing do nothing. The child opens its own.
  *  - Outcomes are those of nearcache.h; where a code alone does not tell, the log line does.
  *
  * This header is C99 and C++ clean.
@@ -79,8 +82,9 @@ struct nearcache_job_options;
 
 struct nearcache_queue_config {
     size_t size;        /* sizeof(struct nearcache_queue_config) */
-    const char *prefix; /* of every key, without the colon; default "bull". Cluster: "{bull}" */
-    /* What jobs get where the options of an add leave something at its default. Copied. */
+    const char *prefix; /* of every key, without the colon; default "bull" */
+    /* What jobs get where the options of an add leave something at its default; no id, delay or
+     * timestamp, in its JSON neither. Copied. */
     const struct nearcache_job_options *defaults;
     uint64_t timeout_us; /* of each call, and of closing; default 5 s */
     uint64_t max_events; /* approximate length of the event stream; 0: what the queue says, 10000 */
@@ -97,16 +101,16 @@ struct nearcache_queue_config {
  * Opens a queue: the handle for adding, looking and ordering, and what workers, schedules and
  * event readers are opened from. `redis` is the struct that the cache takes. Never waits for
  * Redis; the first call does. `name` is 1 to 255 bytes without a colon; config may be NULL.
- * Returns 0 (close with nearcache_queue_close); NEARCACHE_EINVAL, ECONFIG, ENOTSUP (TLS not built
- * in), ENOMEM, EIO.
+ * Returns 0 (close with nearcache_queue_close); NEARCACHE_EINVAL, ECONFIG, ENOTSUP (a cluster, or
+ * TLS not built in), ENOMEM, EIO.
  */
 int nearcache_queue_open(struct nearcache_queue **queue, const struct nearcache_redis *redis,
                          const char *name, const struct nearcache_queue_config *config);
 
 /*
  * Closes a queue; `timeout_us` 0 is the configured one. Close its workers and event readers first:
- * NEARCACHE_EBUSY, and nothing happens, while one is open. NULL is allowed. One thread, and no
- * other call may be running on the queue.
+ * NEARCACHE_EBUSY, and nothing happens, while one is open; NEARCACHE_EFORK. NULL is allowed. One
+ * thread, and no other call may be running on the queue.
  */
 int nearcache_queue_close(struct nearcache_queue *queue, uint64_t timeout_us);
 
@@ -138,7 +142,7 @@ struct nearcache_keep {
     enum nearcache_keep_mode mode;
     uint64_t count; /* the newest; 0 or NEARCACHE_NONE: any number */
     uint64_t age_s; /* ended at most this long ago; 0: any age */
-    uint64_t limit; /* removed by age at a time; default 1000 */
+    uint64_t limit; /* removed by age at a time; default 1000, which is also the most */
 };
 
 struct nearcache_job_options {
@@ -150,7 +154,7 @@ struct nearcache_job_options {
     const char *job_id;
     uint32_t priority; /* 1 runs first, 2097151 last; 0: before all of them, in order of adding */
     uint32_t lifo;     /* 1: the next job to run */
-    int64_t delay_ms;  /* not before this many ms from now; negative is an error */
+    int64_t delay_ms;  /* not before this many ms after timestamp_ms; negative is an error */
     uint32_t attempts; /* tries in all; 0: the queue's default, else 1 */
     enum nearcache_backoff backoff;
     uint64_t backoff_delay_ms;
@@ -293,9 +297,9 @@ typedef int64_t (*nearcache_backoff_fn)(void *arg, const struct nearcache_job *j
 enum nearcache_worker_event {
     NEARCACHE_WORKER_COMPLETED = 0, /* job: the job */
     NEARCACHE_WORKER_FAILED = 1,    /* failed for good */
-    NEARCACHE_WORKER_RETRIED = 2,   /* failed and will run again */
+    NEARCACHE_WORKER_RETRIED = 2,   /* failed, or was put off, and will run again */
     NEARCACHE_WORKER_LOCK_LOST = 3, /* somebody else has the job, or may have */
-    NEARCACHE_WORKER_DRAINED = 4,   /* job NULL: nothing to do any more */
+    NEARCACHE_WORKER_DRAINED = 4,   /* job NULL: nothing to do any more, or the queue is paused */
     NEARCACHE_WORKER_ERROR = 5      /* job NULL: Redis is in trouble; the worker tries again */
 };
 /*
@@ -310,13 +314,14 @@ struct nearcache_worker_config {
     nearcache_job_fn run; /* exactly one of run and run_batch */
     nearcache_job_batch_fn run_batch;
     void *run_arg;
-    uint32_t concurrency;         /* jobs in hand at a time; default 1, or `batch` */
-    uint32_t batch;               /* jobs per call of run_batch; default 1 */
-    const char *name;             /* shown by getWorkers and as processed_by; NULL: none */
+    uint32_t concurrency; /* jobs in hand at a time; default 1, or `batch` */
+    uint32_t batch;       /* jobs per call of run_batch; default 1 */
+    /* Shown by getWorkers and as processed_by; printable ASCII without blanks. NULL: none. */
+    const char *name;
     uint64_t lock_duration_ms;    /* default 30 s; renewed at half of its half */
     uint64_t stalled_interval_ms; /* default 30 s; NEARCACHE_NONE: this worker does not check */
     uint64_t max_stalled_count;   /* default 1; NEARCACHE_NONE: never again after a stall */
-    uint64_t drain_delay_ms;      /* longest wait for the bell when idle; default 5 s */
+    uint64_t drain_delay_ms; /* longest wait for the bell when idle; default 5 s, at most 1 h */
     /* Jobs started per limit_duration_ms by all workers; 0: no limit. The number that the queue was
      * given with nearcache_queue_set_rate goes before this one. */
     uint64_t limit_max;
@@ -347,8 +352,8 @@ int nearcache_worker_open(struct nearcache_worker **worker, struct nearcache_que
 /*
  * Closes a worker: takes nothing more, waits for running handlers and reports their outcomes.
  * `timeout_us` 0: as long as they take. When time is over, nearcache_job_cancelled turns true and
- * NEARCACHE_EBUSY is returned: call again, or nearcache_worker_abandon. NULL is allowed.
- * One thread, and not a handler.
+ * NEARCACHE_EBUSY is returned: call again, or nearcache_worker_abandon. NEARCACHE_EFORK. NULL is
+ * allowed. One thread, and not a handler.
  */
 int nearcache_worker_close(struct nearcache_worker *worker, uint64_t timeout_us);
 
@@ -359,7 +364,11 @@ int nearcache_worker_close(struct nearcache_worker *worker, uint64_t timeout_us)
  */
 void nearcache_worker_abandon(struct nearcache_worker *worker);
 
-/* Waits until the worker found nothing to do and has nothing in hand: 0 or NEARCACHE_ETIMEOUT. */
+/*
+ * Waits until the worker has looked after this call began, found nothing to do, and has nothing in
+ * hand: 0, NEARCACHE_ETIMEOUT or EFORK. Jobs that a rate or the queue's concurrency holds back are
+ * to do; those of a paused queue and delayed ones are not. `timeout_us` 0: the queue's.
+ */
 int nearcache_worker_wait_idle(struct nearcache_worker *worker, uint64_t timeout_us);
 
 /* What a worker did so far. */
@@ -449,7 +458,7 @@ int nearcache_queue_workers(struct nearcache_queue *queue, nearcache_text_fn eac
 
 /*
  * Each returns 0 or as nearcache_queue_add; NEARCACHE_MISS when there is no such job;
- * NEARCACHE_EREFUSED when its state forbids it.
+ * NEARCACHE_EREFUSED when its state forbids it (the log says why).
  */
 /* A failed or completed job runs again. `attempts_made` stays, unless reset_attempts is 1. */
 int nearcache_queue_retry(struct nearcache_queue *queue, const char *id, unsigned reset_attempts);
@@ -471,7 +480,7 @@ int nearcache_queue_drain(struct nearcache_queue *queue, unsigned delayed);
 
 /*
  * Removes the queue with everything in it. It must be paused, and without active jobs unless
- * `force` is 1: else NEARCACHE_EREFUSED.
+ * `force` is 1: else NEARCACHE_EREFUSED (the log says why).
  */
 int nearcache_queue_obliterate(struct nearcache_queue *queue, unsigned force);
 
@@ -479,9 +488,11 @@ int nearcache_queue_obliterate(struct nearcache_queue *queue, unsigned force);
 int nearcache_queue_pause(struct nearcache_queue *queue);
 int nearcache_queue_resume(struct nearcache_queue *queue);
 
+/* Each returns 0; NEARCACHE_EINVAL (a number out of its range, see the log); as
+ * nearcache_queue_add. */
 /* Most jobs active at a time over all workers; 0: no limit. */
 int nearcache_queue_set_concurrency(struct nearcache_queue *queue, uint64_t most);
-/* Most jobs started per duration over all workers; 0: no limit. */
+/* Most jobs started per duration (at most 2^40 ms) over all workers; 0: no limit. */
 int nearcache_queue_set_rate(struct nearcache_queue *queue, uint64_t most, uint64_t duration_ms);
 
 /* ---- events -------------------------------------------------------------------------------- */
@@ -567,12 +578,13 @@ int nearcache_queue_schedules(struct nearcache_queue *queue, nearcache_schedule_
  * Monday), @yearly @monthly @weekly @daily @hourly. When day and weekday are both given either one
  * is enough. A time that the spring change skips runs that much later on the same day; a fixed
  * hour that autumn repeats runs once.
- * `tz` as in a schedule. `why` (may be NULL) receives up to why_bytes of what is wrong.
- * Returns 0 (free with nearcache_cron_destroy), NEARCACHE_EINVAL, NEARCACHE_ENOMEM.
+ * `tz` as in a schedule; a $TZ that is no zone and no rule is an error. `why` (may be NULL)
+ * receives up to why_bytes of what is wrong. Returns 0 (free with nearcache_cron_destroy),
+ * NEARCACHE_EINVAL, NEARCACHE_ENOMEM.
  */
 int nearcache_cron_create(struct nearcache_cron **cron, const char *pattern, const char *tz,
                           char *why, size_t why_bytes);
-/* The first time strictly after from_ms: 0, or NEARCACHE_MISS when there is none (30 February). */
+/* The first time strictly after from_ms: 0, or NEARCACHE_MISS: none comes in the next 40 years. */
 int nearcache_cron_next(const struct nearcache_cron *cron, int64_t from_ms, int64_t *next_ms);
 void nearcache_cron_destroy(struct nearcache_cron *cron);
 

@@ -7,7 +7,8 @@
 #include <string.h>
 
 #define MAX_FIELD_BYTES 255
-#define SEARCH_DAYS (12 * 366) /* two leap years are at most eight years apart */
+/* A fifth weekday of February comes every 28 years, and after 40 where a leap year is left out. */
+#define SEARCH_DAYS (41 * 366)
 
 enum field { SECOND, MINUTE, HOUR, DAY, MONTH, WEEKDAY, FIELDS };
 
@@ -263,8 +264,10 @@ int nearcache_cron_create(struct nearcache_cron **out, const char *pattern, cons
     }
     int outcome = nc_zone_create(&cron->zone, tz);
     if (outcome) {
-        snprintf(parser.why, parser.why_bytes, "time zone \"%.64s\": not known here",
-                 tz ? tz : "(local)");
+        bool own = !tz || !*tz; /* a bad one is of the environment: else there is UTC */
+        const char *name = own ? getenv("TZ") : tz;
+        snprintf(parser.why, parser.why_bytes, "time zone %s\"%.64s\": not known here",
+                 own ? "$TZ " : "", name ? name : "");
         free(cron);
         return outcome;
     }

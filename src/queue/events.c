@@ -97,7 +97,7 @@ int nearcache_events_open(struct nearcache_events **out, struct nearcache_queue 
 
 void nearcache_events_close(struct nearcache_events *events)
 {
-    if (!events)
+    if (!events || nc_queue_usable(events->queue))
         return;
     atomic_fetch_sub(&events->queue->children, 1);
     nc_waiter_close(events->waiter);

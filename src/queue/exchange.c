@@ -96,7 +96,7 @@ static void add_ended(struct nearcache_worker *worker, struct nearcache_job *job
         else if (number == 0)
             number = job->options.lifo;
     }
-    nc_args_add_string(args, job->info.id);
+    nc_args_add(args, job->info.id, job->id_bytes);
     nc_args_add_string(args, job->token);
     nc_args_add_string(args, job->sent_as);
     nc_args_add(args, job->text.data, job->text.bytes);
@@ -109,7 +109,7 @@ static void add_ended(struct nearcache_worker *worker, struct nearcache_job *job
 }
 
 static void add_head(struct nearcache_worker *worker, uint32_t want, const char *token,
-                     struct nc_args *args)
+                     const char *doubtful, struct nc_args *args)
 {
     const struct nearcache_worker_config *config = &worker->config;
     nc_args_add_int(args, (int64_t)nc_queue_now_ms());
@@ -120,7 +120,7 @@ static void add_head(struct nearcache_worker *worker, uint32_t want, const char 
     nc_args_add_count(args, config->limit_max);
     nc_args_add_count(args, config->limit_duration_ms);
     nc_args_add_count(args, worker->queue->max_events);
-    nc_args_add_string(args, worker->in_doubt ? "1" : "");
+    nc_args_add_string(args, doubtful);
 }
 
 /* ---- what comes back ------------------------------------------------------------------------- */
@@ -246,7 +246,7 @@ static void take_jobs(struct nearcache_worker *worker, const struct nc_value *ro
 static int take_answer(struct nearcache_worker *worker, const struct nc_value *answer,
                        const char *token, struct job_list *ended, struct nc_exchange *found)
 {
-    if (!nc_value_is_array(answer, 5) || !nc_value_is_array(answer->element[0], ended->count) ||
+    if (!nc_value_is_array(answer, 6) || !nc_value_is_array(answer->element[0], ended->count) ||
         !nc_value_is_array(answer->element[1], 0))
         return NEARCACHE_EPROTOCOL;
     take_jobs(worker, answer->element[1], token);
@@ -254,6 +254,7 @@ static int take_answer(struct nearcache_worker *worker, const struct nc_value *a
     found->due_ms = nc_value_int(answer->element[2]);
     found->wait_ms = nc_value_int(answer->element[3]);
     found->paused = nc_value_int(answer->element[4]) != 0;
+    found->waiting = nc_value_int(answer->element[5]);
     settle(worker, ended, answer->element[0]->element);
     return 0;
 }
@@ -283,16 +284,19 @@ int nc_worker_exchange(struct nearcache_worker *worker, uint32_t want, struct nc
         ended = worker->ended;
         memset(&worker->ended, 0, sizeof worker->ended);
     }
-    /* What an exchange without an answer took is handed out first, under the same token. */
+    /* What an exchange without an answer took is handed out first, under the same token; a worker
+     * that closes lets go of it. */
+    const char *doubtful = !worker->in_doubt ? "" : worker->closing ? "2" : "1";
     if (worker->closing || worker->in_doubt)
         want = 0;
     worker->reporting = (uint32_t)ended.count;
+    found->look = worker->looks_wanted;
     snprintf(token, sizeof token, "%s:%llu", worker->uuid, (unsigned long long)worker->counter);
     pthread_mutex_unlock(&worker->lock);
     found->asked = want;
     if (ended.count == 0 && want == 0 && !worker->in_doubt)
         return 0;
-    add_head(worker, want, token, &args);
+    add_head(worker, want, token, doubtful, &args);
     for (struct nearcache_job *job = ended.first; job; job = job->next)
         add_ended(worker, job, &args);
     int outcome = nc_queue_script(worker->queue, NC_QUEUE_SCRIPT_EXCHANGE, &args, &answer);

@@ -3,7 +3,7 @@
  * means. A job that cannot be reported stays in the ended list until Redis is back. Where an
  * exchange was sent and its answer never came, the next one has the same token and takes nothing
  * new: it asks for what was taken under that token, so that a Redis that was slow hands out no job
- * to nobody.
+ * to nobody. A worker that closes has it put back instead.
  */
 #ifndef NC_QUEUE_EXCHANGE_H
 #define NC_QUEUE_EXCHANGE_H
@@ -16,7 +16,9 @@ struct nc_exchange {
     uint32_t asked;  /* how many it might have taken */
     int64_t due_ms;  /* when the next delayed job is due; 0: none */
     int64_t wait_ms; /* until the rate limit allows more */
+    int64_t waiting; /* jobs that a limit keeps from being taken, when none was taken */
     bool paused;
+    uint64_t look; /* the latest look that was asked for before it was sent */
 };
 
 /*

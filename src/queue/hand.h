@@ -36,7 +36,10 @@ struct nearcache_worker {
     bool handler_comes; /* one was woken and is not there yet */
     bool talker_waits;
     bool closing, abandoned, give_up, stop_handlers, stop_keeper;
-    bool drained; /* the last take found nothing */
+    bool drained; /* the last take found nothing, and nothing waits that a limit holds back */
+    /* Who wants to know whether there is something to do asks for a look, and `drained` is about
+     * the latest one that was asked for before the exchange. */
+    uint64_t looks_wanted, drained_look;
     uint64_t random;
     struct nearcache_worker_stats stats;
 
@@ -44,6 +47,9 @@ struct nearcache_worker {
     uint64_t counter; /* of tokens */
     bool in_doubt;    /* an exchange with this token was sent and not answered */
 
+    /* For the group of jobs that a handler runs: `batch` places for each of them. */
+    struct nearcache_job **groups;
+    unsigned groups_given; /* guarded by the lock */
     pthread_t *handlers;
     pthread_t talker, keeper;
     unsigned handlers_started;

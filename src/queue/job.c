@@ -97,6 +97,7 @@ struct nearcache_job *nc_job_create(struct nearcache_queue *queue, const char *i
     struct place place = {job->texts};
     job->queue = queue;
     job->info.id = keep(&place, id, id_bytes);
+    job->id_bytes = id_bytes;
     job->info.queue = queue->name;
     for (size_t i = 0; i + 1 < count; i += 2) {
         if (!nc_value_is_text(elements[i]) || !nc_value_is_text(elements[i + 1]))
@@ -211,10 +212,12 @@ int nearcache_job_progress(struct nearcache_job *job, const void *json, size_t b
     int64_t done = 0;
     if (!job || !json)
         return NEARCACHE_EINVAL;
-    int outcome = nc_queue_check_json(job->queue, "progress", json, bytes);
+    int outcome = nc_queue_usable(job->queue);
+    if (outcome == 0)
+        outcome = nc_queue_check_json(job->queue, "progress", json, bytes);
     if (outcome)
         return outcome;
-    nc_args_add_string(&args, job->info.id);
+    nc_args_add(&args, job->info.id, job->id_bytes);
     nc_args_add(&args, json, bytes);
     outcome = nc_queue_script_int(job->queue, NC_QUEUE_SCRIPT_PROGRESS, &args, &done);
     return outcome ? outcome : done == 1 ? 0 : NEARCACHE_MISS;
@@ -226,10 +229,13 @@ int nearcache_job_log(struct nearcache_job *job, const char *line)
     int64_t done = 0;
     if (!job || !line)
         return NEARCACHE_EINVAL;
-    nc_args_add_string(&args, job->info.id);
+    int outcome = nc_queue_usable(job->queue);
+    if (outcome)
+        return outcome;
+    nc_args_add(&args, job->info.id, job->id_bytes);
     nc_args_add_string(&args, line);
     nc_args_add_count(&args, (uint64_t)job->options.keep_logs);
-    int outcome = nc_queue_script_int(job->queue, NC_QUEUE_SCRIPT_LOG, &args, &done);
+    outcome = nc_queue_script_int(job->queue, NC_QUEUE_SCRIPT_LOG, &args, &done);
     return outcome ? outcome : done == 1 ? 0 : NEARCACHE_MISS;
 }
 

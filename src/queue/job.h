@@ -21,6 +21,7 @@ enum nc_outcome {
  */
 struct nearcache_job {
     struct nearcache_job_info info; /* points into `texts` */
+    size_t id_bytes;                /* others may add ids with zero bytes */
     struct nearcache_queue *queue;
     struct nc_options options;
     bool has_deferred_failure; /* `defa`: it stalled too often and must not run */

@@ -54,6 +54,15 @@ int nearcache_queue_stats(struct nearcache_queue *queue, struct nearcache_queue_
     return outcome;
 }
 
+/* As is_job() of lua/common-1.lua. */
+static bool is_job(const struct nc_value *hash)
+{
+    for (size_t i = 0; i + 1 < hash->elements; i += 2)
+        if (nc_value_is_text(hash->element[i]) && strcmp(hash->element[i]->str, "timestamp") == 0)
+            return true;
+    return false;
+}
+
 int nearcache_queue_job(struct nearcache_queue *queue, const char *id, struct nearcache_job **job)
 {
     struct nc_args args = {0};
@@ -66,8 +75,10 @@ int nearcache_queue_job(struct nearcache_queue *queue, const char *id, struct ne
     outcome = nc_queue_command(queue, &args, &answer);
     if (outcome)
         return outcome;
-    if (!nc_value_is_array(answer, 1)) {
-        outcome = answer->type == NC_REPLY_ARRAY ? NEARCACHE_MISS : NEARCACHE_EPROTOCOL;
+    if (!nc_value_is_array(answer, 0)) {
+        outcome = NEARCACHE_EPROTOCOL;
+    } else if (!is_job(answer)) {
+        outcome = NEARCACHE_MISS;
     } else {
         struct nearcache_job *found =
             nc_job_create(queue, id, strlen(id), answer->element, answer->elements);

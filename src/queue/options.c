@@ -80,7 +80,7 @@ static bool read_keep(struct nc_options *options, const char *name, struct nc_js
         if (!read_count(options, name, count, MAX_SAFE_INT, &number))
             return false;
         keep->count = (uint64_t)number;
-        if (number == 0 && !age.bytes)
+        if (number == 0) /* at once, whatever the age */
             keep->mode = NEARCACHE_KEEP_NONE;
     }
     if (age.bytes) {

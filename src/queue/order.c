@@ -3,8 +3,27 @@
 
 #include <string.h>
 
-#define CLEAN_STEP 500 /* jobs looked at by one script call */
+#define MAX_DURATION_MS ((uint64_t)1 << 40) /* 34 years */
+#define CLEAN_STEP 500                      /* jobs looked at by one script call */
 #define OBLITERATE_STEP 1000
+
+/* Why a state forbids an order: the code alone does not tell. */
+static int forbid(const struct nearcache_queue *queue, const char *id, const char *why)
+{
+    nc_log_write(&queue->log, NEARCACHE_LOG_ERROR, "queue %s: job %.80s %s", queue->name, id, why);
+    return NEARCACHE_EREFUSED;
+}
+
+static const char *why_not(enum nc_queue_script script, int64_t code)
+{
+    if (script == NC_QUEUE_SCRIPT_RETRY)
+        return "has not ended, so it cannot be run again";
+    if (script == NC_QUEUE_SCRIPT_PROMOTE)
+        return "is not delayed, so it cannot be promoted";
+    return code == 0    ? "is held by a worker: remove it when it has ended"
+           : code == -8 ? "is the next one of a schedule: end that to remove it"
+                        : "belongs to a flow, whose other jobs would wait for it";
+}
 
 /* A script on one job that answers 1, -1 for no such job, or another number for a refusal. */
 static int order_job(struct nearcache_queue *queue, enum nc_queue_script script, const char *id,
@@ -21,7 +40,9 @@ static int order_job(struct nearcache_queue *queue, enum nc_queue_script script,
     outcome = nc_queue_script_int(queue, script, &args, &code);
     if (outcome)
         return outcome;
-    return code == 1 ? 0 : code == -1 ? NEARCACHE_MISS : NEARCACHE_EREFUSED;
+    if (code == 1 || code == -1)
+        return code == 1 ? 0 : NEARCACHE_MISS;
+    return forbid(queue, id, why_not(script, code));
 }
 
 int nearcache_queue_retry(struct nearcache_queue *queue, const char *id, unsigned reset_attempts)
@@ -116,18 +137,24 @@ static int clean(struct nearcache_queue *queue, const struct target *target, int
     return outcome;
 }
 
-int nearcache_queue_clean(struct nearcache_queue *queue, enum nearcache_job_state state,
-                          uint64_t grace_ms, uint64_t limit, uint64_t *removed)
+static int clean_state(struct nearcache_queue *queue, enum nearcache_job_state state,
+                       int64_t until_ms, uint64_t limit, uint64_t *removed)
 {
     int outcome = nc_queue_usable(queue);
     if (outcome)
         return outcome;
-    uint64_t now_ms = nc_queue_now_ms();
-    int64_t until_ms = grace_ms > now_ms ? 0 : (int64_t)(now_ms - grace_ms);
     for (size_t i = 0; i < sizeof targets / sizeof targets[0]; i++)
         if (targets[i].state == state)
             return clean(queue, &targets[i], until_ms, limit, removed);
     return NEARCACHE_EINVAL;
+}
+
+int nearcache_queue_clean(struct nearcache_queue *queue, enum nearcache_job_state state,
+                          uint64_t grace_ms, uint64_t limit, uint64_t *removed)
+{
+    uint64_t now_ms = nc_queue_now_ms();
+    return clean_state(queue, state, grace_ms > now_ms ? 0 : (int64_t)(now_ms - grace_ms), limit,
+                       removed);
 }
 
 int nearcache_queue_drain(struct nearcache_queue *queue, unsigned delayed)
@@ -137,7 +164,7 @@ int nearcache_queue_drain(struct nearcache_queue *queue, unsigned delayed)
                                                       NEARCACHE_JOB_DELAYED};
     int outcome = 0;
     for (size_t i = 0; i < (delayed ? 4u : 3u) && !outcome; i++)
-        outcome = nearcache_queue_clean(queue, states[i], 0, 0, NULL);
+        outcome = clean_state(queue, states[i], INT64_MAX, 0, NULL); /* clocks may be apart */
     return outcome;
 }
 
@@ -151,7 +178,12 @@ int nearcache_queue_obliterate(struct nearcache_queue *queue, unsigned force)
         nc_args_add_int(&args, OBLITERATE_STEP);
         outcome = nc_queue_script_int(queue, NC_QUEUE_SCRIPT_OBLITERATE, &args, &code);
     }
-    return outcome ? outcome : code < 0 ? NEARCACHE_EREFUSED : 0;
+    if (outcome || code == 0)
+        return outcome;
+    nc_log_write(&queue->log, NEARCACHE_LOG_ERROR, "queue %s: %s", queue->name,
+                 code == -1 ? "only a paused queue can be obliterated"
+                            : "jobs are active: wait for their end or obliterate by force");
+    return NEARCACHE_EREFUSED;
 }
 
 /* ---- limits ---------------------------------------------------------------------------------- */
@@ -161,9 +193,6 @@ static int set_meta(struct nearcache_queue *queue, const char *const *names, con
 {
     struct nc_args args = {0};
     struct nc_value *answer;
-    int outcome = nc_queue_usable(queue);
-    if (outcome)
-        return outcome;
     bool off = values[0] == 0 || values[0] == NEARCACHE_NONE;
     nc_args_add_string(&args, off ? "HDEL" : "HSET");
     nc_queue_add_key(queue, &args, "meta");
@@ -172,7 +201,7 @@ static int set_meta(struct nearcache_queue *queue, const char *const *names, con
         if (!off)
             nc_args_add_count(&args, values[i]);
     }
-    outcome = nc_queue_command(queue, &args, &answer);
+    int outcome = nc_queue_command(queue, &args, &answer);
     if (outcome == 0)
         nc_value_free(answer);
     return outcome;
@@ -181,6 +210,11 @@ static int set_meta(struct nearcache_queue *queue, const char *const *names, con
 int nearcache_queue_set_concurrency(struct nearcache_queue *queue, uint64_t most)
 {
     static const char *const names[] = {"concurrency"};
+    int outcome = nc_queue_usable(queue);
+    if (outcome)
+        return outcome;
+    if (most > INT64_MAX && most != NEARCACHE_NONE)
+        return nc_queue_refuse(queue, "the concurrency is at most 2^63 - 1");
     return set_meta(queue, names, &most, 1);
 }
 
@@ -188,7 +222,12 @@ int nearcache_queue_set_rate(struct nearcache_queue *queue, uint64_t most, uint6
 {
     static const char *const names[] = {"max", "duration"};
     const uint64_t values[] = {most, duration_ms};
-    if (most && most != NEARCACHE_NONE && (duration_ms == 0 || duration_ms > INT64_MAX))
-        return NEARCACHE_EINVAL;
+    int outcome = nc_queue_usable(queue);
+    if (outcome)
+        return outcome;
+    if (most && most != NEARCACHE_NONE &&
+        (most > INT64_MAX || duration_ms == 0 || duration_ms > MAX_DURATION_MS))
+        return nc_queue_refuse(queue, "a rate is at most 2^63 - 1 jobs in 1 to %llu ms",
+                               (unsigned long long)MAX_DURATION_MS);
     return set_meta(queue, names, values, 2);
 }

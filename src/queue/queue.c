@@ -52,21 +52,24 @@ int nc_queue_check_json(const struct nearcache_queue *queue, const char *what, c
 
 /* ---- talking --------------------------------------------------------------------------------- */
 
-/* A Redis that evicts loses jobs without a trace: said once, with the first answer. */
-static void warn_of_eviction(struct nearcache_queue *queue)
+/* A Redis that evicts loses jobs without a trace: said once, after the first answer and in what is
+ * left of the time for that. */
+static void warn_of_eviction(struct nearcache_queue *queue, uint64_t deadline_ns)
 {
     struct nc_args args = {0};
     struct nc_value *answer;
-    if (atomic_exchange(&queue->warned, true))
+    if (atomic_load(&queue->warned) || atomic_exchange(&queue->warned, true))
         return;
     nc_args_add_string(&args, "INFO");
     nc_args_add_string(&args, "memory");
     int outcome = args.text.failed ? NEARCACHE_ENOMEM
-                                   : nc_remote_command(queue->remote, &args,
-                                                       nc_queue_deadline_ns(queue), &answer);
+                                   : nc_remote_command(queue->remote, &args, deadline_ns, &answer);
     nc_args_deinit(&args);
-    if (outcome)
+    if (outcome) {
+        /* Where INFO is forbidden it stays so; else the next call asks. */
+        atomic_store(&queue->warned, outcome == NEARCACHE_EREMOTE);
         return;
+    }
     const char *policy = nc_value_is_text(answer) ? strstr(answer->str, "maxmemory_policy:") : NULL;
     if (policy && strncmp(policy, "maxmemory_policy:noeviction", 27) != 0)
         nc_log_write(&queue->log, NEARCACHE_LOG_WARNING,
@@ -79,11 +82,12 @@ int nc_queue_script(struct nearcache_queue *queue, enum nc_queue_script script,
                     struct nc_args *args, struct nc_value **answer)
 {
     int outcome = NEARCACHE_ENOMEM;
-    warn_of_eviction(queue);
+    uint64_t deadline_ns = nc_queue_deadline_ns(queue);
     if (!args->text.failed)
-        outcome = nc_remote_script(queue->remote, script, queue->keys, args,
-                                   nc_queue_deadline_ns(queue), answer);
+        outcome = nc_remote_script(queue->remote, script, queue->keys, args, deadline_ns, answer);
     nc_args_deinit(args);
+    if (outcome == 0)
+        warn_of_eviction(queue, deadline_ns);
     return outcome;
 }
 
@@ -102,10 +106,12 @@ int nc_queue_script_int(struct nearcache_queue *queue, enum nc_queue_script scri
 int nc_queue_command(struct nearcache_queue *queue, struct nc_args *args, struct nc_value **answer)
 {
     int outcome = NEARCACHE_ENOMEM;
-    warn_of_eviction(queue);
+    uint64_t deadline_ns = nc_queue_deadline_ns(queue);
     if (!args->text.failed)
-        outcome = nc_remote_command(queue->remote, args, nc_queue_deadline_ns(queue), answer);
+        outcome = nc_remote_command(queue->remote, args, deadline_ns, answer);
     nc_args_deinit(args);
+    if (outcome == 0)
+        warn_of_eviction(queue, deadline_ns);
     return outcome;
 }
 
@@ -137,12 +143,12 @@ static int copy_defaults(struct nearcache_queue *queue, const struct nearcache_j
         return 0;
     if (nc_struct_copy(&queue->defaults, sizeof queue->defaults, how, sizeof *how))
         return NEARCACHE_EINVAL;
-    if (how->job_id || how->delay_ms || how->timestamp_ms)
-        return nc_queue_refuse(queue, "job_id, delay_ms and timestamp_ms cannot be defaults");
     nc_options_init(&options);
     int outcome = nc_options_resolve(&options, NULL, how, &json);
     if (outcome == NEARCACHE_EINVAL || outcome == NEARCACHE_ENOTSUP)
         nc_queue_refuse(queue, "default options: %s", options.why);
+    else if (outcome == 0 && (options.job_id.bytes || options.delay_ms || options.timestamp_ms))
+        outcome = nc_queue_refuse(queue, "an id, a delay and a timestamp cannot be defaults");
     nc_options_deinit(&options);
     nc_text_deinit(&json);
     if (outcome)
@@ -227,6 +233,9 @@ int nearcache_queue_close(struct nearcache_queue *queue, uint64_t timeout_us)
     (void)timeout_us; /* calls are synchronous: nothing is in flight */
     if (!queue)
         return 0;
+    int outcome = nc_queue_usable(queue);
+    if (outcome) /* its thread is the parent's, and would be stopped there */
+        return outcome;
     if (atomic_load(&queue->children) > 0)
         return NEARCACHE_EBUSY;
     destroy(queue);

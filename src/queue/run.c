@@ -7,14 +7,29 @@
 
 #include <errno.h>
 #include <poll.h>
-#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
 #define MAX_BELL_MS 10000
 #define MAX_ERROR_PAUSE_MS 2000
+#define ITERATE_AGAIN_MS 1000
 
 /* ---- running --------------------------------------------------------------------------------- */
+
+/* Puts up the next job of a schedule. Where that fails nobody else would: the job is put off, by
+ * any worker it is tried again, and its own try does not count. */
+static bool iterate(struct nearcache_worker *worker, struct nearcache_job *job)
+{
+    int outcome = nc_schedule_iterate(worker->queue, job);
+    if (outcome >= 0)
+        return true;
+    nc_log_write(&worker->queue->log, NEARCACHE_LOG_ERROR,
+                 "queue %s: the next job of schedule %.80s was not put up (%s); job %.80s waits",
+                 worker->queue->name, job->info.schedule_id, nc_error_text(outcome), job->info.id);
+    job->delay_ms = ITERATE_AGAIN_MS;
+    job->outcome = NC_OUTCOME_LATER;
+    return false;
+}
 
 /* Jobs that must not run end here: false. */
 static bool may_run(struct nearcache_worker *worker, struct nearcache_job *job)
@@ -30,14 +45,7 @@ static bool may_run(struct nearcache_worker *worker, struct nearcache_job *job)
                                  NEARCACHE_JOB_UNRECOVERABLE);
         return false;
     }
-    if (job->info.schedule_id) {
-        int outcome = nc_schedule_iterate(worker->queue, job);
-        if (outcome < 0)
-            nc_log_write(&worker->queue->log, NEARCACHE_LOG_ERROR,
-                         "queue %s: the next job of schedule %.80s was not put up: %s",
-                         worker->queue->name, job->info.schedule_id, nc_error_text(outcome));
-    }
-    return true;
+    return !job->info.schedule_id || iterate(worker, job);
 }
 
 /* Every job leaves with an outcome. */
@@ -104,16 +112,17 @@ static size_t take_ready_locked(struct nearcache_worker *worker, struct nearcach
 void *nc_worker_handler(void *arg)
 {
     struct nearcache_worker *worker = arg;
-    struct nearcache_job **jobs = calloc(worker->config.batch, sizeof *jobs);
     pthread_mutex_lock(&worker->lock);
+    struct nearcache_job **jobs =
+        worker->groups + (size_t)worker->groups_given++ * worker->config.batch;
     for (;;) {
-        while (jobs && !worker->ready.count && !worker->stop_handlers) {
+        while (!worker->ready.count && !worker->stop_handlers) {
             worker->handlers_free++;
             pthread_cond_wait(&worker->ready_cond, &worker->lock);
             worker->handlers_free--;
             worker->handler_comes = false;
         }
-        size_t count = jobs ? take_ready_locked(worker, jobs) : 0;
+        size_t count = take_ready_locked(worker, jobs);
         if (count == 0)
             break;
         nc_worker_wake_handler_locked(worker);
@@ -122,7 +131,6 @@ void *nc_worker_handler(void *arg)
         pthread_mutex_lock(&worker->lock);
     }
     pthread_mutex_unlock(&worker->lock);
-    free(jobs);
     return NULL;
 }
 
@@ -134,7 +142,6 @@ struct talker {
     bool bell_sent; /* a wait for the bell is outstanding */
     uint64_t bell_until_ns;
     uint64_t error_pause_ms;
-    struct nearcache_job **jobs; /* with one handler thread: the group that runs here */
 };
 
 static void clear_wake(struct nearcache_worker *worker)
@@ -260,28 +267,29 @@ static bool plan(struct nearcache_worker *worker, uint32_t *want, bool *has_ende
 }
 
 /* With one handler thread: runs what was taken, here. True when something ran. */
-static bool run_here(struct talker *talker)
+static bool run_here(struct nearcache_worker *worker)
 {
-    struct nearcache_worker *worker = talker->worker;
     bool ran = false;
-    if (!talker->jobs)
+    if (worker->has_talker)
         return false;
     for (;;) {
         pthread_mutex_lock(&worker->lock);
-        size_t count = take_ready_locked(worker, talker->jobs);
+        size_t count = take_ready_locked(worker, worker->groups);
         pthread_mutex_unlock(&worker->lock);
         if (count == 0)
             return ran;
-        run_group(worker, talker->jobs, count);
+        run_group(worker, worker->groups, count);
         ran = true;
     }
 }
 
-static void note_drained(struct nearcache_worker *worker, bool drained)
+static void note_drained(struct nearcache_worker *worker, const struct nc_exchange *found)
 {
+    bool drained = found->asked > 0 && found->taken == 0 && found->waiting == 0;
     pthread_mutex_lock(&worker->lock);
     bool news = drained && !worker->drained;
     worker->drained = drained;
+    worker->drained_look = found->look;
     if (drained)
         pthread_cond_broadcast(&worker->state_cond);
     pthread_mutex_unlock(&worker->lock);
@@ -301,6 +309,20 @@ static bool nothing_ended(struct nearcache_worker *worker)
     return nothing;
 }
 
+/* The last thing before a worker closes: jobs that Redis may have handed out are put back. */
+static void settle_doubt(struct nearcache_worker *worker)
+{
+    struct nc_exchange found;
+    pthread_mutex_lock(&worker->lock);
+    bool ask = worker->in_doubt && !worker->abandoned && !worker->give_up;
+    pthread_mutex_unlock(&worker->lock);
+    if (ask && nc_worker_exchange(worker, 0, &found))
+        nc_log_write(&worker->queue->log, NEARCACHE_LOG_WARNING,
+                     "queue %s: Redis does not answer: what it handed out last stays active until "
+                     "the stalled check of a worker finds it",
+                     worker->queue->name);
+}
+
 void *nc_worker_talker(void *arg)
 {
     struct nearcache_worker *worker = arg;
@@ -309,8 +331,6 @@ void *nc_worker_talker(void *arg)
     uint32_t want;
     bool has_ended;
     bool look = true; /* there may be something to take */
-    if (!worker->has_talker)
-        talker.jobs = calloc(worker->config.batch, sizeof *talker.jobs);
     while (plan(worker, &want, &has_ended)) {
         int outcome = 0;
         if (has_ended || (want && look)) {
@@ -318,8 +338,8 @@ void *nc_worker_talker(void *arg)
             if (outcome == 0) {
                 talker.error_pause_ms = 0;
                 look = found.asked ? found.taken == found.asked : want > 0;
-                note_drained(worker, found.asked > 0 && found.taken == 0);
-                run_here(&talker);
+                note_drained(worker, &found);
+                run_here(worker);
                 continue;
             }
         } else if (nothing_ended(worker)) {
@@ -331,7 +351,7 @@ void *nc_worker_talker(void *arg)
         if (outcome)
             pause_after_error(&talker, outcome);
     }
-    free(talker.jobs);
+    settle_doubt(worker);
     return NULL;
 }
 
@@ -347,7 +367,7 @@ static bool collect_renewals(struct nearcache_worker *worker, struct nc_args *ar
     pthread_mutex_lock(&worker->lock);
     for (struct nearcache_job *job = worker->all; job; job = job->all_next)
         if (now_ns - job->renewed_ns >= old_ns) {
-            nc_args_add_string(args, job->info.id);
+            nc_args_add(args, job->info.id, job->id_bytes);
             nc_args_add_string(args, job->token);
             any = true;
         }
@@ -365,7 +385,8 @@ static void note_renewals(struct nearcache_worker *worker, const struct nc_value
         for (size_t i = 0; i + 1 < lost->elements; i += 2)
             /* The same job may have ended and been taken again since: the token tells. */
             if (nc_value_is_text(lost->element[i]) && nc_value_is_text(lost->element[i + 1]) &&
-                job->is_running && strcmp(lost->element[i]->str, job->info.id) == 0 &&
+                job->is_running && (size_t)lost->element[i]->len == job->id_bytes &&
+                memcmp(lost->element[i]->str, job->info.id, job->id_bytes) == 0 &&
                 strcmp(lost->element[i + 1]->str, job->token) == 0) {
                 /* Pairs with the load in nearcache_job_cancelled; nothing else depends on it. */
                 atomic_store_explicit(&job->cancelled, true, memory_order_relaxed);

@@ -14,6 +14,8 @@
 #define MARK_DUE "\1due\1"
 #define MARK_DELAY "\1delay\1"
 
+enum { OVER = -12 }; /* of the script: the next time would be after the end */
+
 /* One thread. What BullMQ keeps in opts.repeat. */
 struct repeat {
     const char *cron, *tz; /* NULL: none */
@@ -153,6 +155,7 @@ static int send_schedule(struct nearcache_queue *queue, const char *id,
     nc_args_add_int(&args, first_ms);
     nc_args_add_int(&args, repeat->every_ms);
     nc_args_add_int(&args, repeat->start_ms);
+    nc_args_add_int(&args, repeat->end_ms);
     nc_args_add_string(&args, schedule->job_name);
     nc_args_add(&args, plain ? "" : schedule->data, plain ? 0 : schedule->data_bytes);
     nc_args_add(&args, template->data, template->bytes);
@@ -167,8 +170,14 @@ static int send_schedule(struct nearcache_queue *queue, const char *id,
     int outcome = nc_queue_script_int(queue, NC_QUEUE_SCRIPT_SCHEDULE, &args, &code);
     if (outcome)
         return outcome;
-    if (code < 0)
+    if (code == OVER)
+        return NEARCACHE_MISS;
+    if (code < 0) {
+        nc_log_write(&queue->log, NEARCACHE_LOG_ERROR,
+                     "queue %s: schedule %.80s: its next job has begun or ended already: try again",
+                     queue->name, id);
         return NEARCACHE_EBUSY;
+    }
     if (next_ms)
         *next_ms = code;
     return 0;
@@ -278,9 +287,10 @@ static int send_iteration(struct nearcache_queue *queue, const struct nearcache_
     copy_members(&members, options);
     add_iteration(&json, &members, job->info.schedule_id, repeat);
     nc_args_add_string(&args, job->info.schedule_id);
-    nc_args_add_string(&args, job->info.id);
+    nc_args_add(&args, job->info.id, job->id_bytes);
     nc_args_add_int(&args, (int64_t)nc_queue_now_ms());
     nc_args_add_int(&args, next_ms);
+    nc_args_add_int(&args, repeat->end_ms);
     nc_args_add(&args, json.data, json.bytes);
     nc_args_add_int(&args, job->options.priority);
     nc_args_add_string(&args, job->options.lifo ? "1" : "");

@@ -15,6 +15,40 @@
 
 /* ---- open ------------------------------------------------------------------------------------ */
 
+/* 34 years: times that are larger overflow sums, here and in Redis. */
+#define MAX_MS ((uint64_t)1 << 40)
+/* Longest wait for the bell. */
+#define MAX_DRAIN_MS ((uint64_t)3600 * 1000)
+
+/* Redis refuses other names of connections, and BullMQ finds workers by those. */
+static bool is_client_name(const char *name)
+{
+    for (; *name; name++)
+        if (*name < '!' || *name > '~')
+            return false;
+    return true;
+}
+
+static int check_numbers(struct nearcache_queue *queue,
+                         const struct nearcache_worker_config *config)
+{
+    const struct {
+        const char *name;
+        uint64_t value, most;
+        bool may_be_none;
+    } numbers[] = {{"lock_duration_ms", config->lock_duration_ms, MAX_MS, false},
+                   {"stalled_interval_ms", config->stalled_interval_ms, MAX_MS, true},
+                   {"max_stalled_count", config->max_stalled_count, INT64_MAX, true},
+                   {"limit_max", config->limit_max, INT64_MAX, true},
+                   {"limit_duration_ms", config->limit_duration_ms, MAX_MS, !config->limit_max}};
+    for (size_t i = 0; i < sizeof numbers / sizeof numbers[0]; i++)
+        if (numbers[i].value > numbers[i].most &&
+            !(numbers[i].may_be_none && numbers[i].value == NEARCACHE_NONE))
+            return nc_queue_refuse(queue, "%s is at most %llu", numbers[i].name,
+                                   (unsigned long long)numbers[i].most);
+    return 0;
+}
+
 static int check_config(struct nearcache_queue *queue, const struct nearcache_worker_config *config)
 {
     if (!config->run == !config->run_batch)
@@ -25,11 +59,21 @@ static int check_config(struct nearcache_queue *queue, const struct nearcache_wo
         config->batch > NEARCACHE_WORKER_MAX_CONCURRENCY)
         return nc_queue_refuse(queue, "concurrency is at most %u",
                                NEARCACHE_WORKER_MAX_CONCURRENCY);
-    if (config->limit_max && !config->limit_duration_ms)
+    if (config->limit_max && config->limit_max != NEARCACHE_NONE && !config->limit_duration_ms)
         return nc_queue_refuse(queue, "limit_max needs limit_duration_ms");
     if (config->complete.mode > NEARCACHE_KEEP_SOME || config->fail.mode > NEARCACHE_KEEP_SOME)
         return nc_queue_refuse(queue, "no such way to keep jobs");
-    return 0;
+    if (config->name && !is_client_name(config->name))
+        return nc_queue_refuse(queue,
+                               "the name of a worker is of printable ASCII without blanks: "
+                               "nobody would see it under \"%.80s\"",
+                               config->name);
+    if (!is_client_name(queue->prefix))
+        nc_log_write(&queue->log, NEARCACHE_LOG_WARNING,
+                     "queue %s: workers of a prefix that is not of printable ASCII without blanks "
+                     "are not seen by others",
+                     queue->name);
+    return check_numbers(queue, config);
 }
 
 static void fill_defaults(struct nearcache_worker_config *config)
@@ -46,6 +90,8 @@ static void fill_defaults(struct nearcache_worker_config *config)
         config->max_stalled_count = NEARCACHE_WORKER_MAX_STALLED;
     if (!config->drain_delay_ms)
         config->drain_delay_ms = NEARCACHE_WORKER_DRAIN_MS;
+    if (config->drain_delay_ms > MAX_DRAIN_MS)
+        config->drain_delay_ms = MAX_DRAIN_MS;
 }
 
 static void make_uuid(char uuid[40])
@@ -95,6 +141,7 @@ static void destroy(struct nearcache_worker *worker)
     pthread_cond_destroy(&worker->keeper_cond);
     pthread_mutex_destroy(&worker->lock);
     free(worker->handlers);
+    free(worker->groups);
     free(worker->name);
     free(worker);
 }
@@ -165,11 +212,13 @@ int nearcache_worker_open(struct nearcache_worker **out, struct nearcache_queue 
     init_locks(worker);
     worker->wake_fd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
     worker->handlers = calloc(worker->threads_wanted, sizeof *worker->handlers);
+    worker->groups =
+        calloc((size_t)worker->threads_wanted * config.batch, sizeof(struct nearcache_job *));
     worker->name = config.name ? nc_text_copy(config.name, strlen(config.name)) : NULL;
     worker->config.name = worker->name;
     if (worker->wake_fd < 0)
         outcome = NEARCACHE_EIO;
-    else if (!worker->handlers || (config.name && !worker->name))
+    else if (!worker->handlers || !worker->groups || (config.name && !worker->name))
         outcome = NEARCACHE_ENOMEM;
     else
         outcome = open_bell(worker);
@@ -226,6 +275,9 @@ int nearcache_worker_close(struct nearcache_worker *worker, uint64_t timeout_us)
 {
     if (!worker)
         return 0;
+    int outcome = nc_queue_usable(worker->queue);
+    if (outcome) /* the threads are the parent's, and so is what would wake them */
+        return outcome;
     uint64_t deadline_ns = timeout_us ? nc_clock_deadline_ns(timeout_us) : UINT64_MAX;
     uint64_t report_until_ns = 0;
     pthread_mutex_lock(&worker->lock);
@@ -266,7 +318,7 @@ int nearcache_worker_close(struct nearcache_worker *worker, uint64_t timeout_us)
 
 void nearcache_worker_abandon(struct nearcache_worker *worker)
 {
-    if (!worker)
+    if (!worker || nc_queue_usable(worker->queue))
         return;
     pthread_mutex_lock(&worker->lock);
     worker->closing = true;
@@ -283,13 +335,20 @@ void nearcache_worker_abandon(struct nearcache_worker *worker)
 
 int nearcache_worker_wait_idle(struct nearcache_worker *worker, uint64_t timeout_us)
 {
-    int outcome = 0;
     if (!worker)
         return NEARCACHE_EINVAL;
+    int outcome = nc_queue_usable(worker->queue);
+    if (outcome)
+        return outcome;
     uint64_t deadline_ns =
         nc_clock_deadline_ns(timeout_us ? timeout_us : worker->queue->timeout_us);
     pthread_mutex_lock(&worker->lock);
-    while (!outcome && !(worker->drained && worker->in_hand == 0))
+    /* What the worker found before may have changed since: it looks once more. */
+    uint64_t look = ++worker->looks_wanted;
+    pthread_mutex_unlock(&worker->lock);
+    nc_worker_wake_talker(worker);
+    pthread_mutex_lock(&worker->lock);
+    while (!outcome && !(worker->drained && worker->drained_look >= look && worker->in_hand == 0))
         if (!wait_state_locked(worker, deadline_ns) && nc_clock_io_ns() >= deadline_ns)
             outcome = NEARCACHE_ETIMEOUT;
     pthread_mutex_unlock(&worker->lock);
@@ -300,6 +359,10 @@ void nearcache_worker_stats(const struct nearcache_worker *worker,
                             struct nearcache_worker_stats *stats)
 {
     struct nearcache_worker *lockable = (struct nearcache_worker *)worker;
+    if (nc_queue_usable(worker->queue)) {
+        memset(stats, 0, sizeof *stats);
+        return;
+    }
     pthread_mutex_lock(&lockable->lock);
     *stats = worker->stats;
     stats->running = worker->in_hand;

@@ -343,15 +343,34 @@ static int create_named(struct nc_zone **zone, const char *name)
     return create_file(zone, path);
 }
 
+static int create_ruled(struct nc_zone **zone, const char *text)
+{
+    struct rule rule;
+    if (!parse_rule(text, &rule))
+        return NEARCACHE_EINVAL;
+    *zone = calloc(1, sizeof **zone);
+    if (!*zone)
+        return NEARCACHE_ENOMEM;
+    (*zone)->rule = rule;
+    return 0;
+}
+
+/* $TZ may also be the path of a file or a rule; what makes no sense there is not taken for UTC. */
+static int create_of_environment(struct nc_zone **zone, const char *text)
+{
+    bool may_be_rule = *text != ':';
+    const char *name = may_be_rule ? text : text + 1;
+    int outcome = *name == '/' ? create_file(zone, name) : create_named(zone, name);
+    return outcome == NEARCACHE_EINVAL && may_be_rule ? create_ruled(zone, name) : outcome;
+}
+
 int nc_zone_create(struct nc_zone **zone, const char *name)
 {
     if (name && *name)
         return create_named(zone, name);
     name = getenv("TZ");
-    if (name && *name == ':')
-        name++;
-    if (name && *name && create_named(zone, name) == 0)
-        return 0;
+    if (name && *name && strcmp(name, ":") != 0)
+        return create_of_environment(zone, name);
     int outcome = create_file(zone, "/etc/localtime");
     return outcome == NEARCACHE_EINVAL ? create_named(zone, "UTC") : outcome;
 }

@@ -13,8 +13,9 @@
 struct nc_zone;
 
 /*
- * The zone of that IANA name; NULL or "" is this machine's own: $TZ when it names a zone, else
- * /etc/localtime, else UTC. Returns 0, NEARCACHE_EINVAL (no such zone, or a broken file), ENOMEM.
+ * The zone of that IANA name; NULL or "" is this machine's own: $TZ where it is set (a name, a
+ * path, or a rule of POSIX with the times of its changes), else /etc/localtime, else UTC. Returns
+ * 0, NEARCACHE_EINVAL (no such zone, or a broken file), ENOMEM.
  */
 int nc_zone_create(struct nc_zone **zone, const char *name);
 /* From the bytes of a TZif file. */

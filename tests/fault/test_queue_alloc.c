@@ -221,3 +221,30 @@ Test(queue_alloc, a_worker_survives_allocations_that_fail_in_its_threads)
               number("LLEN bull:q:active"));
     nearcache_worker_close(worker, 0);
 }
+
+/* Also where memory is short only while its threads begin. */
+Test(queue_alloc, a_worker_that_was_opened_runs_jobs)
+{
+    struct nearcache_worker_config config = NEARCACHE_WORKER_CONFIG_INIT;
+    struct nearcache_worker *worker;
+    long long done = 0;
+    config.run = none;
+    config.lock_duration_ms = 300;
+    config.stalled_interval_ms = 100;
+    config.max_stalled_count = 1000;
+    for (unsigned long n = 0; n < 60; n++) {
+        config.concurrency = 1 + n % 2;
+        alloc_fail_at(n / 2, ALLOC_FAIL_ONCE_OF_ALL);
+        int outcome = nearcache_worker_open(&worker, queue, &config);
+        WAIT_UNTIL(alloc_fail_count() > n / 2, 20);
+        alloc_fail_end();
+        cr_assert(outcome == 0 || outcome == NEARCACHE_ENOMEM, "%lu: %d", n, outcome);
+        if (outcome)
+            continue;
+        add("1", "{\"attempts\":1000}");
+        done++;
+        cr_assert(WAIT_UNTIL(number("ZCARD bull:q:completed") == done, PATIENCE_MS), "%lu", n);
+        cr_assert_eq(nearcache_worker_close(worker, 0), 0);
+    }
+    cr_expect_gt(done, 20);
+}

@@ -153,6 +153,27 @@ Test(queue, a_call_overrides_the_defaults_of_the_queue)
     nearcache_queue_close(other, 0);
 }
 
+Test(queue, what_is_of_one_job_is_no_default)
+{
+    static const char *const texts[] = {"{\"jobId\":\"a\"}", "{\"delay\":5}", "{\"timestamp\":5}"};
+    struct nearcache_job_options bad[5];
+    for (size_t i = 0; i < 5; i++) {
+        bad[i] = (struct nearcache_job_options)NEARCACHE_JOB_OPTIONS_INIT;
+        bad[i].json = i < 3 ? texts[i] : NULL;
+        bad[i].json_bytes = i < 3 ? strlen(texts[i]) : 0;
+    }
+    bad[3].job_id = "a";
+    bad[4].delay_ms = 5;
+    for (size_t i = 0; i < 5; i++) {
+        struct nearcache_queue_config config = NEARCACHE_QUEUE_CONFIG_INIT;
+        struct nearcache_queue *other;
+        config.defaults = &bad[i];
+        config.log = note_log;
+        cr_expect_eq(nearcache_queue_open(&other, &redis, "other", &config), NEARCACHE_EINVAL);
+        cr_expect(strstr(last_log, "cannot be defaults"), "%s", last_log);
+    }
+}
+
 Test(queue, a_full_redis_refuses_and_says_why)
 {
     add("1", NULL);
@@ -172,6 +193,28 @@ Test(queue, a_redis_that_evicts_is_warned_about_once)
     last_log[0] = 0;
     cr_assert_eq(nearcache_queue_add(other, "n", "1", 1, NULL, NULL), 0);
     cr_expect_str_empty(last_log);
+    nearcache_queue_close(other, 0);
+}
+
+/* The first calls find no Redis. */
+Test(queue, the_warning_comes_with_the_first_answer)
+{
+    struct nearcache_queue_config hasty = NEARCACHE_QUEUE_CONFIG_INIT;
+    struct nearcache_queue *other;
+    hasty.timeout_us = 50000;
+    hasty.log = note_log;
+    hasty.log_level = NEARCACHE_LOG_WARNING;
+    redis_server_kill(&server);
+    cr_assert_eq(nearcache_queue_open(&other, &redis, "other", &hasty), 0);
+    for (int i = 0; i < 2; i++)
+        cr_expect_neq(nearcache_queue_add(other, "n", "1", 1, NULL, NULL), 0);
+    cr_assert(redis_server_restart(&server));
+    cr_assert(says("OK", "CONFIG SET maxmemory-policy allkeys-lru"));
+    cr_assert_eq(nearcache_queue_wait(other, 10000000), 0);
+    cr_assert(WAIT_UNTIL(nearcache_queue_add(other, "n", "1", 1, NULL, NULL) == 0 &&
+                             strstr(last_log, "may evict"),
+                         PATIENCE_MS),
+              "%s", last_log);
     nearcache_queue_close(other, 0);
 }
 

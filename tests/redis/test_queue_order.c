@@ -173,6 +173,81 @@ Test(queue_order, draining_and_obliterating)
     cr_expect(says("0", "DBSIZE"));
 }
 
+Test(queue_order, what_is_no_job_is_neither_shown_nor_removed_as_one)
+{
+    struct nearcache_schedule schedule = NEARCACHE_SCHEDULE_INIT;
+    struct nearcache_job *job;
+    enum nearcache_job_state state;
+    static const char *const ids[] = {"meta", "repeat:s"};
+    schedule.every_ms = 100000;
+    schedule.job_name = "tick";
+    cr_assert_eq(nearcache_queue_schedule(queue, "s", &schedule, NULL), 0);
+    for (size_t i = 0; i < sizeof ids / sizeof *ids; i++) {
+        cr_expect_eq(nearcache_queue_job(queue, ids[i], &job), NEARCACHE_MISS, "%s", ids[i]);
+        cr_expect_eq(nearcache_queue_job_state(queue, ids[i], &state), NEARCACHE_MISS);
+        cr_expect_eq(nearcache_queue_remove(queue, ids[i]), NEARCACHE_MISS);
+        cr_expect_eq(nearcache_queue_retry(queue, ids[i], 0), NEARCACHE_MISS);
+        cr_expect_eq(nearcache_queue_promote(queue, ids[i]), NEARCACHE_MISS);
+    }
+    cr_expect(says("2", "EXISTS bull:q:meta bull:q:repeat:s"));
+}
+
+/* Added by a machine whose clock is ahead. */
+Test(queue_order, draining_does_not_ask_when_a_job_was_added)
+{
+    add("1", "{\"timestamp\":4102444800000}");
+    add("1", "{\"timestamp\":4102444800000,\"priority\":1}");
+    cr_assert_eq(nearcache_queue_drain(queue, 0), 0);
+    cr_expect(says("0", "EXISTS bull:q:wait bull:q:prioritized bull:q:1 bull:q:2"));
+}
+
+/* Between others that are jobs, in a list and in a set. */
+Test(queue_order, a_key_that_is_no_job_keeps_nothing_from_being_listed_or_cleaned)
+{
+    struct nearcache_job *jobs[8];
+    size_t found;
+    uint64_t removed;
+    for (int i = 0; i < 6; i++)
+        add("1", i % 2 ? "{\"delay\":100000}" : NULL);
+    cr_assert(says("OK", "SET bull:q:3 text"));
+    cr_assert(says("OK", "SET bull:q:4 text"));
+    cr_expect_eq(nearcache_queue_remove(queue, "3"), NEARCACHE_MISS);
+    cr_expect_eq(nearcache_queue_promote(queue, "4"), NEARCACHE_MISS);
+    cr_assert_eq(nearcache_queue_list(queue, NEARCACHE_JOB_WAITING, 0, 8, jobs, &found), 0);
+    cr_expect_eq(found, 2);
+    while (found)
+        nearcache_job_free(jobs[--found]);
+    cr_expect_eq(nearcache_queue_clean(queue, NEARCACHE_JOB_DELAYED, 0, 0, &removed), 0);
+    cr_expect_eq(removed, 3);
+    cr_expect_eq(nearcache_queue_drain(queue, 0), 0);
+    cr_expect(says("0", "EXISTS bull:q:wait bull:q:delayed bull:q:1 bull:q:2"));
+    cr_expect(says("2", "EXISTS bull:q:3 bull:q:4"));
+    cr_assert(says("2", "LPUSH bull:q:wait 3 4"));
+    cr_assert_eq(nearcache_queue_pause(queue), 0);
+    cr_expect_eq(nearcache_queue_obliterate(queue, 0), 0);
+}
+
+/* Says what `wanted` is a part of. */
+static void expect_refusal(int outcome, const char *wanted)
+{
+    cr_expect_eq(outcome, NEARCACHE_EREFUSED);
+    cr_expect(strstr(last_log, wanted), "%s, not %s", last_log, wanted);
+    last_log[0] = 0;
+}
+
+Test(queue_order, the_log_says_why_an_order_is_refused)
+{
+    add("1", NULL);
+    expect_refusal(nearcache_queue_retry(queue, "1", 0), "job 1 has not ended");
+    expect_refusal(nearcache_queue_promote(queue, "1"), "job 1 is not delayed");
+    cr_assert(says("OK", "SET bull:q:1:lock x"));
+    expect_refusal(nearcache_queue_remove(queue, "1"), "held by a worker");
+    expect_refusal(nearcache_queue_obliterate(queue, 0), "paused");
+    cr_assert_eq(nearcache_queue_pause(queue), 0);
+    cr_assert(says("1", "RPOPLPUSH bull:q:wait bull:q:active"));
+    expect_refusal(nearcache_queue_obliterate(queue, 0), "jobs are active");
+}
+
 Test(queue_order, a_paused_queue_rests_and_the_list_of_bullmq_5_is_merged)
 {
     add("1", NULL);

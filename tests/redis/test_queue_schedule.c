@@ -6,7 +6,16 @@
 REDIS_SERVER_REQUIRED;
 TestSuite(queue_schedule, .init = queue_setup, .fini = queue_teardown, .timeout = 60);
 
-static atomic_int runs;
+static atomic_int runs, events[6];
+
+static void note_event(void *arg, enum nearcache_worker_event event,
+                       const struct nearcache_job *job, int outcome)
+{
+    (void)arg;
+    (void)job;
+    (void)outcome;
+    events[event]++;
+}
 
 static int run(void *arg, struct nearcache_job *job)
 {
@@ -23,6 +32,7 @@ static struct nearcache_worker *work(void)
     struct nearcache_worker_config config = NEARCACHE_WORKER_CONFIG_INIT;
     struct nearcache_worker *worker;
     config.run = run;
+    config.on_event = note_event;
     cr_assert_eq(nearcache_worker_open(&worker, queue, &config), 0);
     return worker;
 }
@@ -146,6 +156,93 @@ Test(queue_schedule, nonsense_is_refused_and_changes_nothing)
     fine.end_ms = 1000;
     cr_expect_eq(nearcache_queue_schedule(queue, "s", &fine, NULL), NEARCACHE_MISS);
     cr_expect(says("0", "DBSIZE"));
+}
+
+static int64_t now_ms(void)
+{
+    struct timespec now;
+    clock_gettime(CLOCK_REALTIME, &now);
+    return (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000;
+}
+
+/* Of a job that is due a full Redis allows the taking, and not the one after it. */
+Test(queue_schedule, a_full_redis_does_not_end_it)
+{
+    struct nearcache_schedule schedule = every(300, 0);
+    schedule.start_ms = now_ms() + 300;
+    cr_assert_eq(nearcache_queue_schedule(queue, "s", &schedule, NULL), 0);
+    cr_assert(WAIT_UNTIL(now_ms() > schedule.start_ms, PATIENCE_MS));
+    cr_assert(says("OK", "CONFIG SET maxmemory 1"));
+    struct nearcache_worker *worker = work();
+    cr_assert(WAIT_UNTIL(events[NEARCACHE_WORKER_RETRIED] > 0, PATIENCE_MS));
+    cr_expect_eq(runs, 0);
+    cr_assert(says("OK", "CONFIG SET maxmemory 0"));
+    cr_expect(WAIT_UNTIL(runs > 1, PATIENCE_MS));
+    cr_expect_eq(nearcache_worker_close(worker, 0), 0);
+}
+
+static void set_zone_of(const char *job, const char *zone)
+{
+    char options[128];
+    snprintf(options, sizeof options,
+             "{\"repeat\":{\"pattern\":\"* * * * * *\",\"tz\":\"%s\",\"count\":1}}", zone);
+    char *answer = redis_server_ask(&server, "HSET %s opts %s", job, options);
+    cr_assert_str_eq(answer, "0");
+    free(answer);
+}
+
+Test(queue_schedule, a_zone_that_this_worker_does_not_know_does_not_end_it)
+{
+    struct nearcache_schedule schedule = NEARCACHE_SCHEDULE_INIT;
+    int64_t next_ms;
+    char job[64];
+    schedule.cron = "* * * * * *";
+    schedule.tz = "UTC";
+    schedule.job_name = "tick";
+    cr_assert_eq(nearcache_queue_schedule(queue, "z", &schedule, &next_ms), 0);
+    snprintf(job, sizeof job, "bull:q:repeat:z:%lld", (long long)next_ms);
+    set_zone_of(job, "No/Where");
+    struct nearcache_worker *worker = work();
+    cr_assert(WAIT_UNTIL(events[NEARCACHE_WORKER_RETRIED] > 0, PATIENCE_MS));
+    cr_expect_eq(runs, 0);
+    set_zone_of(job, "UTC"); /* as on another machine */
+    cr_expect(WAIT_UNTIL(runs > 1, PATIENCE_MS));
+    cr_expect_eq(nearcache_worker_close(worker, 0), 0);
+}
+
+Test(queue_schedule, an_interval_has_no_job_after_its_end)
+{
+    struct nearcache_schedule schedule = every(200, 0);
+    schedule.end_ms = now_ms() + 500;
+    cr_assert_eq(nearcache_queue_schedule(queue, "s", &schedule, NULL), 0);
+    struct nearcache_worker *worker = work();
+    cr_assert(
+        WAIT_UNTIL(runs > 0 && has_become("0", "EXISTS bull:q:delayed bull:q:wait bull:q:active"),
+                   PATIENCE_MS));
+    cr_expect_eq(nearcache_worker_close(worker, 0), 0);
+    cr_expect_leq(runs, 3);
+    cr_expect_leq(number("ZSCORE bull:q:repeat s"), schedule.end_ms);
+}
+
+Test(queue_schedule, an_interval_that_begins_after_its_end_is_refused)
+{
+    struct nearcache_schedule schedule = every(1000, 0);
+    schedule.end_ms = now_ms() + 50000;
+    schedule.start_ms = schedule.end_ms + 1;
+    cr_expect_eq(nearcache_queue_schedule(queue, "s", &schedule, NULL), NEARCACHE_MISS);
+    cr_expect(says("0", "EXISTS bull:q:repeat bull:q:repeat:s bull:q:delayed"));
+}
+
+Test(queue_schedule, a_later_begin_holds_for_an_unchanged_interval)
+{
+    struct nearcache_schedule schedule = every(60000, 0);
+    int64_t first_ms, next_ms;
+    schedule.start_ms = now_ms() + 5000;
+    cr_assert_eq(nearcache_queue_schedule(queue, "s", &schedule, &first_ms), 0);
+    schedule.start_ms += 3599000;
+    cr_assert_eq(nearcache_queue_schedule(queue, "s", &schedule, &next_ms), 0);
+    cr_expect_eq(next_ms, first_ms + 3600000, "its slots are kept");
+    cr_expect(says("1", "ZCARD bull:q:delayed"));
 }
 
 /* ---- presets --------------------------------------------------------------------------------- */

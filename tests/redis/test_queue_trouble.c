@@ -3,6 +3,7 @@
 #include "queue_fixture.h"
 
 #include <poll.h>
+#include <pthread.h>
 
 REDIS_SERVER_REQUIRED;
 TestSuite(queue_trouble, .init = queue_setup, .fini = queue_teardown, .timeout = 90);
@@ -171,6 +172,45 @@ Test(queue_trouble, what_a_slow_redis_handed_out_comes_back)
     cr_assert_eq(nearcache_queue_close(other, 0), 0);
 }
 
+static atomic_bool closing;
+
+static void *resume_when_closing(void *arg)
+{
+    (void)WAIT_UNTIL(closing, PATIENCE_MS);
+    redis_server_resume(&server);
+    return arg;
+}
+
+/* An idle worker's exchange finds a job that no bell told it of, in a server that stands still. */
+Test(queue_trouble, a_worker_that_closes_leaves_nothing_that_a_slow_redis_handed_out)
+{
+    struct nearcache_queue_config hasty = NEARCACHE_QUEUE_CONFIG_INIT;
+    struct nearcache_queue *other;
+    pthread_t resumer;
+    hasty.timeout_us = 1000000;
+    cr_assert_eq(nearcache_queue_open(&other, &redis, "slow", &hasty), 0);
+    config.lock_duration_ms = 600000;
+    config.stalled_interval_ms = NEARCACHE_NONE;
+    config.drain_delay_ms = 60000;
+    start_on(other);
+    cr_assert_eq(nearcache_worker_wait_idle(worker, 10000000), 0);
+    cr_assert(says("4", "HSET bull:slow:x name n data 1 priority 0 timestamp 1"));
+    cr_assert(says("1", "LPUSH bull:slow:wait x"));
+    redis_server_pause(&server);
+    cr_assert_eq(pthread_create(&resumer, NULL, resume_when_closing, NULL), 0);
+    cr_expect_eq(nearcache_worker_wait_idle(worker, 1), NEARCACHE_ETIMEOUT); /* and it looks */
+    cr_assert(WAIT_UNTIL(events[NEARCACHE_WORKER_ERROR] > 0, PATIENCE_MS));
+    closing = true;
+    cr_assert_eq(nearcache_worker_close(worker, 0), 0);
+    cr_assert_eq(pthread_join(resumer, NULL), 0);
+    cr_expect(says("0", "EXISTS bull:slow:active bull:slow:x:lock"));
+    if (runs == 0) { /* else it was handed out in time, and done */
+        cr_expect(says("x", "LRANGE bull:slow:wait 0 -1"));
+        cr_expect(says("0", "HGET bull:slow:x ats"));
+    }
+    cr_assert_eq(nearcache_queue_close(other, 0), 0);
+}
+
 /* Ends about when its lock is renewed, at once or a little later. */
 static int fail_if_not_cancelled(void *arg, struct nearcache_job *job)
 {
@@ -199,6 +239,58 @@ Test(queue_trouble, a_job_that_is_taken_again_is_not_cancelled_for_its_last_lock
     cr_assert(WAIT_UNTIL(runs > 5000, PATIENCE_MS));
     cr_assert_eq(nearcache_worker_close(worker, 0), 0);
     cr_expect_leq(cancelled, events[NEARCACHE_WORKER_LOCK_LOST]);
+}
+
+/* Redis drops who would get more than 16 MiB at a time. */
+Test(queue_trouble, large_jobs_come_in_answers_of_bounded_size)
+{
+    enum { JOBS = 12, BYTES = 3 << 20 };
+    struct nearcache_job_options how = NEARCACHE_JOB_OPTIONS_INIT;
+    char *data = malloc(BYTES);
+    memset(data, '1', BYTES);
+    for (int i = 0; i < JOBS; i++) {
+        how.priority = i < JOBS / 2 ? 0 : 1;
+        cr_assert_eq(nearcache_queue_add(queue, "n", data, BYTES, &how, NULL), 0);
+    }
+    free(data);
+    char *answer =
+        redis_server_ask(&server, "CONFIG SET client-output-buffer-limit %s", "normal 16mb 0 0");
+    cr_assert_str_eq(answer, "OK");
+    free(answer);
+    config.concurrency = JOBS;
+    start_on(queue);
+    cr_assert(WAIT_UNTIL(events[NEARCACHE_WORKER_COMPLETED] == JOBS, PATIENCE_MS));
+    finish();
+    cr_expect_eq(events[NEARCACHE_WORKER_ERROR], 0);
+    cr_expect(says("0", "EXISTS bull:q:wait bull:q:prioritized bull:q:active bull:q:pc"));
+    /* What was put back kept its turn: they began in the order in which they were added. */
+    char *active = redis_server_ask(&server, "XRANGE bull:q:events - +");
+    const char *at = active;
+    for (int i = 1; i <= JOBS && at; i++) {
+        char begun[64];
+        snprintf(begun, sizeof begun, "active jobId %d ", i);
+        at = strstr(at, begun);
+        cr_expect(at, "%s", begun);
+    }
+    free(active);
+}
+
+/* The lock is given a longer time than a renewal gives it, so that this can be seen. */
+Test(queue_trouble, locks_are_renewed_while_redis_is_full)
+{
+    add_some(queue, 1);
+    config.run = wait_and_succeed;
+    config.lock_duration_ms = 5000;
+    start_on(queue);
+    cr_assert(WAIT_UNTIL(running == 1, PATIENCE_MS));
+    cr_assert(says("OK", "CONFIG SET maxmemory 1"));
+    cr_assert(says("1", "PEXPIRE bull:q:1:lock 1000000"));
+    cr_expect(WAIT_UNTIL(number("PTTL bull:q:1:lock") <= 5000, PATIENCE_MS));
+    cr_expect_gt(number("PTTL bull:q:1:lock"), 0);
+    cr_assert(says("OK", "CONFIG SET maxmemory 0"));
+    go_on = true;
+    finish();
+    cr_expect_eq(events[NEARCACHE_WORKER_COMPLETED], 1);
 }
 
 Test(queue_trouble, the_queues_own_rate_goes_before_the_workers)
@@ -243,6 +335,23 @@ Test(queue_trouble, a_parent_whose_child_failed_does_not_complete)
     finish();
     cr_expect_eq(events[NEARCACHE_WORKER_FAILED], 1);
     cr_expect(says("the job has children that failed", "HGET bull:q:1 failedReason"));
+}
+
+/* Such ids are refused here; others may have added one. */
+Test(queue_trouble, an_id_with_a_zero_byte_ends_like_others)
+{
+    static const char key[] = "bull:q:a\0b";
+    char *set = redis_server_ask(&server, "HSET %b name n data 1 timestamp 1", key, sizeof key - 1);
+    cr_assert_str_eq(set, "3");
+    char *put = redis_server_ask(&server, "LPUSH bull:q:wait %b", key + 7, sizeof key - 8);
+    cr_assert_str_eq(put, "1");
+    free(set);
+    free(put);
+    start_on(queue);
+    finish();
+    cr_expect_eq(events[NEARCACHE_WORKER_COMPLETED], 1);
+    cr_expect(says("1", "ZCARD bull:q:completed"));
+    cr_expect(says("0", "EXISTS bull:q:active"));
 }
 
 Test(queue_trouble, an_id_that_is_a_key_of_the_queue_is_refused)

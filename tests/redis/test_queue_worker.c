@@ -5,6 +5,8 @@
 #include "base/clock.h"
 
 #include <pthread.h>
+#include <sys/wait.h>
+#include <unistd.h>
 
 REDIS_SERVER_REQUIRED;
 TestSuite(queue_worker, .init = queue_setup, .fini = queue_teardown, .timeout = 90);
@@ -368,6 +370,56 @@ Test(queue_worker, limits_of_the_whole_queue_are_kept)
     nearcache_worker_close(worker, 0);
 }
 
+/* Its window has not passed when the worker is asked, nor when it looks again. */
+Test(queue_worker, jobs_that_a_rate_holds_back_are_still_to_do)
+{
+    for (int i = 0; i < 3; i++)
+        add("1", NULL);
+    config.limit_max = 1;
+    config.limit_duration_ms = 3600000;
+    start();
+    cr_assert(WAIT_UNTIL(runs == 1, PATIENCE_MS));
+    cr_expect_eq(nearcache_worker_wait_idle(worker, 300000), NEARCACHE_ETIMEOUT);
+    cr_expect_eq(events[NEARCACHE_WORKER_DRAINED], 0);
+    for (int i = 0; i < 2; i++) {
+        cr_assert(says("1", "DEL bull:q:limiter"));
+        (void)nearcache_worker_wait_idle(worker, 1); /* and it looks */
+        cr_assert(WAIT_UNTIL(runs == i + 2, PATIENCE_MS));
+    }
+    cr_expect_eq(nearcache_worker_wait_idle(worker, 10000000), 0);
+    cr_expect_eq(events[NEARCACHE_WORKER_DRAINED], 1);
+    nearcache_worker_close(worker, 0);
+}
+
+Test(queue_worker, jobs_that_the_queues_concurrency_holds_back_are_still_to_do)
+{
+    add("1", NULL);
+    cr_assert(says("1", "LPUSH bull:q:active another"));
+    cr_assert_eq(nearcache_queue_set_concurrency(queue, 1), 0);
+    start();
+    cr_expect_eq(nearcache_worker_wait_idle(worker, 300000), NEARCACHE_ETIMEOUT);
+    cr_expect_eq(runs + events[NEARCACHE_WORKER_DRAINED], 0);
+    cr_assert_eq(nearcache_queue_set_concurrency(queue, 0), 0);
+    cr_expect_eq(nearcache_worker_wait_idle(worker, 10000000), 0);
+    cr_expect_eq(runs, 1);
+    nearcache_worker_close(worker, 0);
+}
+
+/* Put there without a ring of the bell. */
+Test(queue_worker, who_waits_for_an_idle_worker_hears_what_it_finds_now)
+{
+    config.drain_delay_ms = 60000;
+    start();
+    cr_assert_eq(nearcache_worker_wait_idle(worker, 10000000), 0);
+    for (int i = 1; i <= 50; i++) {
+        cr_assert(says("4", "HSET bull:q:x%d name n data 1 opts {} timestamp 1", i));
+        cr_assert(says("1", "LPUSH bull:q:wait x%d", i));
+        cr_assert_eq(nearcache_worker_wait_idle(worker, 10000000), 0);
+        cr_assert_eq(runs, i);
+    }
+    nearcache_worker_close(worker, 0);
+}
+
 Test(queue_worker, the_worker_survives_a_restart_of_redis)
 {
     for (int i = 0; i < 3; i++)
@@ -432,6 +484,42 @@ Test(queue_worker, progress_and_logs_are_stored)
     nearcache_job_free(job);
 }
 
+/* What a child of fork gets of its parent's handles, as its exit status: 0 is fine. */
+static int look_from_child(struct nearcache_job *job)
+{
+    struct nearcache_worker_stats stats;
+    alarm(PATIENCE_MS / 1000);
+    nearcache_worker_abandon(worker);
+    nearcache_worker_stats(worker, &stats);
+    return stats.taken                                                              ? 1
+           : nearcache_worker_wait_idle(worker, 1000) != NEARCACHE_EFORK            ? 2
+           : nearcache_worker_close(worker, 1000) != NEARCACHE_EFORK                ? 3
+           : nearcache_job_progress(job, "1", 1) != NEARCACHE_EFORK                 ? 4
+           : nearcache_job_log(job, "line") != NEARCACHE_EFORK                      ? 5
+           : nearcache_queue_add(queue, "n", "1", 1, NULL, NULL) != NEARCACHE_EFORK ? 6
+           : nearcache_queue_close(queue, 1000) != NEARCACHE_EFORK                  ? 7
+                                                                                    : 0;
+}
+
+Test(queue_worker, a_forked_child_gets_errors_and_harms_nothing)
+{
+    struct nearcache_job *job;
+    int status = -1;
+    add("1", NULL);
+    start();
+    cr_assert(WAIT_UNTIL(has_become("1", "ZCARD bull:q:completed"), PATIENCE_MS));
+    cr_assert_eq(nearcache_queue_job(queue, "1", &job), 0);
+    pid_t child = fork();
+    if (child == 0)
+        _exit(look_from_child(job));
+    cr_assert_eq(waitpid(child, &status, 0), child);
+    cr_expect_eq(status, 0, "signal %d, exit status %d", WTERMSIG(status), WEXITSTATUS(status));
+    nearcache_job_free(job);
+    add("1", NULL);
+    cr_expect(WAIT_UNTIL(has_become("2", "ZCARD bull:q:completed"), PATIENCE_MS));
+    cr_expect_eq(nearcache_worker_close(worker, 0), 0);
+}
+
 Test(queue_worker, contradictions_in_the_configuration_are_refused)
 {
     struct nearcache_worker_config bad = NEARCACHE_WORKER_CONFIG_INIT;
@@ -445,4 +533,69 @@ Test(queue_worker, contradictions_in_the_configuration_are_refused)
     bad.limit_max = 0;
     bad.concurrency = 5000;
     cr_expect_eq(nearcache_worker_open(&worker, queue, &bad), NEARCACHE_EINVAL);
+}
+
+Test(queue_worker, numbers_that_redis_would_refuse_are_refused_at_once)
+{
+    struct nearcache_worker_config base = NEARCACHE_WORKER_CONFIG_INIT;
+    base.run = run;
+    struct nearcache_worker_config bad[] = {base, base, base, base, base};
+    bad[0].lock_duration_ms = NEARCACHE_NONE;
+    bad[1].lock_duration_ms = INT64_MAX;
+    bad[2].stalled_interval_ms = INT64_MAX;
+    bad[3].max_stalled_count = (uint64_t)1 << 63;
+    bad[4].limit_max = (uint64_t)1 << 63;
+    bad[4].limit_duration_ms = 1;
+    for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
+        last_log[0] = 0;
+        cr_expect_eq(nearcache_worker_open(&worker, queue, &bad[i]), NEARCACHE_EINVAL, "%zu", i);
+        cr_expect(strstr(last_log, "is at most"), "%s", last_log);
+    }
+    cr_expect_eq(nearcache_queue_set_concurrency(queue, (uint64_t)1 << 63), NEARCACHE_EINVAL);
+    cr_expect(strstr(last_log, "at most"), "%s", last_log);
+    cr_expect_eq(nearcache_queue_set_rate(queue, (uint64_t)1 << 63, 1), NEARCACHE_EINVAL);
+    cr_expect_eq(nearcache_queue_set_rate(queue, 1, INT64_MAX), NEARCACHE_EINVAL);
+    cr_expect_eq(nearcache_queue_set_rate(queue, 1, 0), NEARCACHE_EINVAL);
+    cr_expect(says("0", "EXISTS bull:q:meta"));
+    cr_expect_eq(nearcache_queue_set_concurrency(queue, NEARCACHE_NONE), 0);
+}
+
+/* As long as may be, which the bell ends. */
+Test(queue_worker, an_idle_worker_may_wait_without_a_limit)
+{
+    config.drain_delay_ms = NEARCACHE_NONE;
+    start();
+    cr_assert_eq(nearcache_worker_wait_idle(worker, 10000000), 0);
+    add("1", NULL);
+    cr_assert(WAIT_UNTIL(runs == 1, PATIENCE_MS));
+    cr_assert_eq(nearcache_worker_wait_idle(worker, 10000000), 0);
+    cr_expect_eq(events[NEARCACHE_WORKER_ERROR], 0);
+    nearcache_worker_close(worker, 0);
+}
+
+Test(queue_worker, a_name_that_nobody_would_see_is_refused)
+{
+    static const char *const bad[] = {"my worker", "w\n", "w\xc3\xbc", "\t"};
+    struct nearcache_worker_config named = NEARCACHE_WORKER_CONFIG_INIT;
+    named.run = run;
+    for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
+        named.name = bad[i];
+        cr_expect_eq(nearcache_worker_open(&worker, queue, &named), NEARCACHE_EINVAL);
+        cr_expect(strstr(last_log, "name of a worker"), "%s", last_log);
+    }
+}
+
+Test(queue_worker, a_prefix_that_hides_workers_is_warned_about)
+{
+    struct nearcache_queue_config blank = NEARCACHE_QUEUE_CONFIG_INIT;
+    struct nearcache_queue *other;
+    blank.prefix = "my app";
+    blank.log = note_log;
+    blank.log_level = NEARCACHE_LOG_WARNING;
+    cr_assert_eq(nearcache_queue_open(&other, &redis, "q", &blank), 0);
+    config.run = run;
+    cr_assert_eq(nearcache_worker_open(&worker, other, &config), 0);
+    cr_expect(strstr(last_log, "not seen by others"), "%s", last_log);
+    nearcache_worker_close(worker, 0);
+    nearcache_queue_close(other, 0);
 }

@@ -81,6 +81,14 @@ Test(cron, next_is_strictly_later)
     cr_expect_str_eq(got, "-1000");
 }
 
+Test(cron, a_day_that_comes_after_decades_is_found)
+{
+    char got[128];
+    /* 29 February 2044, 2072 and, as 2100 is no leap year, 2112. */
+    times_of("0 0 * 2 1#5", "UTC", 1790000000000, 3, got, sizeof got);
+    cr_expect_str_eq(got, "2340316800000 3223929600000 4486147200000");
+}
+
 Test(cron, a_half_hour_change_moves_and_repeats_by_half_an_hour)
 {
     char got[128];
@@ -134,6 +142,11 @@ Test(cron, what_is_wrong_is_said)
     cr_expect_eq(nearcache_cron_create(&cron, "* * * * *", "Mars/Base", why, sizeof why),
                  NEARCACHE_EINVAL);
     cr_expect(strstr(why, "Mars/Base"));
+    setenv("TZ", "Mars/Base", 1);
+    why[0] = 0;
+    cr_expect_eq(nearcache_cron_create(&cron, "* * * * *", NULL, why, sizeof why),
+                 NEARCACHE_EINVAL);
+    cr_expect(strstr(why, "$TZ \"Mars/Base\""), "%s", why);
 }
 
 Test(cron, odd_arguments_are_refused)

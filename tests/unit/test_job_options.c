@@ -164,3 +164,16 @@ Test(job_options, a_smaller_struct_is_refused_and_a_larger_one_only_with_an_empt
     large.options.size = sizeof(size_t);
     cr_expect_eq(nc_struct_copy(&copy, sizeof copy, &large, sizeof copy), NEARCACHE_EINVAL);
 }
+
+/* BullMQ removes at once where count is 0, with an age or without. */
+Test(job_options, a_count_of_0_keeps_none_whatever_the_age)
+{
+    static const char *const texts[] = {"{\"removeOnComplete\":{\"age\":10,\"count\":0}}",
+                                        "{\"removeOnComplete\":{\"count\":0}}",
+                                        "{\"removeOnComplete\":0}"};
+    for (size_t i = 0; i < sizeof texts / sizeof *texts; i++) {
+        nc_options_read(&options, texts[i], strlen(texts[i]));
+        cr_expect_eq(options.complete.mode, NEARCACHE_KEEP_NONE, "%s", texts[i]);
+        nc_options_deinit(&options);
+    }
+}

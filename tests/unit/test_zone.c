@@ -172,3 +172,32 @@ Test(zone, footers_that_are_wrong_are_refused)
         cr_expect_eq(zone_of_rule(&zone, bad[i]), NEARCACHE_EINVAL, "%s", bad[i]);
     }
 }
+
+/* Not a file, not a name: the machine's own zone may also be a rule or a path. */
+Test(zone, the_environment_may_give_a_rule_or_a_path)
+{
+    static const struct {
+        const char *text;
+        int32_t winter, summer;
+    } rules[] = {{"XXX5", -18000, -18000},
+                 {"EST5EDT4,M3.2.0,M11.1.0", -18000, -14400},
+                 {"<+0330>-3:30", 12600, 12600}};
+    static const char *const bad[] = {"XST5XDT4", "QQQ", "/dev/null", ":XXX5", "No/Where"};
+    struct nc_zone *zone = NULL;
+    for (size_t i = 0; i < sizeof rules / sizeof *rules; i++) {
+        setenv("TZ", rules[i].text, 1);
+        cr_assert_eq(nc_zone_create(&zone, NULL), 0, "%s", rules[i].text);
+        cr_expect_eq(nc_zone_offset(zone, 1768000000), rules[i].winter, "%s", rules[i].text);
+        cr_expect_eq(nc_zone_offset(zone, 1784000000), rules[i].summer, "%s", rules[i].text);
+        nc_zone_destroy(zone);
+    }
+    for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
+        setenv("TZ", bad[i], 1);
+        cr_expect_eq(nc_zone_create(&zone, NULL), NEARCACHE_EINVAL, "%s", bad[i]);
+    }
+    nc_zone_destroy(zone_of("Asia/Kolkata"));
+    setenv("TZ", ":/usr/share/zoneinfo/Asia/Kolkata", 1);
+    cr_assert_eq(nc_zone_create(&zone, NULL), 0);
+    cr_expect_eq(nc_zone_offset(zone, 1768000000), 19800);
+    nc_zone_destroy(zone);
+}

@@ -13,9 +13,10 @@ local function candidates()
     return call('ZRANGE', set, first, first + limit - 1)
 end
 
--- Orphans have no hash, and nothing of theirs is worth keeping.
+-- Orphans have no hash, and nothing of theirs is worth keeping; a key of another kind is not theirs.
 local function may_go(id)
-    local job = call('HMGET', P .. id, 'timestamp', 'rjk', 'parentKey', 'deid')
+    local job = redis.pcall('HMGET', P .. id, 'timestamp', 'rjk', 'parentKey', 'deid')
+    if job.err then return true, true end
     if job[3] or is_scheduled(id, job[2]) or call('EXISTS', P .. id .. ':lock') == 1 then return false end
     if ARGV[3] == 'created' and job[1] and tonumber(job[1]) > until_ms then return false end
     if job[4] then release_duplicate(id, job[4]) end
@@ -24,9 +25,10 @@ end
 
 local removed, stay = 0, 0
 for _, id in ipairs(candidates()) do
-    if may_go(id) then
+    local may, is_foreign = may_go(id)
+    if may then
         if is_list then call('LREM', set, -1, id) else call('ZREM', set, id) end
-        drop(id)
+        if not is_foreign then drop(id) end
         removed = removed + 1
     else
         stay = stay + 1

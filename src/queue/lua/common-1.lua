@@ -78,6 +78,9 @@ local function delay_until(id, due)
     emit('delayed', 'jobId', id, 'delay', int(due))
 end
 
+-- A schedule's hash has a name, too, and other keys stand under the names that a job could have.
+local function is_job(id) return redis.pcall('HEXISTS', P .. id, 'timestamp') == 1 end
+
 -- What belongs to a job, but for its lock and its place in a list.
 local function drop(id)
     local key = P .. id

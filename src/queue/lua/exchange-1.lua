@@ -1,14 +1,18 @@
 -- One round trip of a worker: ends jobs and takes new ones.
 -- ARGV: now, token for what is taken, lock ms, how many to take, name of the worker or '',
--- limit of starts or '', its duration, length of the event stream or '', '1' when an exchange with
--- this token had no answer: what it took is handed out again; then 10 per ended job: id, its token, how it ended (completed, failed, retry, delay, later), text, stack trace or '',
+-- limit of starts or '', its duration, length of the event stream or '', when an exchange with this
+-- token had no answer: '1' to hand out again what it took, '2' to let go of it; then 10 per ended job: id, its token, how it ended (completed, failed, retry, delay, later), text, stack trace or '',
 -- keep (all, none, some), keep count or '', keep age in s or '', removed at a time, a number
 -- (attempts allowed when failed, ms of delay, '1' to run next when retry).
 -- Returns: a code per ended job (1 done, -1 gone, -2 no lock, -3 was not active, -4 children left,
 -- -6 other lock, -7 no lock and ended before, -9 children failed), the jobs taken as {id, {field, value, ...}}, when the next delayed job is due
--- (0: none), ms until the limit allows more (0: now), 1 when paused.
+-- (0: none), ms until the limit allows more (0: now), 1 when paused, how many jobs wait that a limit
+-- of the queue or the worker keeps from being taken (0 when any was).
 local now = tonumber(ARGV[1])
 local FIRST = 10
+-- Jobs are taken until they have that many bytes, so that the answer arrives within the time that a
+-- call has, or else is not asked for again and again. One job may have more.
+local MOST_BYTES = 8388608
 local ended = #ARGV >= FIRST
 events_most = ARGV[8]
 local ringing = false
@@ -187,20 +191,36 @@ local function allowance(want, most)
 end
 
 -- At most so many ids, which are active now. A full Redis refuses to move the first one, while it
--- would let go of as many as are asked for.
+-- would let go of as many as are asked for. Then their places among those with priorities, and
+-- whether those were all.
 local function next_ids(most)
     local first = call('RPOPLPUSH', WAIT, ACTIVE)
     local ids = first and most > 1 and call('RPOP', WAIT, most - 1) or {}
     local left = most - #ids - (first and 1 or 0)
+    local scores, all = {}, false
     if left > 0 then
         local pairs = call('ZPOPMIN', PRIORITIZED, left)
-        for at = 1, #pairs, 2 do ids[#ids + 1] = pairs[at] end
-        if #pairs < 2 * left then call('DEL', P .. 'pc') end
+        for at = 1, #pairs, 2 do
+            ids[#ids + 1] = pairs[at]
+            scores[pairs[at]] = pairs[at + 1]
+        end
+        all = #pairs < 2 * left
     end
     if #ids > 0 then call('LPUSH', ACTIVE, unpack(ids)) end
     if first then table.insert(ids, 1, first) end
-    return ids
+    return ids, scores, all
 end
+
+-- Those from `from` on are the next to be taken again.
+local function put_back(ids, from, scores)
+    for at = #ids, from, -1 do
+        local id = ids[at]
+        call('LREM', ACTIVE, 1, id)
+        if scores[id] then call('ZADD', PRIORITIZED, scores[id], id) else call('RPUSH', WAIT, id) end
+    end
+end
+
+local bytes = 0 -- of the jobs taken
 
 -- The job begins; false when the id is a leftover of an old version, its job was deleted, or what
 -- stands there is none.
@@ -215,6 +235,7 @@ local function begin(id)
     emit('active', 'jobId', id, 'prev', 'waiting')
     local started = 0
     for at = 1, #fields, 2 do
+        bytes = bytes + #fields[at + 1]
         if fields[at] == 'ats' then started = tonumber(fields[at + 1]) or 0 end
     end
     if ARGV[5] ~= '' then
@@ -223,6 +244,28 @@ local function begin(id)
         call('HSET', key, 'processedOn', ARGV[1], 'ats', started + 1)
     end
     return {id, fields}
+end
+
+local function hand_out_again(id, jobs)
+    local fields = call('HGETALL', P .. id)
+    for field = 1, #fields, 2 do -- as it was before that start was counted
+        if fields[field] == 'ats' then fields[field + 1] = int(fields[field + 1] - 1) end
+    end
+    if #fields == 0 then return end
+    call('PEXPIRE', P .. id .. ':lock', ARGV[3])
+    jobs[#jobs + 1] = {id, fields}
+end
+
+-- Nobody has seen the job: it waits again, in front of others unless it has a priority.
+local function let_go(id)
+    local key = P .. id
+    call('DEL', key .. ':lock')
+    call('LREM', ACTIVE, 1, id)
+    if call('EXISTS', key) == 0 then return end
+    call('HINCRBY', key, 'ats', -1)
+    put(id, tonumber(call('HGET', key, 'priority')) or 0, true)
+    emit('waiting', 'jobId', id, 'prev', 'active')
+    ringing = true
 end
 
 -- What an exchange took whose answer never came: it is active under this token.
@@ -234,14 +277,7 @@ local function take_again(jobs)
         for i, lock in ipairs(call('MGET', unpack(keys))) do
             if lock == ARGV[2] then
                 local id = active[at + i - 1]
-                local fields = call('HGETALL', P .. id)
-                for field = 1, #fields, 2 do -- as it was before that start was counted
-                    if fields[field] == 'ats' then fields[field + 1] = int(fields[field + 1] - 1) end
-                end
-                if #fields > 0 then
-                    call('SET', P .. id .. ':lock', ARGV[2], 'PX', ARGV[3])
-                    jobs[#jobs + 1] = {id, fields}
-                end
+                if ARGV[9] == '1' then hand_out_again(id, jobs) else let_go(id) end
             end
         end
     end
@@ -252,7 +288,7 @@ local locks, children = look_at_ended()
 for at = FIRST, #ARGV, 10 do codes[#codes + 1] = leave(at, locks[#codes + 1], children) end
 settle()
 for _, rule in pairs(kept) do retain(rule) end
-if ARGV[9] == '1' then take_again(jobs) end
+if ARGV[9] ~= '' then take_again(jobs) end
 
 local wanted = tonumber(ARGV[4])
 local wait_ms = 0
@@ -263,12 +299,16 @@ if wanted > 0 then
     if not duration then most = nil end
     local allowed
     allowed, wait_ms = allowance(wanted, most)
-    while #jobs < allowed do
-        local ids = next_ids(math.min(allowed - #jobs, 1000))
-        for _, id in ipairs(ids) do
-            local job = begin(id)
+    while #jobs < allowed and bytes < MOST_BYTES do
+        local ids, scores, all = next_ids(math.min(allowed - #jobs, 1000))
+        local at = 1
+        while at <= #ids and bytes < MOST_BYTES do
+            local job = begin(ids[at])
             if job then jobs[#jobs + 1] = job end
+            at = at + 1
         end
+        put_back(ids, at, scores)
+        if all and at > #ids then call('DEL', P .. 'pc') end
         if #ids == 0 then break end
     end
     if most and #jobs > 0 and call('INCRBY', P .. 'limiter', #jobs) == #jobs then
@@ -277,12 +317,11 @@ if wanted > 0 then
     if #jobs > 0 then call('ZADD', MARKER, 0, '0') end
 end
 if ringing then ring() end
-local due = 0
+local due, waiting = 0, 0
 if #jobs < wanted then
     due = first_due() or 0
-    if ended and #jobs == 0 and call('LLEN', WAIT) == 0 and call('LLEN', ACTIVE) == 0
-        and call('ZCARD', PRIORITIZED) == 0 then
-        emit('drained')
-    end
+    if #jobs == 0 then waiting = call('LLEN', WAIT) + call('ZCARD', PRIORITIZED) end
+    if ended and #jobs == 0 and waiting == 0 and call('LLEN', ACTIVE) == 0 then emit('drained') end
 end
-return {codes, jobs, due, wait_ms, paused and 1 or 0}
+if paused then waiting = 0 end
+return {codes, jobs, due, wait_ms, paused and 1 or 0, waiting}

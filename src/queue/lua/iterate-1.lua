@@ -1,7 +1,7 @@
 -- Puts up the job after one that a worker has taken. ARGV: id of the schedule, id of the job taken,
--- now, next ms of a pattern (0: every), options with marks, priority, '1' to run next.
--- Returns 1 done, 0 not for this job to do: the schedule is gone, changed, or has gone on.
-local id, now, next_ms = ARGV[1], tonumber(ARGV[3]), tonumber(ARGV[4])
+-- now, next ms of a pattern (0: every), end ms or 0, options with marks, priority, '1' to run next.
+-- Returns 1 done, 0 nothing to do: the schedule is gone, changed, over, or has gone on.
+local id, now, next_ms, end_ms = ARGV[1], tonumber(ARGV[3]), tonumber(ARGV[4]), tonumber(ARGV[5])
 local prev = tonumber((call('ZSCORE', REPEAT, id)))
 if not prev or ARGV[2] ~= 'repeat:' .. id .. ':' .. int(prev) then return 0 end
 local key = REPEAT .. ':' .. id
@@ -15,11 +15,12 @@ if every then
     end
 end
 if next_ms <= 0 or not schedule[1] then return 0 end
+if end_ms > 0 and next_ms > end_ms then return 0 end
 if call('EXISTS', key .. ':' .. int(next_ms)) == 1 then
     emit('duplicated', 'jobId', 'repeat:' .. id .. ':' .. int(next_ms))
     return 0
 end
 call('ZADD', REPEAT, int(next_ms), id)
 call('HINCRBY', key, 'ic', 1)
-add_iteration(id, next_ms, now, schedule[1], schedule[2] or '{}', ARGV[5], ARGV[6], ARGV[7])
+add_iteration(id, next_ms, now, schedule[1], schedule[2] or '{}', ARGV[6], ARGV[7], ARGV[8])
 return 1

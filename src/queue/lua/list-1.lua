@@ -13,7 +13,7 @@ else
 end
 local rows = {}
 for _, id in ipairs(ids) do
-    local row = call('HGETALL', P .. id)
+    local row = redis.pcall('HGETALL', P .. id)
     if #row > 0 then
         table.insert(row, 1, id)
         rows[#rows + 1] = row

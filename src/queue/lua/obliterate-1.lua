@@ -6,8 +6,10 @@ if ARGV[1] ~= '1' and call('LLEN', ACTIVE) > 0 then return -2 end
 
 local function forget(ids)
     for _, id in ipairs(ids) do
-        local duplicate = call('HGET', P .. id, 'deid')
-        if duplicate then call('DEL', P .. 'de:' .. duplicate, P .. 'dn:' .. duplicate) end
+        local duplicate = redis.pcall('HGET', P .. id, 'deid')
+        if type(duplicate) == 'string' then
+            call('DEL', P .. 'de:' .. duplicate, P .. 'dn:' .. duplicate)
+        end
         drop(id)
         call('DEL', P .. id .. ':lock')
     end

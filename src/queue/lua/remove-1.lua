@@ -2,11 +2,11 @@
 -- schedule, -4 it belongs to a flow, whose other jobs would wait for it.
 local id = ARGV[1]
 local key = P .. id
-local job = call('HMGET', key, 'name', 'rjk', 'parentKey', 'deid')
-if not job[1] then return -1 end
+if not is_job(id) then return -1 end
+local job = call('HMGET', key, 'rjk', 'parentKey', 'deid')
 if call('EXISTS', key .. ':lock') == 1 then return 0 end
-if is_scheduled(id, job[2]) then return -8 end
-if job[3] or call('EXISTS', key .. ':dependencies') == 1 then return -4 end
+if is_scheduled(id, job[1]) then return -8 end
+if job[2] or call('EXISTS', key .. ':dependencies') == 1 then return -4 end
 
 local function take_out()
     for _, set in ipairs({'completed', 'failed', 'delayed', 'prioritized', 'waiting-children'}) do
@@ -20,6 +20,6 @@ end
 
 local from = take_out()
 drop(id)
-if job[4] then release_duplicate(id, job[4]) end
+if job[3] then release_duplicate(id, job[3]) end
 emit('removed', 'jobId', id, 'prev', from)
 return 1

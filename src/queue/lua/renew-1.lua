@@ -5,7 +5,7 @@ for at = 2, #ARGV, 2 do
     local id = ARGV[at]
     local lock = P .. id .. ':lock'
     if call('GET', lock) == ARGV[at + 1] then
-        call('SET', lock, ARGV[at + 1], 'PX', ARGV[1])
+        call('PEXPIRE', lock, ARGV[1]) -- a full Redis refuses SET
         call('SREM', P .. 'stalled', id)
     else
         lost[#lost + 1], lost[#lost + 2] = id, ARGV[at + 1]

@@ -2,7 +2,7 @@
 -- has not ended.
 local id = ARGV[1]
 local key = P .. id
-if call('EXISTS', key) == 0 then return -1 end
+if not is_job(id) then return -1 end
 local from = 'failed'
 if call('ZREM', P .. from, id) == 0 then
     from = 'completed'

@@ -1,6 +1,6 @@
 -- Where a job is: the name of the list or set; 'unknown' in none; '' no such job. ARGV: id.
 local id = ARGV[1]
-if call('EXISTS', P .. id) == 0 then return '' end
+if not is_job(id) then return '' end
 for _, set in ipairs({'completed', 'failed', 'delayed', 'prioritized'}) do
     if call('ZSCORE', P .. set, id) then return set end
 end
