@@ -97,6 +97,9 @@ static void replace_group(pid_t is, pid_t becomes)
 
 #define OWN_VARIABLES 4
 
+static const char *const own_names[OWN_VARIABLES] = {"NEARCACHE_JOB_ID", "NEARCACHE_JOB_NAME",
+                                                     "NEARCACHE_ATTEMPTS_MADE", "NEARCACHE_QUEUE"};
+
 static char *variable(const char *name, const char *value)
 {
     size_t bytes = strlen(name) + strlen(value) + 2;
@@ -114,10 +117,22 @@ static void free_environment(char **list)
     free(list);
 }
 
-/* The job's variables in front of our own environment: the first of a name counts. */
+static bool is_own(const char *entry)
+{
+    size_t bytes = strcspn(entry, "=");
+
+    for (int i = 0; i < OWN_VARIABLES; i++)
+        if (strlen(own_names[i]) == bytes && memcmp(entry, own_names[i], bytes) == 0)
+            return true;
+    return false;
+}
+
+/* The job's variables, and of our environment the others: of two with one name shells take the
+ * first, or the last. */
 static char **make_environment(const struct nearcache_job_info *info)
 {
     char attempts[16];
+    const char *const values[OWN_VARIABLES] = {info->id, info->name, attempts, info->queue};
     size_t count = 0;
 
     while (environ[count])
@@ -127,11 +142,12 @@ static char **make_environment(const struct nearcache_job_info *info)
     if (!list)
         return NULL;
     snprintf(attempts, sizeof attempts, "%u", info->attempts_made);
-    list[0] = variable("NEARCACHE_JOB_ID", info->id);
-    list[1] = variable("NEARCACHE_JOB_NAME", info->name);
-    list[2] = variable("NEARCACHE_ATTEMPTS_MADE", attempts);
-    list[3] = variable("NEARCACHE_QUEUE", info->queue);
-    memcpy(list + OWN_VARIABLES, environ, count * sizeof *list);
+    for (int i = 0; i < OWN_VARIABLES; i++)
+        list[i] = variable(own_names[i], values[i]);
+    char **end = list + OWN_VARIABLES;
+    for (size_t i = 0; i < count; i++)
+        if (!is_own(environ[i]))
+            *end++ = environ[i];
     if (list[0] && list[1] && list[2] && list[3])
         return list;
     free_environment(list);

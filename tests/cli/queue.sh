@@ -99,6 +99,11 @@ q "add" 0 add env show --data 7
 q "work" 0 work env --until-drained \
     --exec 'printf "[\"%s\",\"%s\",%s,\"%s\"]" "$NEARCACHE_JOB_ID" "$NEARCACHE_JOB_NAME" "$NEARCACHE_ATTEMPTS_MADE" "$NEARCACHE_QUEUE"'
 finding "has its variables" [ "$(redis hget bull:env:1 returnvalue)" = '["1","show",0,"env"]' ]
+q "add" 0 add inherited show
+NEARCACHE_JOB_ID=outer NEARCACHE_QUEUE_OF=outer q "work with variables of such names" 0 work inherited \
+    --exec 'echo "[\"$NEARCACHE_JOB_ID\",\"$NEARCACHE_QUEUE_OF\"]"' --until-drained
+finding "gives those of the job, and others on" \
+    [ "$(redis hget bull:inherited:1 returnvalue)" = '["1","outer"]' ]
 q "add" 0 add fails x --attempts 2
 q "work with a command that fails" 0 work fails --exec 'echo one >&2; echo two >&2; exit 3' --until-drained --json
 finding "counts a retry" says '"retried": 1'
