@@ -20,7 +20,8 @@
 
 #define MOST_OUTPUT_BYTES (64u << 20)
 #define ERROR_BYTES 4096     /* of the end of standard error */
-#define LOOK_MS 200          /* how often a running command looks for cancellation */
+#define LOOK_US 200000       /* how often a running command looks for cancellation */
+#define FIRST_LOOK_US 50     /* after one that has closed all its outputs */
 #define ROUNDS_AFTER_END 256 /* enough for full pipes */
 
 extern char **environ;
@@ -289,11 +290,11 @@ static void take_errors(struct process *process)
     process->error_bytes = keep + fresh;
 }
 
-static void look_for_end(struct process *process, int flags)
+static void look_for_end(struct process *process)
 {
     if (process->ended)
         return;
-    pid_t got = waitpid(process->pid, &process->status, flags);
+    pid_t got = waitpid(process->pid, &process->status, WNOHANG);
     if (got < 0 && errno == ECHILD)
         process->status = 255 << 8; /* taken by somebody else: how it ended is lost */
     else if (got != process->pid)
@@ -302,18 +303,38 @@ static void look_for_end(struct process *process, int flags)
     replace_group(process->pid, 0);
 }
 
-/* Until the command's outputs are closed, or it has ended and what it left there is read: what it
- * started in the background may keep them open for ever. */
+static bool has_open_end(const struct process *process)
+{
+    return process->in >= 0 || process->out >= 0 || process->err >= 0;
+}
+
+/* Waits until something happens: poll's result. Without a pipe nothing wakes us when the command
+ * ends, as most do at once after they have closed all: looks become rarer. */
+static int wait_for_news(const struct process *process, struct pollfd polled[3], long *quiet_us)
+{
+    long us = process->ended ? 0 : LOOK_US;
+
+    if (!process->ended && !has_open_end(process)) {
+        us = *quiet_us;
+        *quiet_us = us < LOOK_US / 2 ? us * 2 : LOOK_US;
+    }
+    return ppoll(polled, 3, &(struct timespec){.tv_nsec = us * 1000}, NULL);
+}
+
+/* Until the command has ended and what it left in its outputs is read: what it started in the
+ * background may keep them open for ever. */
 static void drive(struct process *process)
 {
-    for (int rounds = 0; process->in >= 0 || process->out >= 0 || process->err >= 0;) {
+    long quiet_us = FIRST_LOOK_US;
+
+    for (int rounds = 0; !process->ended || has_open_end(process);) {
         struct pollfd polled[3] = {
             {process->in, POLLOUT, 0}, {process->out, POLLIN, 0}, {process->err, POLLIN, 0}};
-        int got = poll(polled, 3, process->ended ? 0 : LOOK_MS);
+        int got = wait_for_news(process, polled, &quiet_us);
 
         if (process->ended && (got == 0 || ++rounds > ROUNDS_AFTER_END))
             return;
-        look_for_end(process, WNOHANG);
+        look_for_end(process);
 
         if (got > 0 && polled[0].revents)
             feed(process);
@@ -388,8 +409,6 @@ int cli_job_process_run(const char *shell_command, struct nearcache_job *job)
 
     if (start(&process, shell_command) == 0) {
         drive(&process);
-        while (!process.ended)
-            look_for_end(&process, 0);
         outcome = finish(&process, process.status);
     } else {
         outcome = nearcache_job_fail(job, "the command could not be started", 0);

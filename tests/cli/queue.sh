@@ -1,7 +1,7 @@
 #!/bin/bash
 # nearcache queue: every subcommand against a redis-server of its own.
 . "$(dirname "$0")/lib.sh"
-need redis-server redis-cli pgrep pkill
+need redis-server redis-cli
 start_redis
 
 queue() { run queue "$@" --redis "$redis_url"; }
@@ -149,52 +149,6 @@ q "add" 0 add late x --attempts 3 --backoff fixed:100
 q "retries" 0 work late --exec '[ $NEARCACHE_ATTEMPTS_MADE = 2 ]' --until-drained --name w1 --concurrency 4
 finding "are waited for" says '1 completed, 0 failed, 2 tries'
 finding "the worker's name is noted" [ "$(redis hget bull:late:2 pb)" = w1 ]
-
-# A signal lets the running job finish.
-for signal in INT TERM; do
-    redis del ended >/dev/null
-    queue add slow x
-    "$nearcache" queue work slow --exec "echo >$work/begun; redis-cli -s $work/redis.sock blpop go 10 >/dev/null; echo 1" \
-        --redis "$redis_url" >"$work/out" 2>"$work/err" &
-    worker=$!
-    children+=("$worker")
-    finding "the command runs" until_true 10 [ -e "$work/begun" ]
-    rm -f "$work/begun"
-    kill -$signal "$worker"
-    finding "$signal does not end it while a job runs" kill -0 "$worker"
-    redis rpush go 1 >/dev/null
-    wait "$worker"
-    finding "then it ends well" [ $? -eq 0 ]
-    finding "and the job is done" says '^1 completed'
-done
-finding "nothing is active" [ "$(redis llen bull:slow:active)" = 0 ]
-
-# A second one ends it and what it runs, which another worker finds stalled.
-queue add forced x
-"$nearcache" queue work forced --exec "sleep 1000 & echo \$\$ \$! >$work/pids.new; mv $work/pids.new $work/pids; wait" \
-    --redis "$redis_url" >"$work/out" 2>"$work/err" &
-worker=$!
-children+=("$worker")
-finding "the command runs" until_true 10 [ -e "$work/pids" ]
-kill -TERM "$worker"
-kill -INT "$worker"
-wait "$worker"
-finding "a second signal ends the worker" [ $? -eq 130 ]
-gone() { ! kill -0 $(cat "$work/pids") 2>/dev/null; }
-finding "and what it ran" until_true 10 gone
-finding "whose job is as the worker left it" [ "$(redis llen bull:forced:active)" = 1 ]
-
-# Both from the first of many commands, while others are being started.
-left() { pgrep -f "sleep 1000.$$" >/dev/null; }
-for ((round = 0; round < 10; round++)); do
-    for ((i = 0; i < 16; i++)); do echo '{"name":"j"}'; done >"$work/jobs.jsonl"
-    queue add "crowd$round" --bulk "$work/jobs.jsonl"
-    run queue work "crowd$round" --concurrency 16 --redis "$redis_url" \
-        --exec "kill -TERM \$PPID; kill -INT \$PPID; exec sleep 1000.$$"
-    [ "$status" -eq 130 ] && ! left || break
-done
-finding "two signals end commands that just begin, too" [ "$round" -eq 10 ]
-pkill -9 -f "sleep 1000.$$"
 
 q "promote" 0 promote mail "$(redis zrange bull:mail:delayed 0 0)"
 q "promote once more" 1 promote mail mine
