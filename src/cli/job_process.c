@@ -85,6 +85,14 @@ bool cli_job_process_prepare(size_t most)
     return true;
 }
 
+/* What the end of all killed has not failed: nothing more is said of jobs, they become stalled. Who
+ * has waited for such a command sees the mark, which was set before the kill. */
+static void stop_if_ending(void)
+{
+    while (atomic_load(&ending))
+        pause();
+}
+
 static void replace_group(pid_t is, pid_t becomes)
 {
     for (size_t i = 0; i < group_count; i++) {
@@ -409,8 +417,10 @@ int cli_job_process_run(const char *shell_command, struct nearcache_job *job)
 
     if (start(&process, shell_command) == 0) {
         drive(&process);
+        stop_if_ending();
         outcome = finish(&process, process.status);
     } else {
+        stop_if_ending();
         outcome = nearcache_job_fail(job, "the command could not be started", 0);
     }
     close_end(&process.in);

@@ -64,14 +64,28 @@ for signals in 'TERM INT'; do
     finding "whose job is as the worker left it" [ "$(redis llen bull:forced:active)" = $((before + 1)) ]
 done
 
-# Both from the first of many commands, while others are being started.
+# However many there are, none of them has failed by that.
 running() { [ "$(pgrep -fc "^sleep 1000.$$")" -eq "$1" ]; }
+jobs 100
+for ((round = 0; round < 3; round++)); do
+    queue add "many$round" --bulk "$work/jobs.jsonl"
+    work_on "many$round" --concurrency 100 --exec "exec sleep 1000.$$"
+    until_true 20 running 100 || break
+    kill -INT "$worker"
+    kill -TERM "$worker"
+    wait "$worker"
+    until_true 10 running 0 || break
+    [ "$(redis llen "bull:many$round:active") $(redis exists "bull:many$round:failed")" = "100 0" ] || break
+done
+finding "jobs whose commands are killed have not failed" [ "$round" -eq 3 ]
+
+# Both from the first of many commands, while others are being started.
 jobs 16
 for ((round = 0; round < 10; round++)); do
     queue add "crowd$round" --bulk "$work/jobs.jsonl"
     run queue work "crowd$round" --concurrency 16 --redis "$redis_url" \
         --exec "kill -TERM \$PPID; kill -INT \$PPID; exec sleep 1000.$$"
-    [ "$status" -eq 130 ] && running 0 || break
+    [ "$status" -eq 130 ] && running 0 && [ "$(redis exists "bull:crowd$round:failed")" = 0 ] || break
 done
 finding "two signals end commands that just begin, too" [ "$round" -eq 10 ]
 pkill -9 -f "^sleep 1000.$$"
