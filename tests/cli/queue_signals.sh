@@ -51,6 +51,24 @@ for signal in INT TERM; do
 done
 finding "nothing is active" [ "$(redis llen bull:slow:active)" = 0 ]
 
+# It does so in all queues at once: a worker whose job has ended takes no other one.
+connected() { queue stats "$1" && grep -q "^workers *$2\$" "$work/out"; }
+work_on first second --exec "echo >$work/runs.\$NEARCACHE_QUEUE; $(held 'go.$NEARCACHE_QUEUE')"
+finding "both wait" until_true 10 connected first 1
+finding "both wait" until_true 10 connected second 1
+jobs 200
+queue add second --bulk "$work/jobs.jsonl"
+queue add first x
+finding "the first one works" until_true 10 [ -e "$work/runs.first" ]
+finding "the second one works" until_true 10 [ -e "$work/runs.second" ]
+kill -TERM "$worker"
+let_end go.second 200
+finding "the second one leaves while the first one works" until_true 20 connected second 0
+finding "with jobs left" [ "$(redis llen bull:second:wait)" -gt 0 ]
+finding "the first one works still" [ "$(redis llen bull:first:active)" = 1 ]
+let_end go.first 1
+finding "until its job has ended" ends_with 0
+
 # A second one ends it and what it runs, which another worker finds stalled.
 for signals in 'TERM INT'; do
     rm -f "$work/pids"
