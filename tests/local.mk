@@ -162,6 +162,7 @@ script_tests = \
 	tests/cli/check.sh \
 	tests/cli/npy.sh \
 	tests/cli/queue.sh \
+	tests/cli/queue_signals.sh \
 	tests/cli/replay.sh \
 	tests/cli/shell.sh \
 	tests/cli/stats.sh \

@@ -2,6 +2,7 @@
 #include "cli/job_process.h"
 #include "cli/queue.h"
 
+#include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -17,6 +18,7 @@ struct work {
     size_t count;
     struct nearcache_queue **queues; /* the first one is at.queue */
     struct nearcache_worker **workers;
+    pthread_t *closers; /* one for each of them */
     _Atomic uint64_t completed, failed, retried, locks_lost;
     _Atomic int told_error; /* of Redis, told last; 0: none since a job was done */
 };
@@ -107,14 +109,17 @@ static int is_drained(struct nearcache_queue *queue)
     return stats.delayed == 0 ? 1 : only_iterations(queue, stats.delayed);
 }
 
-/* 1, 0, or an error of Redis that no waiting mends. */
+/* 1, 0, or an error of Redis that no waiting mends. Where Redis does not answer each question takes
+ * the queue's timeout: one is enough, the next look asks again. */
 static int all_drained(const struct work *work)
 {
     int all = 1;
-    for (size_t i = 0; i < work->count; i++) {
+    for (size_t i = 0; i < work->count && !cli_interrupted(); i++) {
         int outcome = is_drained(work->queues[i]);
         if (outcome == NEARCACHE_EREMOTE || outcome == NEARCACHE_ETYPE)
             return outcome;
+        if (outcome < 0)
+            return 0;
         all = all && outcome == 1;
     }
     return all;
@@ -167,11 +172,31 @@ static void print_totals(const struct work *work)
                (unsigned long long)work->retried);
 }
 
+static void *close_worker(void *worker)
+{
+    nearcache_worker_close(worker, 0);
+    return NULL;
+}
+
+/* All at once: one that waits for its jobs must not let the others take more. */
+static void close_workers(struct work *work)
+{
+    size_t closing = 0;
+
+    while (closing < work->count &&
+           !pthread_create(&work->closers[closing], NULL, close_worker, work->workers[closing]))
+        closing++;
+    for (size_t i = closing; i < work->count; i++) /* there was no thread for it */
+        nearcache_worker_close(work->workers[i], 0);
+    for (size_t i = 0; i < closing; i++)
+        pthread_join(work->closers[i], NULL);
+}
+
 /* Finishes what runs; a second interrupt ends the program at once. */
 static void stop(struct work *work)
 {
-    for (size_t i = 0; work->workers && i < work->count; i++)
-        nearcache_worker_close(work->workers[i], 0);
+    if (work->workers && work->closers)
+        close_workers(work);
     for (size_t i = 1; work->queues && i < work->count; i++)
         nearcache_queue_close(work->queues[i], 0);
     cli_queue_close(&work->at);
@@ -203,7 +228,9 @@ static int run_work(const struct cli_command *self, int argc, char **argv)
         work.count++;
     work.queues = calloc(work.count, sizeof *work.queues);
     work.workers = calloc(work.count, sizeof *work.workers);
-    status = work.queues && work.workers ? open_queues(&work, self, names) : CLI_WRONG;
+    work.closers = calloc(work.count, sizeof *work.closers);
+    status =
+        work.queues && work.workers && work.closers ? open_queues(&work, self, names) : CLI_WRONG;
     if (status == CLI_GO_ON && !cli_job_process_prepare(work.count * work.concurrency)) {
         cli_error(self, "out of memory");
         status = CLI_WRONG;
@@ -224,6 +251,7 @@ static int run_work(const struct cli_command *self, int argc, char **argv)
         print_totals(&work);
     free(work.queues);
     free(work.workers);
+    free(work.closers);
     if (!started)
         return status;
     if (drained < 0) {
@@ -242,8 +270,9 @@ const struct cli_command cli_queue_work = {
     .details = "CMD finds NEARCACHE_JOB_ID, NEARCACHE_JOB_NAME, NEARCACHE_ATTEMPTS_MADE and\n"
                "NEARCACHE_QUEUE in its environment. When it exits with 0, what it wrote is the\n"
                "result (JSON; nothing is null). Else the job fails with the last line of its\n"
-               "standard error. An interrupt or a termination signal lets the running jobs finish\n"
-               "(exit status 0, or 130 with --until-drained); a second one kills them and\n"
-               "ends at once: they become stalled and are run again by another worker.\n",
+               "standard error. An interrupt, a termination signal or a hang-up lets the running\n"
+               "jobs finish (exit status 0, or 130 with --until-drained). A second signal, but\n"
+               "for a hang-up, kills them with their process groups and ends at once, and so\n"
+               "does SIGQUIT: they become stalled and are run again by another worker.\n",
     .run = run_work,
 };

@@ -20,7 +20,8 @@
 
 #define MOST_OUTPUT_BYTES (64u << 20)
 #define ERROR_BYTES 4096     /* of the end of standard error */
-#define LOOK_MS 200          /* how often a running command looks for cancellation */
+#define LOOK_US 200000       /* how often a running command looks for cancellation */
+#define FIRST_LOOK_US 50     /* after one that has closed all its outputs */
 #define ROUNDS_AFTER_END 256 /* enough for full pipes */
 
 extern char **environ;
@@ -84,6 +85,14 @@ bool cli_job_process_prepare(size_t most)
     return true;
 }
 
+/* What the end of all killed has not failed: nothing more is said of jobs, they become stalled. Who
+ * has waited for such a command sees the mark, which was set before the kill. */
+static void stop_if_ending(void)
+{
+    while (atomic_load(&ending))
+        pause();
+}
+
 static void replace_group(pid_t is, pid_t becomes)
 {
     for (size_t i = 0; i < group_count; i++) {
@@ -96,6 +105,9 @@ static void replace_group(pid_t is, pid_t becomes)
 /* ---- starting -------------------------------------------------------------------------------- */
 
 #define OWN_VARIABLES 4
+
+static const char *const own_names[OWN_VARIABLES] = {"NEARCACHE_JOB_ID", "NEARCACHE_JOB_NAME",
+                                                     "NEARCACHE_ATTEMPTS_MADE", "NEARCACHE_QUEUE"};
 
 static char *variable(const char *name, const char *value)
 {
@@ -114,10 +126,22 @@ static void free_environment(char **list)
     free(list);
 }
 
-/* The job's variables in front of our own environment: the first of a name counts. */
+static bool is_own(const char *entry)
+{
+    size_t bytes = strcspn(entry, "=");
+
+    for (int i = 0; i < OWN_VARIABLES; i++)
+        if (strlen(own_names[i]) == bytes && memcmp(entry, own_names[i], bytes) == 0)
+            return true;
+    return false;
+}
+
+/* The job's variables, and of our environment the others: of two with one name shells take the
+ * first, or the last. */
 static char **make_environment(const struct nearcache_job_info *info)
 {
     char attempts[16];
+    const char *const values[OWN_VARIABLES] = {info->id, info->name, attempts, info->queue};
     size_t count = 0;
 
     while (environ[count])
@@ -127,11 +151,12 @@ static char **make_environment(const struct nearcache_job_info *info)
     if (!list)
         return NULL;
     snprintf(attempts, sizeof attempts, "%u", info->attempts_made);
-    list[0] = variable("NEARCACHE_JOB_ID", info->id);
-    list[1] = variable("NEARCACHE_JOB_NAME", info->name);
-    list[2] = variable("NEARCACHE_ATTEMPTS_MADE", attempts);
-    list[3] = variable("NEARCACHE_QUEUE", info->queue);
-    memcpy(list + OWN_VARIABLES, environ, count * sizeof *list);
+    for (int i = 0; i < OWN_VARIABLES; i++)
+        list[i] = variable(own_names[i], values[i]);
+    char **end = list + OWN_VARIABLES;
+    for (size_t i = 0; i < count; i++)
+        if (!is_own(environ[i]))
+            *end++ = environ[i];
     if (list[0] && list[1] && list[2] && list[3])
         return list;
     free_environment(list);
@@ -273,11 +298,11 @@ static void take_errors(struct process *process)
     process->error_bytes = keep + fresh;
 }
 
-static void look_for_end(struct process *process, int flags)
+static void look_for_end(struct process *process)
 {
     if (process->ended)
         return;
-    pid_t got = waitpid(process->pid, &process->status, flags);
+    pid_t got = waitpid(process->pid, &process->status, WNOHANG);
     if (got < 0 && errno == ECHILD)
         process->status = 255 << 8; /* taken by somebody else: how it ended is lost */
     else if (got != process->pid)
@@ -286,18 +311,38 @@ static void look_for_end(struct process *process, int flags)
     replace_group(process->pid, 0);
 }
 
-/* Until the command's outputs are closed, or it has ended and what it left there is read: what it
- * started in the background may keep them open for ever. */
+static bool has_open_end(const struct process *process)
+{
+    return process->in >= 0 || process->out >= 0 || process->err >= 0;
+}
+
+/* Waits until something happens: poll's result. Without a pipe nothing wakes us when the command
+ * ends, as most do at once after they have closed all: looks become rarer. */
+static int wait_for_news(const struct process *process, struct pollfd polled[3], long *quiet_us)
+{
+    long us = process->ended ? 0 : LOOK_US;
+
+    if (!process->ended && !has_open_end(process)) {
+        us = *quiet_us;
+        *quiet_us = us < LOOK_US / 2 ? us * 2 : LOOK_US;
+    }
+    return ppoll(polled, 3, &(struct timespec){.tv_nsec = us * 1000}, NULL);
+}
+
+/* Until the command has ended and what it left in its outputs is read: what it started in the
+ * background may keep them open for ever. */
 static void drive(struct process *process)
 {
-    for (int rounds = 0; process->in >= 0 || process->out >= 0 || process->err >= 0;) {
+    long quiet_us = FIRST_LOOK_US;
+
+    for (int rounds = 0; !process->ended || has_open_end(process);) {
         struct pollfd polled[3] = {
             {process->in, POLLOUT, 0}, {process->out, POLLIN, 0}, {process->err, POLLIN, 0}};
-        int got = poll(polled, 3, process->ended ? 0 : LOOK_MS);
+        int got = wait_for_news(process, polled, &quiet_us);
 
         if (process->ended && (got == 0 || ++rounds > ROUNDS_AFTER_END))
             return;
-        look_for_end(process, WNOHANG);
+        look_for_end(process);
 
         if (got > 0 && polled[0].revents)
             feed(process);
@@ -372,10 +417,10 @@ int cli_job_process_run(const char *shell_command, struct nearcache_job *job)
 
     if (start(&process, shell_command) == 0) {
         drive(&process);
-        while (!process.ended)
-            look_for_end(&process, 0);
+        stop_if_ending();
         outcome = finish(&process, process.status);
     } else {
+        stop_if_ending();
         outcome = nearcache_job_fail(job, "the command could not be started", 0);
     }
     close_end(&process.in);

@@ -1,7 +1,7 @@
 #!/bin/bash
 # nearcache queue: every subcommand against a redis-server of its own.
 . "$(dirname "$0")/lib.sh"
-need redis-server redis-cli pgrep pkill
+need redis-server redis-cli perl
 start_redis
 
 queue() { run queue "$@" --redis "$redis_url"; }
@@ -80,6 +80,13 @@ bad_bulk "a negative delay in a file" '{"name":"a","opts":{"delay":-5}}'
 bad_bulk "a repeat option" '{"name":"a","opts":{"repeat":{"every":5}}}'
 bad_bulk "a line that is no object" '[]'
 finding "nothing was added" [ "$(redis exists bull:bad:wait)" = 0 ]
+(printf '{"name":"a","data":"' && head -c 67108864 /dev/zero | tr '\0' x && echo '"}') >"$work/bad.jsonl"
+q "a line with too much data" 2 add bad --bulk "$work/bad.jsonl"
+finding "is named" complains "line 1: "
+(printf '"' && head -c 67108864 /dev/zero | tr '\0' x && echo '"') >"$work/bad.jsonl"
+"$nearcache" queue add bad x --data - --redis "$redis_url" <"$work/bad.jsonl" >"$work/out" 2>"$work/err"
+finding "as is too much data of one job" [ $? -eq 2 ]
+rm "$work/bad.jsonl"
 printf '{"name":"a","opts":{"jobId":"x","delay":1000000,"priority":3,"backoff":500}}\n{"name":"b","opts":{"jobId":"x"}}' \
     >"$work/own.jsonl"
 q "ids of one's own, no line end" 0 add own --bulk "$work/own.jsonl" --json
@@ -99,6 +106,11 @@ q "add" 0 add env show --data 7
 q "work" 0 work env --until-drained \
     --exec 'printf "[\"%s\",\"%s\",%s,\"%s\"]" "$NEARCACHE_JOB_ID" "$NEARCACHE_JOB_NAME" "$NEARCACHE_ATTEMPTS_MADE" "$NEARCACHE_QUEUE"'
 finding "has its variables" [ "$(redis hget bull:env:1 returnvalue)" = '["1","show",0,"env"]' ]
+q "add" 0 add inherited show
+NEARCACHE_JOB_ID=outer NEARCACHE_QUEUE_OF=outer q "work with variables of such names" 0 work inherited \
+    --exec 'echo "[\"$NEARCACHE_JOB_ID\",\"$NEARCACHE_QUEUE_OF\"]"' --until-drained
+finding "gives those of the job, and others on" \
+    [ "$(redis hget bull:inherited:1 returnvalue)" = '["1","outer"]' ]
 q "add" 0 add fails x --attempts 2
 q "work with a command that fails" 0 work fails --exec 'echo one >&2; echo two >&2; exit 3' --until-drained --json
 finding "counts a retry" says '"retried": 1'
@@ -145,52 +157,6 @@ q "retries" 0 work late --exec '[ $NEARCACHE_ATTEMPTS_MADE = 2 ]' --until-draine
 finding "are waited for" says '1 completed, 0 failed, 2 tries'
 finding "the worker's name is noted" [ "$(redis hget bull:late:2 pb)" = w1 ]
 
-# A signal lets the running job finish.
-for signal in INT TERM; do
-    redis del ended >/dev/null
-    queue add slow x
-    "$nearcache" queue work slow --exec "echo >$work/begun; redis-cli -s $work/redis.sock blpop go 10 >/dev/null; echo 1" \
-        --redis "$redis_url" >"$work/out" 2>"$work/err" &
-    worker=$!
-    children+=("$worker")
-    finding "the command runs" until_true 10 [ -e "$work/begun" ]
-    rm -f "$work/begun"
-    kill -$signal "$worker"
-    finding "$signal does not end it while a job runs" kill -0 "$worker"
-    redis rpush go 1 >/dev/null
-    wait "$worker"
-    finding "then it ends well" [ $? -eq 0 ]
-    finding "and the job is done" says '^1 completed'
-done
-finding "nothing is active" [ "$(redis llen bull:slow:active)" = 0 ]
-
-# A second one ends it and what it runs, which another worker finds stalled.
-queue add forced x
-"$nearcache" queue work forced --exec "sleep 1000 & echo \$\$ \$! >$work/pids.new; mv $work/pids.new $work/pids; wait" \
-    --redis "$redis_url" >"$work/out" 2>"$work/err" &
-worker=$!
-children+=("$worker")
-finding "the command runs" until_true 10 [ -e "$work/pids" ]
-kill -TERM "$worker"
-kill -INT "$worker"
-wait "$worker"
-finding "a second signal ends the worker" [ $? -eq 130 ]
-gone() { ! kill -0 $(cat "$work/pids") 2>/dev/null; }
-finding "and what it ran" until_true 10 gone
-finding "whose job is as the worker left it" [ "$(redis llen bull:forced:active)" = 1 ]
-
-# Both from the first of many commands, while others are being started.
-left() { pgrep -f "sleep 1000.$$" >/dev/null; }
-for ((round = 0; round < 10; round++)); do
-    for ((i = 0; i < 16; i++)); do echo '{"name":"j"}'; done >"$work/jobs.jsonl"
-    queue add "crowd$round" --bulk "$work/jobs.jsonl"
-    run queue work "crowd$round" --concurrency 16 --redis "$redis_url" \
-        --exec "kill -TERM \$PPID; kill -INT \$PPID; exec sleep 1000.$$"
-    [ "$status" -eq 130 ] && ! left || break
-done
-finding "two signals end commands that just begin, too" [ "$round" -eq 10 ]
-pkill -9 -f "sleep 1000.$$"
-
 q "promote" 0 promote mail "$(redis zrange bull:mail:delayed 0 0)"
 q "promote once more" 1 promote mail mine
 q "pause" 0 pause mail
@@ -235,8 +201,58 @@ for words in 'stats late' 'list late --state completed' 'job late 1' 'retry late
     finding "is JSON" is_json
 done
 
+# What stands in Redis need not be JSON; what --json prints is.
+n=0
+for text in '' 'not json' '{"a":1,}' '[1 2]' '01' '1.' '-' '"a' '"\u12"' $'"\x01"' $'"\xff"' 'nul' '{} {}' '{"a" 1}' \
+    "$(printf '[%.0s' $(seq 513))$(printf ']%.0s' $(seq 513))" \
+    ' {"a":[1,-0.5e+3,true,false,null,"\u00e9\n"],"b":{},"c":[]} ' '7' "$(printf '[%.0s' $(seq 512))$(printf ']%.0s' $(seq 512))"; do
+    n=$((n + 1))
+    redis hset "bull:odds:o$n" name n data "$text" opts "$text" timestamp 1 stacktrace "$text" progress "$text" >/dev/null
+    redis rpush bull:odds:wait "o$n" >/dev/null
+done
+for ((i = 1; i <= n; i++)); do queue job odds "o$i" --json && is_json || break; done 2>/dev/null
+finding "a job's --json is JSON whatever Redis holds" [ "$i" -gt "$n" ]
+q "list" 0 list odds --json
+finding "and so is a list's" is_json
+finding "in which three jobs' data are values" [ "$(grep -c '^ *"data": [^"]' "$work/out")" -eq 3 ]
+redis zadd bull:odds:repeat 100 odd >/dev/null
+redis hset bull:odds:repeat:odd name n every 1000 data 'not json' opts '' >/dev/null
+q "schedules" 0 schedules odds --json
+finding "and that of schedules" is_json
+
 q "events" 0 events fails --after 0 --no-wait
 finding "tells the story" says ' failed 1 failedReason=two prev=active$'
+events=$(wc -l <"$work/out")
+# A relay behind which Redis is far away: what it says takes its time.
+perl -MIO::Socket::UNIX -MIO::Select -e '
+    my ($near, $far) = @ARGV;
+    my $door = IO::Socket::UNIX->new(Local => $near, Listen => 9) or die;
+    my $all = IO::Select->new($door);
+    my (%peer, %slow);
+    while (my @ready = $all->can_read) {
+        for my $from (@ready) {
+            if ($from == $door) {
+                my ($to, $there) = (scalar $door->accept, IO::Socket::UNIX->new(Peer => $far));
+                @peer{$to, $there} = ($there, $to);
+                $slow{$there} = 1;
+                $all->add($to, $there);
+            } elsif (!sysread $from, my $bytes, 65536) {
+                my $to = $peer{$from};
+                $all->remove($from, $to);
+                close $_ for $from, $to;
+            } else {
+                select undef, undef, undef, 0.1 if $slow{$from};
+                syswrite $peer{$from}, $bytes;
+            }
+        }
+    }' "$work/far.sock" "$work/redis.sock" 2>/dev/null &
+children+=("$!")
+finding "the relay is there" until_true 10 [ -S "$work/far.sock" ]
+run queue events fails --after 0 --no-wait --redis "unix://$work/far.sock"
+finding "events of a Redis that is far away" [ "$status" -eq 0 ]
+finding "are the same" [ "$(wc -l <"$work/out")" -eq "$events" ]
+q "events behind the last one" 0 events fails --after "$(tail -n 1 "$work/out" | cut -d ' ' -f 1)" --no-wait
+finding "are none" prints ''
 run queue stats mail --redis "unix://$work/none.sock"
 finding "Redis that is not there" [ "$status" -eq 3 ]
 run queue stats mail --redis nonsense
@@ -244,7 +260,23 @@ finding "a URL that is none" [ "$status" -eq 2 ]
 redis config set requirepass secret >/dev/null
 q "Redis that wants a password" 3 stats mail
 finding "is told apart" complains "credentials"
-redis-cli -s "$work/redis.sock" -a secret --no-auth-warning config set requirepass '' >/dev/null 2>&1
+admin() { redis-cli -s "$work/redis.sock" -a secret --no-auth-warning "$@" >/dev/null 2>&1; }
+admin config set requirepass ''
+mkfifo "$work/input"
+"$nearcache" queue add locked --bulk - --redis "$redis_url" <"$work/input" >"$work/out" 2>"$work/err" &
+adder=$!
+children+=("$adder")
+exec 8>"$work/input"
+for ((i = 0; i < 5000; i++)); do echo '{"name":"j"}'; done >&8
+waiting() { [ "$(redis llen "bull:$1:wait")" = "$2" ]; }
+finding "a batch of lines is added while more may come" until_true 10 waiting locked 5000
+redis config set requirepass secret >/dev/null
+admin client kill type normal
+echo '{"name":"j"}' >&8
+exec 8>&-
+wait "$adder"
+finding "Redis that wants a password then ends with the same status" [ $? -eq 3 ]
+admin config set requirepass ''
 run queue frobnicate
 finding "an unknown subcommand" [ "$status" -eq 2 ]
 redis config set maxmemory-policy allkeys-lru >/dev/null
