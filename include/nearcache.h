@@ -231,21 +231,23 @@ struct nearcache_refusal {
 /*
  * Callbacks run on the thread that caused the event, or on one of the cache's own threads
  * (maintenance: expiry; link: link state, replay): giving one is asking for that. None runs under
- * a lock of the cache, so each may call back into it, nearcache_close excepted. On the link's thread
- * nearcache_wait and nearcache_sync do not wait: what they wait for is its work.
+ * a lock of the cache, so each may call back into it, nearcache_close excepted. On the link's
+ * thread nearcache_wait and nearcache_sync do not wait: what they wait for is its work.
  */
 typedef void (*nearcache_log_fn)(void *arg, enum nearcache_log_level level, const char *line);
 typedef void (*nearcache_removal_fn)(void *arg, const struct nearcache_removal *removal);
 typedef void (*nearcache_link_fn)(void *arg, enum nearcache_link state);
 typedef void (*nearcache_refusal_fn)(void *arg, const struct nearcache_refusal *refusal);
-/* Nanoseconds that never run backwards; called from any thread, on the hit path too. */
+/* Nanoseconds that never run backwards; called from any thread, on the hit path and, unlike the
+ * others, under locks: it may not call back. */
 typedef uint64_t (*nearcache_clock_fn)(void *arg);
 
 struct nearcache_config {
     size_t size; /* sizeof(struct nearcache_config) */
 
     /* The local store. */
-    uint64_t budget_bytes;     /* everything: keys, values, index, bookkeeping, journal; >= 1 MiB */
+    uint64_t budget_bytes;     /* everything: keys, values, index, bookkeeping, journal; 1 MiB to
+                                * 100 GiB, default 64 MiB */
     uint64_t capacity_entries; /* most entries resident at a time; 0: bytes alone decide */
     uint32_t shards;           /* rounded down to a power of two; 0: by size and processors */
     uint64_t hash_seed;        /* 0: random; fixed only for repeatable experiments */

@@ -74,6 +74,7 @@ unit_tests += \
 	tests/unit/test_error \
 	tests/unit/test_hash \
 	tests/unit/test_histogram \
+	tests/unit/test_local_edges \
 	tests/unit/test_lock \
 	tests/unit/test_log \
 	tests/unit/test_message \

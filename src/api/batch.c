@@ -140,6 +140,7 @@ int nearcache_get_many(struct nearcache_tier *tier, const struct nearcache_name 
         outcome = batch_options(&batch, tier, how);
     if (outcome != 0)
         return nc_statuses_fail_all(outcome, statuses, count);
+    batch.options.refresh &= batch.call.cache->sync != NULL; /* else there is nobody to ask */
 
     batch.wants = batch.small;
     batch.wanted = batch.unusual = 0;

@@ -52,8 +52,8 @@ int nc_config_complete(struct nearcache_config *c, const char **why)
 
     if (c->budget_bytes < NEARCACHE_MIN_BUDGET_BYTES)
         *why = "budget_bytes is below 1 MiB";
-    else if (c->budget_bytes > (uint64_t)1 << 46)
-        *why = "budget_bytes is above 64 TiB";
+    else if (c->budget_bytes > (uint64_t)100 << 30) /* NC_ARENA_BYTES_MOST, and room for holes */
+        *why = "budget_bytes is above 100 GiB";
     else if (c->shards > 65536)
         *why = "shards is above 65536";
     else if (c->deadline_us > 3600 * UINT64_C(1000000))

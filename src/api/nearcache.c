@@ -317,7 +317,8 @@ int nearcache_exists(struct nearcache_tier *tier, const void *name, size_t name_
         outcome = nc_config_read(tier, call.cache->config.deadline_us, how, &options);
     if (outcome != 0)
         return outcome;
-    if (!options.refresh && nc_call_read_hit(&call, &key, false, &result, &outcome)) {
+    if ((!options.refresh || !call.cache->sync) &&
+        nc_call_read_hit(&call, &key, false, &result, &outcome)) {
         nc_cache_release(&result);
         return outcome;
     }
@@ -465,10 +466,11 @@ int nearcache_delete_prefix(struct nearcache_tier *tier, const void *prefix, siz
                          prefix_bytes > NEARCACHE_MAX_KEY_BYTES))
         outcome = NEARCACHE_EINVAL;
     if (outcome == 0 && call.cache->sync)
-        outcome = nc_clear(call.cache->sync, call.self, tier, prefix, prefix_bytes,
+        outcome = nc_clear(call.cache->sync, tier, prefix, prefix_bytes,
                            nc_call_deadline(call.cache, timeout_us), &count);
-    else if (outcome == 0)
-        count = nc_cache_clear(call.self, tier, prefix, prefix_bytes);
+    else if (outcome == 0 && !nc_cache_clear(tier, prefix, prefix_bytes,
+                                             nc_call_deadline(call.cache, timeout_us), &count))
+        outcome = NEARCACHE_ETIMEOUT;
     if (deleted)
         *deleted = count;
     return outcome;

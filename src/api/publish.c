@@ -29,6 +29,7 @@ struct client {
 };
 
 struct nc_publish {
+    uint64_t deaf_ns; /* since when it accepts nobody, for want of descriptors; 0: it does */
     int listen_fd;
     int epoll_fd; /* watches the listener and all clients, so that one descriptor stands for all */
     struct sockaddr_un address;
@@ -217,8 +218,13 @@ static void accept_pending(struct nc_publish *publish, uint64_t now_ns)
         int fd = accept4(publish->listen_fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
         struct client *client;
 
-        if (fd < 0)
+        if (fd < 0) {
+            /* Without a descriptor for him who waits, he would wake this thread for ever. */
+            if (errno != EAGAIN && errno != EINTR && errno != ECONNABORTED &&
+                watch(publish, EPOLL_CTL_MOD, publish->listen_fd, 0, NULL) == 0)
+                publish->deaf_ns = now_ns;
             return;
+        }
         client = free_slot(publish);
         client->fd = fd;
         client->since_ns = now_ns;
@@ -339,6 +345,9 @@ void nc_publish_serve(struct nc_publish *publish, uint64_t now_ns, nc_publish_re
     int count;
 
     drop_overdue(publish, now_ns);
+    if (publish->deaf_ns && now_ns - publish->deaf_ns > NC_PUBLISH_CLIENT_NS &&
+        watch(publish, EPOLL_CTL_MOD, publish->listen_fd, EPOLLIN, NULL) == 0)
+        publish->deaf_ns = 0;
     count = epoll_wait(publish->epoll_fd, events, NC_PUBLISH_CLIENTS + 1, 0);
     for (int i = 0; i < count; i++) {
         struct client *client = events[i].data.ptr;

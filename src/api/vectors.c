@@ -54,7 +54,8 @@ static size_t read_wave(struct rows *rows, size_t at, size_t n, size_t *left)
         else
             nc_hit_announce(&keys[good++]);
     }
-    if (!rows->options->refresh)
+    /* Without Redis and a loader there is nobody to ask anew. */
+    if (!rows->options->refresh || (!rows->call->cache->sync && !rows->load))
         nc_hit_find_wave(rows->call->self, keys, good, own, found);
     for (size_t i = 0; i < good; i++) {
         if (nc_call_take_hit(&keys[i], found[i], rows->load != NULL, own[i],

@@ -81,6 +81,7 @@ int nc_cache_init(struct nc_cache *cache, const struct nc_cache_config *config)
 {
     memset(cache, 0, sizeof *cache);
     nc_clock_init(&cache->clock, config->clock, config->clock_arg);
+    atomic_init(&cache->recent_ns, nc_clock_now_ns(&cache->clock));
     cache->hash_seed = config->hash_seed ? config->hash_seed : nc_hash_random();
     /* The coarse clock that hits are judged by is late by up to its resolution. */
     uint64_t late_ns = 8 * NC_NS_PER_MS;

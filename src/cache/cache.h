@@ -106,7 +106,7 @@ struct nc_cache_thread {
     struct nc_reader reader;
     uint64_t random;
     struct nc_removed removed; /* and not told of yet: see cache/removals */
-    uint32_t holds;
+    uint32_t holds, telling;
     bool serves; /* it reads the replies that nobody else waits for: the thread of a link */
     struct nc_counters *_Atomic counters[NEARCACHE_MAX_TIERS];
 };

@@ -102,7 +102,7 @@ bool nc_cache_touch(struct nc_cache_thread *self, const struct nc_key *key, uint
     struct nc_entry *entry = live_locked(shard, key);
     bool here = entry && !nc_entry_has_ended(entry, nc_tick_of(now_ns));
     if (here) {
-        if (ttl_ns == NEARCACHE_NONE) {
+        if (ttl_ns >= nc_tier_endless_ns(tier)) {
             nc_entry_clear(entry, NC_ENTRY_EXPIRES);
         } else {
             ttl_ns = nc_tier_local_ttl_ns(tier, ttl_ns, nc_hash_step(&self->random));
@@ -159,21 +159,21 @@ static bool has_prefix(void *arg, const struct nc_entry *entry)
            memcmp(entry->name, prefix->bytes, prefix->count) == 0;
 }
 
-uint64_t nc_cache_drop_prefix(struct nc_cache_thread *self, struct nearcache_tier *tier,
-                              const void *prefix, size_t prefix_bytes)
+bool nc_cache_drop_prefix(struct nearcache_tier *tier, const void *prefix, size_t prefix_bytes,
+                          uint64_t deadline_ns, uint64_t *values)
 {
     struct prefix match = {tier, prefix_bytes ? prefix : "", prefix_bytes};
-    (void)self;
-    return nc_store_remove_if(&tier->cache->store, has_prefix, &match, NEARCACHE_CAUSE_CLEARED);
+    return nc_store_remove_if(&tier->cache->store, has_prefix, &match, NEARCACHE_CAUSE_CLEARED,
+                              deadline_ns, values);
 }
 
-uint64_t nc_cache_clear(struct nc_cache_thread *self, struct nearcache_tier *tier,
-                        const void *prefix, size_t prefix_bytes)
+bool nc_cache_clear(struct nearcache_tier *tier, const void *prefix, size_t prefix_bytes,
+                    uint64_t deadline_ns, uint64_t *values)
 {
     /* Release pairs with the acquire of may_keep_locked: who keeps something by an older ticket has
      * done so before the shard is looked through. Loaders of other keys begin again, too. */
     for (uint32_t lane = 0; lane < tier->cache->lane_count; lane++)
         atomic_fetch_add_explicit(&tier->cache->lanes[lane].link_generation, 1,
                                   memory_order_release);
-    return nc_cache_drop_prefix(self, tier, prefix, prefix_bytes);
+    return nc_cache_drop_prefix(tier, prefix, prefix_bytes, deadline_ns, values);
 }

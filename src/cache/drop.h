@@ -32,11 +32,12 @@ void nc_cache_tier_lane_epoch(struct nearcache_tier *tier, uint32_t lane);
  * there (R8). */
 void nc_cache_link_epoch(struct nc_cache *cache, uint32_t lane);
 
-/* Drops a tier's entries whose name begins with `prefix` now. Returns how many were values. */
-uint64_t nc_cache_drop_prefix(struct nc_cache_thread *self, struct nearcache_tier *tier,
-                              const void *prefix, size_t prefix_bytes);
+/* Drops a tier's entries whose name begins with `prefix` now; *values: how many were no absences.
+ * False: the machine's time `deadline_ns`, or UINT64_MAX, came before the end. */
+bool nc_cache_drop_prefix(struct nearcache_tier *tier, const void *prefix, size_t prefix_bytes,
+                          uint64_t deadline_ns, uint64_t *values);
 /* The same where there is no Redis: no loader that began before puts its value in afterwards. */
-uint64_t nc_cache_clear(struct nc_cache_thread *self, struct nearcache_tier *tier,
-                        const void *prefix, size_t prefix_bytes);
+bool nc_cache_clear(struct nearcache_tier *tier, const void *prefix, size_t prefix_bytes,
+                    uint64_t deadline_ns, uint64_t *values);
 
 #endif

@@ -56,7 +56,7 @@ void nc_cache_entry_times(struct nc_cache_thread *self, const struct nc_key *key
                           struct nc_entry *entry, uint64_t now_ns, uint64_t ttl_ns)
 {
     entry->birth_tick = nc_tick_of(now_ns);
-    if (ttl_ns == NEARCACHE_NONE || ttl_ns > (UINT64_C(1) << (31 + NC_TICK_SHIFT)) - 1)
+    if (ttl_ns >= nc_tier_endless_ns(key->tier))
         return;
     ttl_ns = nc_tier_local_ttl_ns(key->tier, ttl_ns, nc_hash_step(&self->random));
     /* Rounded down: what is over is over by the reader's coarser clock too. */

@@ -1,12 +1,17 @@
 #include "cache/removals.h"
 
+/* What is called back may remove more, of which it is told before it goes on, so that it can know
+ * its own; but the stack ends. */
+#define TELLING_MOST 8
+
 void nc_removals_tell_kept(struct nc_cache *cache, struct nc_cache_thread *self)
 {
-    /* What is called back may remove more, and tells of that by itself. */
-    while (self && self->holds == 0 && self->removed.first) {
+    while (self && self->holds == 0 && self->telling < TELLING_MOST && self->removed.first) {
         struct nc_removed removed = self->removed;
         self->removed = (struct nc_removed){NULL, NULL};
+        self->telling++;
         nc_store_settle(&cache->store, &removed);
+        self->telling--;
     }
 }
 

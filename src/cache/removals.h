@@ -7,6 +7,7 @@
  *     ...                              what is removed here by this thread is not told
  *     nc_removals_tell(cache, self);   the outermost one tells
  *
+ * A callback that removes is told of that in a call within its own, eight deep; further ones wait.
  * Without a callback nothing is held: what was removed is retired at once. What is held keeps its
  * memory, so a hold lasts for a call of Redis and not for a batch of many, nor for a loader. `self`
  * is the calling thread's record; NULL, where there was no memory for one: nothing is held.
@@ -41,10 +42,12 @@ void nc_removals_add(struct nc_cache_thread *self, const struct nc_removed *remo
 static inline void nc_removals_settle(struct nc_cache *cache, struct nc_cache_thread *self,
                                       struct nc_removed *removed)
 {
-    if (removed->first && self && self->holds > 0 && cache->on_removal)
-        nc_removals_add(self, removed);
-    else
+    if (!removed->first || !self || !cache->on_removal) {
         nc_store_settle(&cache->store, removed);
+        return;
+    }
+    nc_removals_add(self, removed);
+    nc_removals_tell_kept(cache, self);
 }
 
 #endif

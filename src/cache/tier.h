@@ -7,6 +7,7 @@
 #ifndef NC_CACHE_TIER_H
 #define NC_CACHE_TIER_H
 
+#include "base/clock.h"
 #include "base/hash.h"
 #include "metrics/counter.h"
 #include "nearcache.h"
@@ -88,6 +89,12 @@ static inline bool nc_tier_takes_ttl(const struct nearcache_tier *tier, uint64_t
 }
 
 int nc_tier_preset(enum nearcache_preset preset, struct nearcache_tier_config *config);
+
+/* From here on an end could not be told from one that has passed, with what lingers after it. */
+static inline uint64_t nc_tier_endless_ns(const struct nearcache_tier *tier)
+{
+    return ((UINT64_C(1) << 31) - 1 - tier->linger_ticks) << NC_TICK_SHIFT;
+}
 
 /* The local TTL with this entry's jitter taken off; `random` is any number. */
 uint64_t nc_tier_local_ttl_ns(const struct nearcache_tier *tier, uint64_t ttl_ns, uint64_t random);

@@ -96,9 +96,10 @@ void nc_epoch_unpin_in_table(struct nc_overflow *overflow)
         HASH_DEL(epoch->overflow, overflow);
         free(overflow);
     }
-    /* Release pairs with the acquire in is_in_table. */
-    atomic_fetch_sub_explicit(&epoch->overflow_pins, 1, memory_order_release);
     nc_lock_drop(&epoch->overflow_lock);
+    /* Release pairs with the acquire in is_in_table. The last step: who closes may free the lock.
+     */
+    atomic_fetch_sub_explicit(&epoch->overflow_pins, 1, memory_order_release);
 }
 
 struct nc_pin nc_epoch_pin_elsewhere(struct nc_epoch *epoch, struct nc_reader *reader,
@@ -260,6 +261,8 @@ static void advance(struct nc_epoch *epoch)
                                             memory_order_relaxed);
 }
 
+void nc_epoch_advance(struct nc_epoch *epoch) { advance(epoch); }
+
 /* Gives what is fresh its stamp. With no room in the ring it goes to the newest: waits longer. */
 static void close_batch(struct nc_epoch *epoch, struct nc_limbo *limbo)
 {
@@ -271,7 +274,6 @@ static void close_batch(struct nc_epoch *epoch, struct nc_limbo *limbo)
     append_all(batch, &limbo->fresh);
     memset(limbo->recent, 0, sizeof limbo->recent);
     batch->stamp = stamp;
-    advance(epoch);
 }
 
 /* For AddressSanitizer: of what nobody can see any more only the header is touched until it is
@@ -287,17 +289,45 @@ static void hide_ready(struct nc_epoch *epoch, const struct nc_limbo *limbo)
 #endif
 }
 
-/* What was pinned the last time is looked at again with every batch that becomes ready. */
-static void make_ready(struct nc_epoch *epoch, struct nc_limbo *limbo)
+/* One round of maintenance: what it did for one limbo serves the next ones, too. */
+struct round {
+    bool advanced;
+    uint64_t filled_at; /* the epoch when the filter was made; 0: it was not */
+    struct nc_limbo filter;
+};
+
+/* The filter of the round, where it was made after the grace period of all that is ready. */
+static void take_filter(struct nc_epoch *epoch, struct nc_limbo *limbo, uint64_t stamp,
+                        struct round *round)
 {
+    struct nc_limbo *made = &round->filter;
+    if (round->filled_at < stamp + 2 || made->unsure ||
+        made->transfers != atomic_load_explicit(&epoch->transfers, memory_order_acquire)) {
+        round->filled_at = atomic_load_explicit(&epoch->now, memory_order_acquire);
+        fill_filter(epoch, made);
+    }
+    memcpy(limbo->filter, made->filter, sizeof limbo->filter);
+    limbo->unsure = made->unsure;
+    limbo->transfers = made->transfers;
+}
+
+/* What was pinned the last time is looked at again with every batch that becomes ready. `round`:
+ * NULL but for maintenance. */
+static void make_ready(struct nc_epoch *epoch, struct nc_limbo *limbo, struct round *round)
+{
+    uint64_t stamp = 0;
     append_all(&limbo->ready, &limbo->held);
     while (limbo->count > 0 && nc_epoch_has_passed(epoch, limbo->waiting[limbo->begin].stamp)) {
+        stamp = limbo->waiting[limbo->begin].stamp;
         append_all(&limbo->ready, &limbo->waiting[limbo->begin]);
         limbo->begin = (limbo->begin + 1) % NC_EPOCH_WAITING;
         limbo->count--;
     }
     if (limbo->ready.first) {
-        fill_filter(epoch, limbo);
+        if (round)
+            take_filter(epoch, limbo, stamp, round);
+        else
+            fill_filter(epoch, limbo);
         hide_ready(epoch, limbo);
     }
 }
@@ -396,7 +426,7 @@ static void look_at_waiting(struct nc_epoch *epoch, struct nc_limbo *limbo)
     if (!nc_epoch_has_passed(epoch, limbo->waiting[limbo->begin].stamp))
         advance(epoch);
     if (nc_epoch_has_passed(epoch, limbo->waiting[limbo->begin].stamp))
-        make_ready(epoch, limbo);
+        make_ready(epoch, limbo, NULL);
 }
 
 void nc_epoch_retire(struct nc_epoch *epoch, struct nc_entry *entry)
@@ -410,10 +440,11 @@ void nc_epoch_retire(struct nc_epoch *epoch, struct nc_entry *entry)
         atomic_store_explicit(&limbo->retired, true, memory_order_relaxed);
     if (limbo->fresh.bytes >= epoch->batch_bytes) {
         close_batch(epoch, limbo);
+        advance(epoch);
         /* What is ready must not wait behind batches that come faster than it is freed. */
         free_some(epoch, limbo, FREED_AT_CLOSING);
         if (!limbo->ready.first)
-            make_ready(epoch, limbo);
+            make_ready(epoch, limbo, NULL);
         limbo->calls = CALLS_BETWEEN; /* large entries fill batches faster than calls come */
     }
     if (++limbo->calls >= CALLS_BETWEEN) {
@@ -475,7 +506,8 @@ static void leave_claimed(struct nc_limbo *limbo)
 }
 
 /* A thread that writes frees by itself; only what it leaves when it stops is taken up here. */
-static bool reclaim_limbo(struct nc_epoch *epoch, struct nc_limbo *limbo, bool looks)
+static bool reclaim_limbo(struct nc_epoch *epoch, struct nc_limbo *limbo, bool looks,
+                          struct round *round)
 {
     nc_lock_take(&limbo->lock);
     if (looks) {
@@ -496,10 +528,12 @@ static bool reclaim_limbo(struct nc_epoch *epoch, struct nc_limbo *limbo, bool l
     }
     if (limbo->fresh.first)
         close_batch(epoch, limbo);
-    else if (limbo->count > 0)
+    if (limbo->count > 0 && !round->advanced) {
         advance(epoch);
+        round->advanced = true;
+    }
     if (!limbo->ready.first)
-        make_ready(epoch, limbo);
+        make_ready(epoch, limbo, round);
     free_some(epoch, limbo, MAINTAINED_AT_ONCE);
     bool more = limbo->ready.first || limbo->count > 0;
     limbo->empty = !more && !limbo->held.first;
@@ -509,9 +543,10 @@ static bool reclaim_limbo(struct nc_epoch *epoch, struct nc_limbo *limbo, bool l
 
 static bool reclaim(struct nc_epoch *epoch, bool looks)
 {
-    bool more = reclaim_limbo(epoch, &epoch->limbo, looks);
+    struct round round = {.advanced = false};
+    bool more = reclaim_limbo(epoch, &epoch->limbo, looks, &round);
     for (struct nc_thread *t = nc_threads_first(epoch->threads); t; t = t->next)
-        more |= reclaim_limbo(epoch, &((struct nc_reader *)t)->limbo, looks);
+        more |= reclaim_limbo(epoch, &((struct nc_reader *)t)->limbo, looks, &round);
     return more;
 }
 

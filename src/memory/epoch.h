@@ -191,6 +191,8 @@ void *nc_epoch_alloc(struct nc_epoch *epoch, struct nc_reader *reader, size_t by
 bool nc_epoch_reclaim(struct nc_epoch *epoch);
 /* The same soon afterwards: of those threads only that were found at rest then. */
 bool nc_epoch_reclaim_again(struct nc_epoch *epoch);
+/* Moves the epoch on where nothing is retired that would. */
+void nc_epoch_advance(struct nc_epoch *epoch);
 
 /* The heap of the arena that a thread allocates from. */
 static inline uint32_t nc_epoch_heap(struct nc_epoch *epoch, struct nc_reader *reader)

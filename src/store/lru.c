@@ -2,6 +2,9 @@
 
 #include <string.h>
 
+/* One eviction moves so many that were hit; then the next one goes though it was. */
+#define ROUNDS_MOST 1024
+
 void nc_lru_init(struct nc_lru *lru, _Atomic uint8_t *generation)
 {
     memset(lru, 0, sizeof *lru);
@@ -86,14 +89,14 @@ static bool was_hit_since(const struct nc_lru *lru, const struct nc_entry *entry
 
 struct nc_entry *nc_lru_victim(struct nc_lru *lru)
 {
-    for (;;) {
+    for (int rounds = 0;;) {
         struct nc_entry *entry = nc_queue_oldest(queue_at(lru, lru->oldest));
         if (!entry) {
             lru->oldest++;
             continue;
         }
         uint8_t mark = atomic_load_explicit(&entry->mark, memory_order_relaxed);
-        if (!was_hit_since(lru, entry, mark))
+        if (!was_hit_since(lru, entry, mark) || rounds++ == ROUNDS_MOST)
             return entry;
         nc_queue_pull(queue_at(lru, lru->oldest), entry);
         entry->queue = mark;

@@ -6,7 +6,11 @@
 /* The part of the budget by which resident memory may exceed it, and what is done above that. */
 #define TOLERATED_SHARE 64
 #define EXCESS_GAIN 4
+/* As many times what it brings an insertion evicts for that alone at most: what is evicted is given
+ * back some time later, so the excess does not fall at once. */
+#define EXCESS_A_TIME 8
 #define EXPIRED_A_TIME 2 /* filed keys that are looked at with each insertion */
+#define EXPIRED_TRIES 64
 #define EVICTED_A_TIDY 256
 #define WEEDED_A_TIME 16
 #define STALE_LEAST 64
@@ -39,6 +43,7 @@ static void link_entry(struct nc_shard *shard, struct nc_entry *entry, struct nc
     shard->entries++;
     if (nc_entry_is(entry, NC_ENTRY_NEGATIVE)) {
         shard->absent++;
+        shard->absent_bytes += nc_entry_charge(entry);
         nc_queue_push(&shard->absences, entry);
     } else {
         nc_segment_insert(segment_of(shard, entry), entry, arrival);
@@ -51,6 +56,7 @@ static void unlink_entry(struct nc_shard *shard, struct nc_entry *entry, enum ne
     shard->entries--;
     if (nc_entry_is(entry, NC_ENTRY_NEGATIVE)) {
         shard->absent--;
+        shard->absent_bytes -= nc_entry_charge(entry);
         nc_queue_pull(&shard->absences, entry);
     } else {
         nc_segment_remove(segment_of(shard, entry), entry, cause);
@@ -146,7 +152,8 @@ static bool expire_one(struct nc_shard *shard, nc_tick now, const struct nc_entr
                        struct nc_removed *removed)
 {
     bool freed;
-    while (expire_due(shard, now, 1, spared, &freed, removed))
+    /* What is filed may be gone long ago, all of it. */
+    for (int i = 0; i < EXPIRED_TRIES && expire_due(shard, now, 1, spared, &freed, removed); i++)
         if (freed)
             return true;
     return false;
@@ -195,12 +202,12 @@ void nc_shard_touched_locked(struct nc_shard *shard, struct nc_entry *entry, nc_
 /* ---- making room ---- */
 
 /* Absences have a share of their own, so that a flood of misses cannot evict values. */
-static void make_room_for_absence(struct nc_shard *shard, uint64_t most, struct nc_removed *removed)
+static void make_room_for_absence(struct nc_shard *shard, uint64_t bytes, uint64_t most,
+                                  struct nc_removed *removed)
 {
     uint32_t absent_most = shard->entries_most / ABSENT_SHARE;
-    if (shard->entries_most == UINT32_MAX)
-        absent_most = (uint32_t)(most / ABSENT_SHARE / 256);
-    while (shard->absent > 0 && shard->absent >= absent_most)
+    while (shard->absent > 0 &&
+           (shard->absent >= absent_most || shard->absent_bytes + bytes > most / ABSENT_SHARE))
         nc_shard_remove_locked(shard, nc_queue_oldest(&shard->absences), NEARCACHE_CAUSE_EVICTED,
                                removed);
 }
@@ -244,10 +251,13 @@ static void make_room(struct nc_shard *shard, const struct nc_entry *entry, uint
                       uint64_t most, nc_tick now, struct nc_removed *removed)
 {
     if (nc_entry_is(entry, NC_ENTRY_NEGATIVE))
-        make_room_for_absence(shard, most, removed);
+        make_room_for_absence(shard, bytes, most, removed);
     /* Evicting may make a policy remember more, so there may be less room than at first. */
+    uint64_t least = EXCESS_A_TIME * bytes, at_first = shard->bytes;
+    least = at_first > least ? at_first - least : 0;
     while (shard->entries > 0 &&
-           (shard->bytes + bytes > most || shard->entries >= shard->entries_most)) {
+           (shard->bytes + bytes > part_beside(shard, 0) || shard->entries >= shard->entries_most ||
+            (shard->bytes + bytes > most && shard->bytes > least))) {
         if (!expire_one(shard, now, entry, removed))
             evict_one(shard, entry, most, removed);
         most = bytes_most(shard);
@@ -333,7 +343,7 @@ bool nc_shard_insert_locked(struct nc_shard *shard, struct nc_entry *entry, stru
 {
     uint64_t bytes = nc_entry_charge(entry), most = bytes_most(shard);
     bool freed, grown = false;
-    if (bytes > most || shard->entries_most == 0)
+    if (bytes > part_beside(shard, 0) || shard->entries_most == 0)
         return false;
     struct nc_segment *segment = segment_of(shard, entry);
     struct nc_arrival arrival = arrive(shard, entry, old);

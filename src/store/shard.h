@@ -56,6 +56,7 @@ struct nc_shard {
     /* Addresses to be fetched, never to be followed: hints for who has not the lock yet. */
     _Alignas(64) _Atomic(const void *) soon[NC_SHARD_SOON];
     struct nc_queue absences;
+    uint64_t absent_bytes;
     size_t expiry_bytes; /* as they were accounted last */
     _Alignas(64) struct nc_expiry expiry;
 };

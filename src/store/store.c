@@ -1,5 +1,7 @@
 #include "store/store.h"
 
+#include "base/clock.h"
+
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -7,9 +9,11 @@
 /* A shard smaller than this evicts badly; a store with fewer entries gets fewer shards. */
 #define SHARD_BYTES_LEAST ((uint64_t)1 << 20)
 #define SHARD_ENTRIES_LEAST 128
-#define FIRST_BUCKETS 15 /* with its head a block of 1 KiB */
+#define SHARD_BYTES_ASKED ((uint64_t)16 << 10) /* below it a shard costs more than it holds */
+#define FIRST_BUCKETS 15                       /* with its head a block of 1 KiB */
 /* How often a removal goes through a shard that moves under it before it holds the lock. */
 #define SHORT_PASSES 3
+#define BUCKETS_A_LOOK 1024 /* at the clock */
 /* A batch of retired entries, of one thread. */
 #define BATCH_BYTES_LEAST ((uint64_t)16 << 10)
 #define BATCH_BYTES_MOST ((uint64_t)2 << 20)
@@ -28,6 +32,8 @@ static unsigned choose_shard_bits(const struct nc_store_config *config)
                             (config->capacity_entries &&
                              config->capacity_entries >> bits < SHARD_ENTRIES_LEAST)))
             bits--;
+    while (bits > 0 && config->budget_bytes >> bits < SHARD_BYTES_ASKED)
+        bits--;
     /* Each shard holds at least one entry. */
     while (bits > 0 && config->capacity_entries && config->capacity_entries >> bits == 0)
         bits--;
@@ -100,7 +106,8 @@ static bool everything(void *arg, const struct nc_entry *entry)
 
 bool nc_store_deinit(struct nc_store *store)
 {
-    nc_store_remove_if(store, everything, NULL, NEARCACHE_CAUSE_CLEARED);
+    uint64_t values;
+    nc_store_remove_if(store, everything, NULL, NEARCACHE_CAUSE_CLEARED, UINT64_MAX, &values);
     if (!nc_epoch_deinit(&store->epoch))
         return false;
     for (size_t i = 0; i < (size_t)1 << store->shard_bits; i++)
@@ -133,44 +140,59 @@ void nc_store_settle(struct nc_store *store, struct nc_removed *removed)
     removed->first = removed->last = NULL;
 }
 
-/* Once through the index, the lock held for a bucket at a time, or for the whole pass. False: what
- * others inserted meanwhile has moved entries, some perhaps to where this had been already. */
-static bool remove_pass(struct nc_shard *shard, bool (*match)(void *, const struct nc_entry *),
-                        void *arg, enum nearcache_cause cause, bool whole, uint64_t *count)
+/* AGAIN: what others inserted meanwhile has moved entries, some perhaps to where the pass had been
+ * already. */
+enum pass { DONE, AGAIN, LATE };
+
+struct removal {
+    bool (*match)(void *arg, const struct nc_entry *entry);
+    void *arg;
+    enum nearcache_cause cause;
+    uint64_t deadline_ns;
+    uint64_t values; /* removed, absences apart */
+};
+
+/* Once through the index, the lock held for a bucket at a time, or for the whole pass. */
+static enum pass remove_pass(struct nc_shard *shard, struct removal *removal, bool whole)
 {
     struct nc_removed removed = {NULL, NULL};
+    bool late = false;
     nc_shard_lock(shard);
     uint32_t moves = shard->index.moves;
-    for (uint32_t at = 0; at < nc_index_buckets(&shard->index); at++) {
+    for (uint32_t at = 0; at < nc_index_buckets(&shard->index) && !late; at++) {
         struct nc_entry *entries[NC_BUCKET_WORDS];
         unsigned n = nc_index_bucket(&shard->index, at, entries);
         for (unsigned e = 0; e < n; e++)
-            if (match(arg, entries[e])) {
-                *count += !nc_entry_is(entries[e], NC_ENTRY_NEGATIVE);
-                nc_shard_remove_locked(shard, entries[e], cause, &removed);
+            if (removal->match(removal->arg, entries[e])) {
+                removal->values += !nc_entry_is(entries[e], NC_ENTRY_NEGATIVE);
+                nc_shard_remove_locked(shard, entries[e], removal->cause, &removed);
             }
         if (!whole) {
             nc_shard_unlock(shard);
             nc_store_settle(shard->store, &removed);
             nc_shard_lock(shard);
         }
+        late = at % BUCKETS_A_LOOK == BUCKETS_A_LOOK - 1 && removal->deadline_ns != UINT64_MAX &&
+               nc_clock_io_ns() >= removal->deadline_ns;
     }
     bool done = moves == shard->index.moves;
     nc_shard_unlock(shard);
     nc_store_settle(shard->store, &removed);
-    return done;
+    return late ? LATE : done ? DONE : AGAIN;
 }
 
-uint64_t nc_store_remove_if(struct nc_store *store, bool (*match)(void *, const struct nc_entry *),
-                            void *arg, enum nearcache_cause cause)
+bool nc_store_remove_if(struct nc_store *store, bool (*match)(void *, const struct nc_entry *),
+                        void *arg, enum nearcache_cause cause, uint64_t deadline_ns,
+                        uint64_t *values)
 {
-    uint64_t count = 0;
-    for (size_t i = 0; i < (size_t)1 << store->shard_bits; i++) {
-        int pass = 0;
-        while (!remove_pass(&store->shards[i], match, arg, cause, pass >= SHORT_PASSES, &count))
-            pass++;
-    }
-    return count;
+    struct removal removal = {match, arg, cause, deadline_ns, 0};
+    enum pass pass = DONE;
+    for (size_t i = 0; i < (size_t)1 << store->shard_bits && pass != LATE; i++)
+        for (int passes = 0;
+             (pass = remove_pass(&store->shards[i], &removal, passes >= SHORT_PASSES)) == AGAIN;)
+            passes++;
+    *values = removal.values;
+    return pass == DONE;
 }
 
 void nc_store_usage(struct nc_store *store, struct nc_store_usage *usage)

@@ -19,9 +19,11 @@ const struct nc_partition *nc_store_tier_open(struct nc_store *store, uint32_t t
 /* After unlocking: tells of each removed entry and retires it. */
 void nc_store_settle(struct nc_store *store, struct nc_removed *removed);
 
-/* Removes all entries that the predicate names; returns how many were values and no absences. */
-uint64_t nc_store_remove_if(struct nc_store *store, bool (*match)(void *, const struct nc_entry *),
-                            void *arg, enum nearcache_cause cause);
+/* Removes all entries that the predicate names; *values: how many of them were no absences. False:
+ * `deadline_ns`, the machine's or UINT64_MAX, came before the end. */
+bool nc_store_remove_if(struct nc_store *store, bool (*match)(void *, const struct nc_entry *),
+                        void *arg, enum nearcache_cause cause, uint64_t deadline_ns,
+                        uint64_t *values);
 
 struct nc_store_usage {
     uint64_t entries, entry_bytes, index_bytes, journal_bytes, used_bytes, budget_bytes;

@@ -22,6 +22,7 @@ struct look {
     uint32_t buckets;
     bool moves;
     bool only_leaving; /* entries elsewhere are not looked at, each a miss */
+    bool again;        /* a bucket was left before its end */
     size_t cost, cost_most;
     const struct nc_entry *spared;
     uint32_t found, moved;
@@ -48,7 +49,14 @@ static uint32_t look_through(struct nc_shard *shard, struct look *look, nc_tick 
                        nc_move_entry_locked(shard, entry, moved)) {
                 look->cost += nc_entry_charge(entry) + MOVE_COST;
                 look->moved++;
+            } else if (leaves && look->cost >= look->cost_most) {
+                look->again = true;
             }
+        }
+        if (look->again) { /* the rest of this bucket has its turn next time */
+            look->again = false;
+            --*look->at;
+            return looked;
         }
     }
     return looked;
@@ -120,6 +128,8 @@ static bool sweep_one(struct nc_shard *shard, nc_tick now)
 static void free_old_tables(struct nc_store *store)
 {
     pthread_mutex_lock(&store->tables_lock);
+    if (store->old_tables) /* perhaps nothing else moves it */
+        nc_epoch_advance(&store->epoch);
     for (struct nc_index_table **at = &store->old_tables; *at;) {
         struct nc_index_table *table = *at;
         if (nc_epoch_has_passed(&store->epoch, table->retired_at)) {

@@ -285,13 +285,14 @@ static int clear_lane(struct nc_sync *sync, struct nearcache_tier *tier, const v
     return outcome;
 }
 
-int nc_clear(struct nc_sync *any, struct nc_cache_thread *self, struct nearcache_tier *tier,
-             const void *prefix, size_t prefix_bytes, uint64_t deadline_ns, uint64_t *deleted)
+int nc_clear(struct nc_sync *any, struct nearcache_tier *tier, const void *prefix,
+             size_t prefix_bytes, uint64_t deadline_ns, uint64_t *deleted)
 {
     int outcome = 0;
     uint64_t taken_ns = nc_clock_io_ns();
     *deleted = 0;
-    nc_cache_drop_prefix(self, tier, prefix, prefix_bytes);
+    uint64_t here;
+    nc_cache_drop_prefix(tier, prefix, prefix_bytes, UINT64_MAX, &here);
     NC_EACH_LANE(any, sync)
     {
         int one = clear_lane(sync, tier, prefix, prefix_bytes, taken_ns, deadline_ns, deleted);

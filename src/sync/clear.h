@@ -8,7 +8,7 @@
 #include "sync/sync.h"
 
 /* As nearcache_delete_prefix, for a linked tier; `prefix` without the tier's own. */
-int nc_clear(struct nc_sync *any, struct nc_cache_thread *self, struct nearcache_tier *tier,
-             const void *prefix, size_t prefix_bytes, uint64_t deadline_ns, uint64_t *deleted);
+int nc_clear(struct nc_sync *any, struct nearcache_tier *tier, const void *prefix,
+             size_t prefix_bytes, uint64_t deadline_ns, uint64_t *deleted);
 
 #endif

@@ -84,7 +84,7 @@ static void step(struct model *m, uint32_t tiers)
 {
     uint32_t tier = (uint32_t)below(m, tiers);
     /* A few are used much more than the others, and now and then there is a scan. */
-    uint64_t id = below(m, 3) ? below(m, 1 + below(m, KEYS)) : below(m, KEYS);
+    uint64_t id = below(m, 3) ? below(m, 1 + below(m, KEYS)) : below(m, KEYS), values;
     switch (below(m, 40)) {
     case 0:
         local_cache_drop(&m->cache, tier, id);
@@ -98,7 +98,7 @@ static void step(struct model *m, uint32_t tiers)
         if (below(m, 4) == 0)
             local_cache_sweep(&m->cache);
         else if (below(m, 100) == 0)
-            nc_cache_drop_prefix(NULL, m->cache.tiers[tier], &id, 1);
+            nc_cache_drop_prefix(m->cache.tiers[tier], &id, 1, UINT64_MAX, &values);
         break;
     default:
         if (below(m, 2))
