@@ -41,18 +41,52 @@ static void note_signal(int number)
     }
 }
 
-void cli_catch_interrupts(void)
+/* Never a second one: when a terminal is closed both the kernel and the shell send one. */
+static void note_hang_up(int number)
 {
-    struct sigaction action = {.sa_handler = note_signal}; /* no SA_RESTART: waits must end */
+    int none = 0;
 
-    sigemptyset(&action.sa_mask);
-    sigaction(SIGINT, &action, NULL);
-    sigaction(SIGTERM, &action, NULL);
-    action.sa_handler = SIG_IGN;
-    sigaction(SIGPIPE, &action, NULL);
+    atomic_compare_exchange_strong(&interrupted, &none, number);
 }
 
-void cli_at_second_interrupt(void (*act)(void)) { at_second = act; }
+/* Ends the program as it would without us, when the handler has returned. */
+static void quit(int number)
+{
+    at_second();
+    signal(number, SIG_DFL);
+    raise(number);
+}
+
+static void handle(int number, void (*handler)(int))
+{
+    struct sigaction action = {.sa_handler = handler}; /* no SA_RESTART: waits must end */
+
+    sigemptyset(&action.sa_mask);
+    sigaction(number, &action, NULL);
+}
+
+static bool is_ignored(int number)
+{
+    struct sigaction action;
+
+    return sigaction(number, NULL, &action) == 0 && action.sa_handler == SIG_IGN;
+}
+
+void cli_catch_interrupts(void)
+{
+    handle(SIGINT, note_signal);
+    handle(SIGTERM, note_signal);
+    if (!is_ignored(SIGHUP)) /* by nohup */
+        handle(SIGHUP, note_hang_up);
+    handle(SIGPIPE, SIG_IGN);
+}
+
+void cli_at_second_interrupt(void (*act)(void))
+{
+    at_second = act;
+    if (!is_ignored(SIGQUIT))
+        handle(SIGQUIT, quit);
+}
 
 bool cli_interrupted(void) { return interrupted != 0; }
 

@@ -37,12 +37,13 @@ void cli_error(const struct cli_command *command, const char *format, ...)
 void cli_log(void *arg, enum nearcache_log_level level, const char *line);
 
 /*
- * From here on the first SIGINT or SIGTERM is only noted, and ends waits with EINTR; a second one
- * ends the program at once. A pipe whose reader left is a write error, not a signal.
+ * From here on the first SIGINT, SIGTERM or SIGHUP is only noted, and ends waits with EINTR; a
+ * second one, but for SIGHUP, ends the program at once. A pipe whose reader left is a write error,
+ * not a signal.
  */
 void cli_catch_interrupts(void);
 bool cli_interrupted(void);
-/* What the second one does before the program ends; in a signal handler. */
+/* What the second one, or SIGQUIT, does before the program ends; in a signal handler. */
 void cli_at_second_interrupt(void (*act)(void));
 
 /* CLOCK_MONOTONIC. */

@@ -270,8 +270,9 @@ const struct cli_command cli_queue_work = {
     .details = "CMD finds NEARCACHE_JOB_ID, NEARCACHE_JOB_NAME, NEARCACHE_ATTEMPTS_MADE and\n"
                "NEARCACHE_QUEUE in its environment. When it exits with 0, what it wrote is the\n"
                "result (JSON; nothing is null). Else the job fails with the last line of its\n"
-               "standard error. An interrupt or a termination signal lets the running jobs finish\n"
-               "(exit status 0, or 130 with --until-drained); a second one kills them and\n"
-               "ends at once: they become stalled and are run again by another worker.\n",
+               "standard error. An interrupt, a termination signal or a hang-up lets the running\n"
+               "jobs finish (exit status 0, or 130 with --until-drained). A second signal, but\n"
+               "for a hang-up, kills them with their process groups and ends at once, and so\n"
+               "does SIGQUIT: they become stalled and are run again by another worker.\n",
     .run = run_work,
 };

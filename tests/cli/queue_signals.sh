@@ -37,19 +37,31 @@ finding "a command without outputs runs" until_true 10 [ -e "$work/silent" ]
 redis del bull:silent:1:lock >/dev/null
 
 # The first one lets the running job finish.
-for signal in INT TERM; do
+for signal in INT TERM HUP; do
     redis del go >/dev/null
     queue add slow x
     work_on slow --exec "echo >$work/begun; $(held go); echo 1"
     finding "the command runs" until_true 10 [ -e "$work/begun" ]
     rm -f "$work/begun"
     kill -$signal "$worker"
+    [ $signal = HUP ] && kill -HUP "$worker" # from the kernel, and from the shell
     finding "$signal does not end it while a job runs" kill -0 "$worker"
     let_end go 1
     finding "then it ends well" ends_with 0
     finding "and the job is done" grep -q '^1 completed' "$work/worker.out"
 done
 finding "nothing is active" [ "$(redis llen bull:slow:active)" = 0 ]
+
+redis del go >/dev/null
+queue add slow x
+(trap '' HUP; exec "$nearcache" queue work slow --until-drained --redis "$redis_url" \
+    --exec "echo >$work/begun; $(held go); echo 1" >"$work/out" 2>"$work/err") &
+worker=$!
+children+=("$worker")
+finding "under nohup the command runs" until_true 10 [ -e "$work/begun" ]
+kill -HUP "$worker"
+let_end go 1
+finding "and a hang-up is none" ends_with 0
 
 # It does so in all queues at once: a worker whose job has ended takes no other one.
 connected() { queue stats "$1" && grep -q "^workers *$2\$" "$work/out"; }
@@ -70,14 +82,16 @@ let_end go.first 1
 finding "until its job has ended" ends_with 0
 
 # A second one ends it and what it runs, which another worker finds stalled.
-for signals in 'TERM INT'; do
+for signals in 'TERM INT' QUIT; do
     rm -f "$work/pids"
     queue add forced x
     before=$(redis llen bull:forced:active)
     work_on forced --exec "sleep 1000 & echo \$\$ \$! >$work/pids.new; mv $work/pids.new $work/pids; wait"
     finding "the command runs" until_true 10 [ -e "$work/pids" ]
     for signal in $signals; do kill -$signal "$worker"; done
-    finding "$signals ends the worker" ends_with 130
+    wanted=130
+    [ $signal = QUIT ] && wanted=131
+    finding "$signals ends the worker" ends_with $wanted
     finding "and what it ran" until_true 10 gone "$work/pids"
     finding "whose job is as the worker left it" [ "$(redis llen bull:forced:active)" = $((before + 1)) ]
 done
