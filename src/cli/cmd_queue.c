@@ -5,6 +5,7 @@
 #include <string.h>
 
 #define PATIENCE_US 5000000
+#define STEP_US 50000
 
 static const struct cli_command *const subcommands[] = {
     &cli_queue_add,      &cli_queue_work,      &cli_queue_stats,      &cli_queue_list,
@@ -68,6 +69,26 @@ int cli_queue_open_more(struct cli_queue *at, const char *name, struct nearcache
     return outcome == NEARCACHE_ENOMEM || outcome == NEARCACHE_EIO ? CLI_WRONG : CLI_USAGE;
 }
 
+int cli_queue_wait(const struct cli_queue *at)
+{
+    uint64_t end_ns = cli_now_ns() + PATIENCE_US * UINT64_C(1000), step_us = STEP_US;
+    int outcome = NEARCACHE_ETIMEOUT;
+
+    /* In short steps, so that an interruption is noticed; longer ones where Redis takes its time.
+     */
+    for (uint64_t now_ns; !cli_interrupted() && (now_ns = cli_now_ns()) < end_ns;) {
+        uint64_t left_us = (end_ns - now_ns) / 1000 + 1;
+        outcome = nearcache_queue_wait(at->queue, step_us < left_us ? step_us : left_us);
+        if (outcome == NEARCACHE_ETIMEOUT)
+            step_us *= 2;
+        else if (outcome != NEARCACHE_EOFFLINK)
+            break;
+    }
+    if (outcome == 0)
+        return CLI_GO_ON;
+    return cli_interrupted() ? CLI_INTERRUPTED : cli_queue_finish(at, outcome, "Redis");
+}
+
 int cli_queue_open(struct cli_queue *at, const struct cli_command *command, const char *name)
 {
     at->command = command;
@@ -78,10 +99,7 @@ int cli_queue_open(struct cli_queue *at, const struct cli_command *command, cons
         return outcome;
     cli_settings_default_redis(&at->settings);
     outcome = cli_queue_open_more(at, name, &at->queue);
-    if (outcome != CLI_GO_ON)
-        return outcome;
-    outcome = nearcache_queue_wait(at->queue, PATIENCE_US);
-    return outcome ? cli_queue_finish(at, outcome, "Redis") : CLI_GO_ON;
+    return outcome == CLI_GO_ON ? cli_queue_wait(at) : outcome;
 }
 
 void cli_queue_close(struct cli_queue *at)
@@ -93,29 +111,31 @@ void cli_queue_close(struct cli_queue *at)
     at->has_settings = false;
 }
 
-int cli_queue_finish(const struct cli_queue *at, int outcome, const char *what)
+int cli_queue_status(int outcome)
 {
     switch (outcome) {
     case NEARCACHE_OK:
         return CLI_FINE;
-    case NEARCACHE_MISS:
-        cli_error(at->command, "%s: there is none", what);
-        return CLI_WRONG;
-    case NEARCACHE_EREFUSED:
-        cli_error(at->command, "%s: refused: not possible in its state", what);
-        return CLI_WRONG;
     case NEARCACHE_EOFFLINK:
     case NEARCACHE_ETIMEOUT:
     case NEARCACHE_EAUTH:
-        cli_error(at->command, "%s: %s", what, nearcache_strerror(outcome));
         return CLI_UNREACHABLE;
     case NEARCACHE_EINVAL:
     case NEARCACHE_ENOTSUP:
     case NEARCACHE_ETOOBIG:
-        cli_error(at->command, "%s: %s", what, nearcache_strerror(outcome));
         return CLI_USAGE;
     default:
-        cli_error(at->command, "%s: %s", what, nearcache_strerror(outcome));
         return CLI_WRONG;
     }
+}
+
+int cli_queue_finish(const struct cli_queue *at, int outcome, const char *what)
+{
+    if (outcome == NEARCACHE_MISS)
+        cli_error(at->command, "%s: there is none", what);
+    else if (outcome == NEARCACHE_EREFUSED)
+        cli_error(at->command, "%s: refused: not possible in its state", what);
+    else if (outcome != NEARCACHE_OK)
+        cli_error(at->command, "%s: %s", what, nearcache_strerror(outcome));
+    return cli_queue_status(outcome);
 }

@@ -7,7 +7,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define MOST_DATA_BYTES (64u << 20)
 #define BATCH_JOBS 5000
 #define BATCH_BYTES (16u << 20)
 
@@ -92,14 +91,14 @@ static int take_options(struct add *add)
 
 /* ---- one job --------------------------------------------------------------------------------- */
 
-/* All of standard input; NULL after a complaint. */
+/* All of standard input, up to what is too much; NULL after a complaint, or interrupted. */
 static char *read_input(const struct cli_command *command, size_t *bytes)
 {
     size_t capacity = 65536;
     char *text = malloc(capacity);
 
     *bytes = 0;
-    while (text && !feof(stdin) && !ferror(stdin) && *bytes < MOST_DATA_BYTES) {
+    while (text && !feof(stdin) && !ferror(stdin) && *bytes <= NEARCACHE_JOB_DATA_BYTES) {
         if (*bytes == capacity) {
             char *larger = realloc(text, capacity *= 2);
             if (!larger)
@@ -108,9 +107,10 @@ static char *read_input(const struct cli_command *command, size_t *bytes)
         }
         *bytes += fread(text + *bytes, 1, capacity - *bytes, stdin);
     }
-    if (text && feof(stdin))
+    if (text && !cli_interrupted() && (feof(stdin) || *bytes > NEARCACHE_JOB_DATA_BYTES))
         return text;
-    cli_error(command, "cannot read the data from standard input");
+    if (!cli_interrupted())
+        cli_error(command, "cannot read the data from standard input");
     free(text);
     return NULL;
 }
@@ -140,7 +140,7 @@ static int add_one(struct add *add, const char *name)
     if (data && strcmp(data, "-") == 0) {
         input = read_input(add->at.command, &bytes);
         if (!input)
-            return CLI_WRONG;
+            return cli_interrupted() ? CLI_INTERRUPTED : CLI_WRONG;
         data = input;
     }
     int outcome = nearcache_queue_add(add->at.queue, name, data, bytes, &add->how, &id);
@@ -282,18 +282,13 @@ static int add_lines(struct add *add, FILE *file, struct batch *batch, struct to
     free(line);
     if (outcome == 0 && batch->count && !cli_interrupted())
         outcome = batch_send(add, batch, totals);
+    if (cli_interrupted()) /* which a read reports as an error */
+        return CLI_INTERRUPTED;
     if (ferror(file)) {
         cli_error(add->at.command, "%s: %s", add->bulk, strerror(errno));
         return CLI_WRONG;
     }
-    if (cli_interrupted())
-        return CLI_INTERRUPTED;
-    if (outcome >= 0)
-        return CLI_FINE;
-    if (outcome == NEARCACHE_EINVAL || outcome == NEARCACHE_ENOTSUP)
-        return CLI_USAGE;
-    return outcome == NEARCACHE_EOFFLINK || outcome == NEARCACHE_ETIMEOUT ? CLI_UNREACHABLE
-                                                                          : CLI_WRONG;
+    return outcome > 0 ? CLI_FINE : cli_queue_status(outcome);
 }
 
 static int add_file(struct add *add)

@@ -33,7 +33,11 @@ int cli_queue_open(struct cli_queue *at, const struct cli_command *command, cons
 /* One more queue with the same settings, for a command that has several. */
 int cli_queue_open_more(struct cli_queue *at, const char *name, struct nearcache_queue **queue);
 void cli_queue_close(struct cli_queue *at);
+/* Waits until Redis answers; complains itself. CLI_GO_ON or an exit status. */
+int cli_queue_wait(const struct cli_queue *at);
 
+/* The exit status of an outcome. */
+int cli_queue_status(int outcome);
 /* Says what went wrong with `what` (a job id, a queue) and returns the exit status; 0 is fine. */
 int cli_queue_finish(const struct cli_queue *at, int outcome, const char *what);
 

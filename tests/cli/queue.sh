@@ -80,6 +80,13 @@ bad_bulk "a negative delay in a file" '{"name":"a","opts":{"delay":-5}}'
 bad_bulk "a repeat option" '{"name":"a","opts":{"repeat":{"every":5}}}'
 bad_bulk "a line that is no object" '[]'
 finding "nothing was added" [ "$(redis exists bull:bad:wait)" = 0 ]
+(printf '{"name":"a","data":"' && head -c 67108864 /dev/zero | tr '\0' x && echo '"}') >"$work/bad.jsonl"
+q "a line with too much data" 2 add bad --bulk "$work/bad.jsonl"
+finding "is named" complains "line 1: "
+(printf '"' && head -c 67108864 /dev/zero | tr '\0' x && echo '"') >"$work/bad.jsonl"
+"$nearcache" queue add bad x --data - --redis "$redis_url" <"$work/bad.jsonl" >"$work/out" 2>"$work/err"
+finding "as is too much data of one job" [ $? -eq 2 ]
+rm "$work/bad.jsonl"
 printf '{"name":"a","opts":{"jobId":"x","delay":1000000,"priority":3,"backoff":500}}\n{"name":"b","opts":{"jobId":"x"}}' \
     >"$work/own.jsonl"
 q "ids of one's own, no line end" 0 add own --bulk "$work/own.jsonl" --json
@@ -203,7 +210,23 @@ finding "a URL that is none" [ "$status" -eq 2 ]
 redis config set requirepass secret >/dev/null
 q "Redis that wants a password" 3 stats mail
 finding "is told apart" complains "credentials"
-redis-cli -s "$work/redis.sock" -a secret --no-auth-warning config set requirepass '' >/dev/null 2>&1
+admin() { redis-cli -s "$work/redis.sock" -a secret --no-auth-warning "$@" >/dev/null 2>&1; }
+admin config set requirepass ''
+mkfifo "$work/input"
+"$nearcache" queue add locked --bulk - --redis "$redis_url" <"$work/input" >"$work/out" 2>"$work/err" &
+adder=$!
+children+=("$adder")
+exec 8>"$work/input"
+for ((i = 0; i < 5000; i++)); do echo '{"name":"j"}'; done >&8
+waiting() { [ "$(redis llen "bull:$1:wait")" = "$2" ]; }
+finding "a batch of lines is added while more may come" until_true 10 waiting locked 5000
+redis config set requirepass secret >/dev/null
+admin client kill type normal
+echo '{"name":"j"}' >&8
+exec 8>&-
+wait "$adder"
+finding "Redis that wants a password then ends with the same status" [ $? -eq 3 ]
+admin config set requirepass ''
 run queue frobnicate
 finding "an unknown subcommand" [ "$status" -eq 2 ]
 redis config set maxmemory-policy allkeys-lru >/dev/null

@@ -122,6 +122,31 @@ done
 finding "two signals end commands that just begin, too" [ "$round" -eq 10 ]
 pkill -9 -f "^sleep 1000.$$"
 
+# While something is waited for: standard input, Redis.
+reads_input() { grep -q '^[0-9]* 0x0 ' "/proc/$worker/syscall"; }
+catches() {
+    [[ $(readlink "/proc/$worker/exe") == *nearcache ]] && # no shell any more
+        [ $((0x$(sed -n 's/^SigCgt:[[:space:]]*//p' "/proc/$worker/status") & 0x4000)) -ne 0 ]
+}
+mkfifo "$work/input"
+for how in 'x --data -' '--bulk -'; do
+    "$nearcache" queue add input $how --redis "$redis_url" <"$work/input" >"$work/out" 2>"$work/err" &
+    worker=$!
+    children+=("$worker")
+    exec 8>"$work/input"
+    finding "add $how waits for its input" until_true 10 reads_input
+    kill -INT "$worker"
+    finding "and is interrupted" ends_with 130
+    finding "without a complaint" [ ! -s "$work/err" ]
+    exec 8>&-
+done
+"$nearcache" queue stats input --redis "unix://$work/none.sock" >"$work/out" 2>"$work/err" &
+worker=$!
+children+=("$worker")
+finding "a command waits for Redis" until_true 10 catches
+kill -INT "$worker"
+finding "and is interrupted" ends_with 130
+
 finding "a command without outputs is told of its lost lock" until_true 30 [ -e "$work/told" ]
 kill -TERM "$silent"
 wait "$silent"
