@@ -1,4 +1,5 @@
 /* cli/cmd_queue_look: stats, jobs, schedules and events of a queue. */
+#include "cli/json_check.h"
 #include "cli/queue.h"
 
 #include <inttypes.h>
@@ -96,10 +97,15 @@ static void write_text(struct cli_json *json, const char *name, const char *text
         cli_json_text(json, name, text);
 }
 
+/* What stands in Redis as JSON; as a string where it is none. */
 static void write_json(struct cli_json *json, const char *name, const char *text, size_t bytes)
 {
-    if (text)
+    if (!text || !json->out)
+        return;
+    if (cli_json_is_value(text, bytes))
         cli_json_raw(json, name, text, bytes);
+    else
+        cli_json_bytes(json, name, text, bytes);
 }
 
 static void write_job(struct cli_json *json, const struct nearcache_job_info *info,

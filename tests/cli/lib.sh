@@ -81,7 +81,7 @@ says() { grep -q -- "$1" "$work/out" || { show; return 1; }; }
 complains() { grep -q -- "$1" "$work/err" || { show; return 1; }; }
 # field NAME: of the JSON in $work/out.
 field() { sed -n "s/^ *\"$1\": *\"\{0,1\}\([^,\"]*\).*/\1/p" "$work/out" | head -n 1; }
-is_json() { perl -MJSON::PP -0777 -ne 'decode_json($_)' "$work/out"; }
+is_json() { perl -MJSON::PP -0777 -ne 'JSON::PP->new->utf8->max_depth(1000)->decode($_)' "$work/out"; }
 
 # Waits without a process of its own.
 pause() {

@@ -201,6 +201,25 @@ for words in 'stats late' 'list late --state completed' 'job late 1' 'retry late
     finding "is JSON" is_json
 done
 
+# What stands in Redis need not be JSON; what --json prints is.
+n=0
+for text in '' 'not json' '{"a":1,}' '[1 2]' '01' '1.' '-' '"a' '"\u12"' $'"\x01"' $'"\xff"' 'nul' '{} {}' '{"a" 1}' \
+    "$(printf '[%.0s' $(seq 513))$(printf ']%.0s' $(seq 513))" \
+    ' {"a":[1,-0.5e+3,true,false,null,"\u00e9\n"],"b":{},"c":[]} ' '7' "$(printf '[%.0s' $(seq 512))$(printf ']%.0s' $(seq 512))"; do
+    n=$((n + 1))
+    redis hset "bull:odds:o$n" name n data "$text" opts "$text" timestamp 1 stacktrace "$text" progress "$text" >/dev/null
+    redis rpush bull:odds:wait "o$n" >/dev/null
+done
+for ((i = 1; i <= n; i++)); do queue job odds "o$i" --json && is_json || break; done 2>/dev/null
+finding "a job's --json is JSON whatever Redis holds" [ "$i" -gt "$n" ]
+q "list" 0 list odds --json
+finding "and so is a list's" is_json
+finding "in which three jobs' data are values" [ "$(grep -c '^ *"data": [^"]' "$work/out")" -eq 3 ]
+redis zadd bull:odds:repeat 100 odd >/dev/null
+redis hset bull:odds:repeat:odd name n every 1000 data 'not json' opts '' >/dev/null
+q "schedules" 0 schedules odds --json
+finding "and that of schedules" is_json
+
 q "events" 0 events fails --after 0 --no-wait
 finding "tells the story" says ' failed 1 failedReason=two prev=active$'
 run queue stats mail --redis "unix://$work/none.sock"
