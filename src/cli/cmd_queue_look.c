@@ -361,17 +361,35 @@ static void show_event(const struct cli_queue *at, const struct nearcache_event 
     fflush(stdout);
 }
 
+/*
+ * The next of those that there are: 0, NEARCACHE_MISS, or an error; *status is an exit status when
+ * Redis does not answer. That none came tells nothing while Redis is slow or far away: when it has
+ * answered what was asked later, on the other connection, its events have come, too.
+ */
+static int next_of_now(const struct cli_queue *at, struct nearcache_events *events,
+                       struct nearcache_event *event, int *status)
+{
+    int outcome = nearcache_events_next(events, 0, event);
+
+    if (outcome != NEARCACHE_MISS)
+        return outcome;
+    *status = cli_queue_wait(at);
+    return *status == CLI_GO_ON ? nearcache_events_next(events, EVENT_WAIT_US, event) : outcome;
+}
+
 static int follow(struct cli_queue *at, const char *after, uint64_t count, bool follow_on)
 {
     struct nearcache_events *events;
     struct nearcache_event event;
     uint64_t seen = 0;
+    int status = CLI_GO_ON;
     int outcome = nearcache_events_open(&events, at->queue, after);
 
     if (outcome)
         return cli_queue_finish(at, outcome, "events");
     while (outcome >= 0 && !cli_interrupted() && (count == 0 || seen < count)) {
-        outcome = nearcache_events_next(events, EVENT_WAIT_US, &event);
+        outcome = follow_on ? nearcache_events_next(events, EVENT_WAIT_US, &event)
+                            : next_of_now(at, events, &event, &status);
         if (outcome == 0) {
             show_event(at, &event);
             seen++;
@@ -380,6 +398,8 @@ static int follow(struct cli_queue *at, const char *after, uint64_t count, bool 
         }
     }
     nearcache_events_close(events);
+    if (status != CLI_GO_ON)
+        return status;
     if (outcome < 0)
         return cli_queue_finish(at, outcome, "events");
     return cli_interrupted() ? CLI_INTERRUPTED : CLI_FINE;

@@ -1,7 +1,7 @@
 #!/bin/bash
 # nearcache queue: every subcommand against a redis-server of its own.
 . "$(dirname "$0")/lib.sh"
-need redis-server redis-cli
+need redis-server redis-cli perl
 start_redis
 
 queue() { run queue "$@" --redis "$redis_url"; }
@@ -222,6 +222,37 @@ finding "and that of schedules" is_json
 
 q "events" 0 events fails --after 0 --no-wait
 finding "tells the story" says ' failed 1 failedReason=two prev=active$'
+events=$(wc -l <"$work/out")
+# A relay behind which Redis is far away: what it says takes its time.
+perl -MIO::Socket::UNIX -MIO::Select -e '
+    my ($near, $far) = @ARGV;
+    my $door = IO::Socket::UNIX->new(Local => $near, Listen => 9) or die;
+    my $all = IO::Select->new($door);
+    my (%peer, %slow);
+    while (my @ready = $all->can_read) {
+        for my $from (@ready) {
+            if ($from == $door) {
+                my ($to, $there) = (scalar $door->accept, IO::Socket::UNIX->new(Peer => $far));
+                @peer{$to, $there} = ($there, $to);
+                $slow{$there} = 1;
+                $all->add($to, $there);
+            } elsif (!sysread $from, my $bytes, 65536) {
+                my $to = $peer{$from};
+                $all->remove($from, $to);
+                close $_ for $from, $to;
+            } else {
+                select undef, undef, undef, 0.1 if $slow{$from};
+                syswrite $peer{$from}, $bytes;
+            }
+        }
+    }' "$work/far.sock" "$work/redis.sock" 2>/dev/null &
+children+=("$!")
+finding "the relay is there" until_true 10 [ -S "$work/far.sock" ]
+run queue events fails --after 0 --no-wait --redis "unix://$work/far.sock"
+finding "events of a Redis that is far away" [ "$status" -eq 0 ]
+finding "are the same" [ "$(wc -l <"$work/out")" -eq "$events" ]
+q "events behind the last one" 0 events fails --after "$(tail -n 1 "$work/out" | cut -d ' ' -f 1)" --no-wait
+finding "are none" prints ''
 run queue stats mail --redis "unix://$work/none.sock"
 finding "Redis that is not there" [ "$status" -eq 3 ]
 run queue stats mail --redis nonsense
