@@ -45,7 +45,7 @@ static const struct key keys[] = {
     {"sentinel_primary", REDIS, TEXT, IN_REDIS(sentinel_primary)},
     {"sentinel_password", REDIS, TEXT, IN_REDIS(sentinel_password)},
     {"cluster", REDIS, YES_NO, IN_REDIS(cluster)},
-    {"cluster_nodes", REDIS, TEXT, IN_REDIS(cluster_nodes)},
+    {"cluster_nodes", REDIS_ADDRESS, TEXT, IN_REDIS(cluster_nodes)},
     {"cluster_partitions", REDIS, NUMBER32, IN_REDIS(cluster_partitions)},
     {"namespace", CACHE, TEXT, IN_CACHE(name_space)},
     {"budget_bytes", CACHE, BYTES, IN_CACHE(budget_bytes)},

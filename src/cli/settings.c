@@ -13,6 +13,10 @@ static void clear_address(struct nearcache_redis *redis)
     redis->port = 0;
     redis->database = 0;
     redis->unix_path = NULL;
+    redis->sentinels = NULL;
+    redis->sentinel_primary = NULL;
+    redis->sentinel_password = NULL;
+    redis->cluster_nodes = NULL;
 }
 
 static bool url_has_user(const char *url)
@@ -22,9 +26,14 @@ static bool url_has_user(const char *url)
     return strrchr(begin ? begin + 3 : url, '@') != NULL;
 }
 
-static void take_url(struct nearcache_redis *redis, const char *url)
+static void take_url(struct cli_settings *settings, const char *url)
 {
+    struct nearcache_redis *redis = &settings->redis;
+
     clear_address(redis);
+    /* That what is there is a cluster is said of a file's address or, without one, of any. */
+    if (settings->has_file_address)
+        redis->cluster = redis->cluster_partitions = 0;
     redis->url = url;
     /* Credentials of a weaker source serve a URL that has none, so that they can stay out of it. */
     if (url_has_user(url)) {
@@ -60,9 +69,9 @@ static int take_file(struct cli_settings *settings, const struct cli_command *co
         return CLI_USAGE;
     }
     settings->file_text = file.text;
-    if (file.names_redis) {
-        settings->has_redis = true;
-    } else {
+    settings->has_file_address = file.names_redis;
+    settings->has_redis |= file.names_redis || settings->redis.cluster;
+    if (!file.names_redis) {
         settings->redis.url = weaker.url;
         settings->redis.host = weaker.host;
         settings->redis.port = weaker.port;
@@ -84,7 +93,7 @@ int cli_settings_init(struct cli_settings *settings, const struct cli_command *c
     if (outcome == CLI_GO_ON && options->config_file)
         outcome = take_file(settings, command, options->config_file);
     if (outcome == CLI_GO_ON && options->url) {
-        take_url(&settings->redis, options->url);
+        take_url(settings, options->url);
         settings->has_redis = true;
     }
     if (settings->has_redis)

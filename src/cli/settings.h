@@ -32,6 +32,7 @@ struct cli_redis_options {
 struct cli_settings {
     struct nearcache_redis redis;
     bool has_redis;                 /* somebody named one */
+    bool has_file_address;          /* --config did */
     struct nearcache_config config; /* its `redis` is set iff has_redis */
     char *file_text;
 };

@@ -53,6 +53,27 @@ REDIS_URL=unix://$work/env.sock expect "--redis wins over both" 3 check --config
     --redis "unix://$work/third.sock"
 finding "and is used" says "$work/third.sock"
 REDIS_PORT=x expect "a broken environment" 2 check
+# Whatever the kind of the weaker address is.
+for weaker in 'sentinels = 127.0.0.1:1\nsentinel_primary = main\nsentinel_password = p' \
+    'cluster = yes\ncluster_nodes = 127.0.0.1:1\ncluster_partitions = 4' \
+    'cluster = yes\nhost = 127.0.0.1\nport = 1'; do
+    printf "$weaker\n" >"$work/config"
+    expect "--redis wins over ${weaker%% *}" 3 check --config "$work/config" \
+        --redis "unix://$work/third.sock"
+    finding "and is used" says "^FAIL  connection.*$work/third.sock"
+done
+printf 'cluster = yes\ncluster_nodes = 127.0.0.1:1\n' >"$work/config"
+REDIS_URL=unix://$work/env.sock expect "cluster_nodes in a file win over the environment" 0 shell \
+    --coherence none --config "$work/config"
+echo get a | "$nearcache" shell --coherence none --config "$work/config" >"$work/out" 2>"$work/err"
+finding "and name a Redis" says '^ERR off-link'
+# Refused, as a file of authorities that is not there: a shell without Redis would not look.
+printf 'cluster = yes\ntls_ca_file = %s/none\n' "$work" >"$work/config"
+expect "so does cluster alone" 2 shell --config "$work/config"
+printf 'cluster = yes\n' >"$work/config"
+expect "which holds for the address of another source" 2 shell --config "$work/config" \
+    --redis redis://127.0.0.1:1/5
+finding "is explained" complains "a cluster has no database but 0"
 
 # A password in the URL is gone from the list of processes.
 mkfifo "$work/in"
