@@ -95,20 +95,21 @@ static uint64_t excess_bytes(const struct nc_shard *shard)
     return excess < budget / 2 ? excess : budget / 2;
 }
 
-/* The shard's part of what is left of the budget beside `other` bytes. */
-static uint64_t part_beside(const struct nc_shard *shard, uint64_t other)
+/* The shard's part of the budget: what it may hold, and what it should while the arena is over. */
+struct part {
+    uint64_t most, wanted;
+};
+
+static struct part part_of(const struct nc_shard *shard)
 {
     struct nc_store *store = shard->store;
-    uint64_t budget = store->config.budget_bytes;
-    other += atomic_load_explicit(&store->index_bytes, memory_order_relaxed);
+    uint64_t left = store->config.budget_bytes, excess = excess_bytes(shard);
+    uint64_t other = atomic_load_explicit(&store->index_bytes, memory_order_relaxed);
     for (int i = 0; i < NC_BYTES_KINDS; i++)
         other += atomic_load_explicit(&store->other_bytes[i], memory_order_relaxed);
-    return (budget > other ? budget - other : 0) >> store->shard_bits;
-}
-
-static uint64_t bytes_most(const struct nc_shard *shard)
-{
-    return part_beside(shard, excess_bytes(shard));
+    left = left > other ? left - other : 0;
+    return (struct part){left >> store->shard_bits,
+                         (left > excess ? left - excess : 0) >> store->shard_bits};
 }
 
 /* ---- expiry ---- */
@@ -246,21 +247,20 @@ static void evict_one(struct nc_shard *shard, const struct nc_entry *entry, uint
         account_grown(shard, nc_segment_grown(payer));
 }
 
-/* `most`: what the shard may hold. */
 static void make_room(struct nc_shard *shard, const struct nc_entry *entry, uint64_t bytes,
-                      uint64_t most, nc_tick now, struct nc_removed *removed)
+                      struct part part, nc_tick now, struct nc_removed *removed)
 {
+    uint64_t least =
+        shard->bytes > EXCESS_A_TIME * bytes ? shard->bytes - EXCESS_A_TIME * bytes : 0;
     if (nc_entry_is(entry, NC_ENTRY_NEGATIVE))
-        make_room_for_absence(shard, bytes, most, removed);
-    /* Evicting may make a policy remember more, so there may be less room than at first. */
-    uint64_t least = EXCESS_A_TIME * bytes, at_first = shard->bytes;
-    least = at_first > least ? at_first - least : 0;
+        make_room_for_absence(shard, bytes, part.wanted, removed);
     while (shard->entries > 0 &&
-           (shard->bytes + bytes > part_beside(shard, 0) || shard->entries >= shard->entries_most ||
-            (shard->bytes + bytes > most && shard->bytes > least))) {
+           (shard->bytes + bytes > (shard->bytes > least ? part.wanted : part.most) ||
+            shard->entries >= shard->entries_most)) {
         if (!expire_one(shard, now, entry, removed))
-            evict_one(shard, entry, most, removed);
-        most = bytes_most(shard);
+            evict_one(shard, entry, part.wanted, removed);
+        /* Evicting may make a policy remember more, so there may be less room than at first. */
+        part = part_of(shard);
     }
 }
 
@@ -269,7 +269,7 @@ static void make_room(struct nc_shard *shard, const struct nc_entry *entry, uint
 static bool pay_grown(struct nc_shard *shard, struct nc_removed *removed)
 {
     uint64_t most;
-    for (int evicted = 0; shard->entries > 0 && shard->bytes > (most = part_beside(shard, 0));
+    for (int evicted = 0; shard->entries > 0 && shard->bytes > (most = part_of(shard).most);
          evicted++) {
         if (evicted == EVICTED_A_TIDY)
             return true;
@@ -341,9 +341,10 @@ static void prefetch_victim(struct nc_shard *shard, const struct nc_segment *seg
 bool nc_shard_insert_locked(struct nc_shard *shard, struct nc_entry *entry, struct nc_entry *old,
                             nc_tick now, struct nc_removed *removed)
 {
-    uint64_t bytes = nc_entry_charge(entry), most = bytes_most(shard);
+    uint64_t bytes = nc_entry_charge(entry);
+    struct part part = part_of(shard);
     bool freed, grown = false;
-    if (bytes > part_beside(shard, 0) || shard->entries_most == 0)
+    if (bytes > part.most || shard->entries_most == 0)
         return false;
     struct nc_segment *segment = segment_of(shard, entry);
     struct nc_arrival arrival = arrive(shard, entry, old);
@@ -355,9 +356,9 @@ bool nc_shard_insert_locked(struct nc_shard *shard, struct nc_entry *entry, stru
                     nc_entry_has_ended(old, now) ? NEARCACHE_CAUSE_EXPIRED
                                                  : NEARCACHE_CAUSE_REPLACED,
                     removed);
-        make_room(shard, entry, bytes, most, now, removed);
+        make_room(shard, entry, bytes, part, now, removed);
     } else {
-        make_room(shard, entry, bytes, most, now, removed);
+        make_room(shard, entry, bytes, part, now, removed);
         grown = place(shard, entry, removed);
     }
     if (!filed)
@@ -367,7 +368,7 @@ bool nc_shard_insert_locked(struct nc_shard *shard, struct nc_entry *entry, stru
         grown |= account_expiry(shard);
     }
     if (grown) /* the larger table, or the place where its end is filed, is paid for too */
-        make_room(shard, entry, bytes, bytes_most(shard), now, removed);
+        make_room(shard, entry, bytes, part_of(shard), now, removed);
     link_entry(shard, entry, arrival);
     prefetch_victim(shard, segment);
     return true;

@@ -117,7 +117,7 @@ for ((round = 0; round < 10; round++)); do
     queue add "crowd$round" --bulk "$work/jobs.jsonl"
     run queue work "crowd$round" --concurrency 16 --redis "$redis_url" \
         --exec "kill -TERM \$PPID; kill -INT \$PPID; exec sleep 1000.$$"
-    [ "$status" -eq 130 ] && running 0 && [ "$(redis exists "bull:crowd$round:failed")" = 0 ] || break
+    [ "$status" -eq 130 ] && until_true 10 running 0 && [ "$(redis exists "bull:crowd$round:failed")" = 0 ] || break
 done
 finding "two signals end commands that just begin, too" [ "$round" -eq 10 ]
 pkill -9 -f "^sleep 1000.$$"
