@@ -34,8 +34,7 @@ enum nearcache_link nearcache_link_state(const struct nearcache *cache)
 
 const char *nearcache_link_name(enum nearcache_link state)
 {
-    static const char *const names[] = {"none", "down", "connecting", "syncing", "live", "suspect"};
-    return (unsigned)state < sizeof names / sizeof names[0] ? names[state] : "unknown";
+    return nc_state_name(state);
 }
 
 static int check(struct nearcache *cache)

@@ -48,7 +48,8 @@ static struct nc_slice text_of(const struct nc_scripts *scripts, enum nc_script 
         from = "at = at + 2";
         to = "if op ~= 'd' then at = at + 2 else index[at + 1], index[at + 2] = nil, nil end";
     } else if (which == NC_SCRIPT_HEARTBEAT && NC_MUTANT(idle_heartbeat)) {
-        from = "redis.call('PERSIST', S)";
+        from = "redis.pcall('PERSIST', S)";
+        to = "0";
     }
     const char *at = from ? memmem(text.data, text.bytes, from, strlen(from)) : NULL;
     if (at) {

@@ -15,6 +15,12 @@ void nc_state_wake(struct nc_sync *sync)
     nc_futex_wake(&sync->heard, INT_MAX);
 }
 
+const char *nc_state_name(enum nearcache_link state)
+{
+    static const char *const names[] = {"none", "down", "connecting", "syncing", "live", "suspect"};
+    return (unsigned)state < sizeof names / sizeof names[0] ? names[state] : "unknown";
+}
+
 /* A link that flaps must not flood the log. */
 #define QUIET_NS NC_NS_PER_S
 
@@ -34,8 +40,8 @@ static void tell_state(struct nc_sync *sync, enum nearcache_link old, enum nearc
         atomic_store(&sync->was_live, true);
     }
     if (!back && !lost) {
-        nc_log_write(sync->log, NEARCACHE_LOG_DEBUG, "link %s (was %s)", nearcache_link_name(state),
-                     nearcache_link_name(old));
+        nc_log_write(sync->log, NEARCACHE_LOG_DEBUG, "link %s (was %s)", nc_state_name(state),
+                     nc_state_name(old));
         return;
     }
     /* The loss that is told is answered by its end, however soon that comes. */
@@ -50,7 +56,7 @@ static void tell_state(struct nc_sync *sync, enum nearcache_link old, enum nearc
         if (untold > 0)
             snprintf(earlier, sizeof earlier, " (%" PRIu32 " earlier losses not told)", untold);
         nc_log_write(sync->log, NEARCACHE_LOG_WARNING, "the link to Redis is lost: %s%s",
-                     nearcache_link_name(state), earlier);
+                     nc_state_name(state), earlier);
     } else if (lost_ns == 0) {
         nc_log_write(sync->log, NEARCACHE_LOG_INFO, "the link to Redis is live");
     } else if (atomic_load(&sync->untold) == 0) {

@@ -7,6 +7,9 @@
 
 #include "sync/sync.h"
 
+/* As nearcache_link_name. */
+const char *nc_state_name(enum nearcache_link state);
+
 /* Publishes a state: callback, log line, those who wait. */
 void nc_state_set(struct nc_sync *sync, enum nearcache_link state);
 
