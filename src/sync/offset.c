@@ -36,6 +36,7 @@ void nc_offset_sample(struct nc_offset *offset, uint64_t sent_ns, uint64_t recei
         offset->best_at_ns = received_ns;
         atomic_store(&offset->lower_ns, time_ns - (int64_t)received_ns);
         atomic_store(&offset->middle_ns, stamp_ns - (int64_t)(sent_ns + round_trip / 2));
+        atomic_store(&offset->stamp_ns, stamp_ns - (int64_t)received_ns);
         atomic_store(&offset->known, true);
     }
     pthread_mutex_unlock(&offset->lock);
@@ -48,6 +49,11 @@ uint64_t nc_offset_not_after_us(const struct nc_offset *offset, uint64_t io_ns)
     if (io_ns > INT64_MAX / 2)
         return NO_END_US;
     return (uint64_t)((int64_t)io_ns + atomic_load(&offset->lower_ns)) / NC_NS_PER_US;
+}
+
+uint64_t nc_offset_stamp_us(const struct nc_offset *offset, uint64_t io_ns)
+{
+    return (uint64_t)((int64_t)io_ns + atomic_load(&offset->stamp_ns)) / NC_NS_PER_US;
 }
 
 uint64_t nc_offset_redis_us(const struct nc_offset *offset, uint64_t io_ns)

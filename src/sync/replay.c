@@ -227,7 +227,7 @@ enum nc_replay nc_replay_intent(struct nc_sync *sync, struct nc_cache_thread *se
     if (newest == intent && intent->not_before_ns <= nc_clock_io_ns()) {
         struct nc_replaceable replaceable;
         nc_journal_depart(&sync->journal, intent, deadline_ns, &replaceable);
-        uint64_t stamp = nc_offset_redis_us(
+        uint64_t stamp = nc_offset_stamp_us(
             &sync->offset, NC_MUTANT(late_stamp) ? nc_clock_io_ns() : intent->taken_ns);
         struct replay replay = {
             .key = &key,

@@ -42,6 +42,20 @@ Test(offset, a_deadline_never_ends_later_in_redis_than_here)
     }
 }
 
+/* Else a replay would go over a write that was made after its intent. */
+Test(offset, a_stamp_is_never_later_than_what_it_stamps)
+{
+    for (unsigned part = 0; part <= 10; part++) {
+        struct nc_offset offset;
+        nc_offset_init(&offset);
+        sample(&offset, 1000 * NC_NS_PER_MS, (1000 + part) * NC_NS_PER_MS, 1010 * NC_NS_PER_MS);
+        uint64_t at_ns = 5000 * NC_NS_PER_MS;
+        cr_expect_leq(nc_offset_stamp_us(&offset, at_ns), redis_us(at_ns));
+        cr_expect_geq(nc_offset_stamp_us(&offset, at_ns), redis_us(at_ns) - 10000);
+        nc_offset_deinit(&offset);
+    }
+}
+
 Test(offset, the_best_guess_assumes_the_middle_of_the_round_trip)
 {
     struct nc_offset offset;
