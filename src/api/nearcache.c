@@ -32,10 +32,7 @@ enum nearcache_link nearcache_link_state(const struct nearcache *cache)
     return cache && cache->sync ? nc_state_of_all(cache->sync) : NEARCACHE_LINK_NONE;
 }
 
-const char *nearcache_link_name(enum nearcache_link state)
-{
-    return nc_state_name(state);
-}
+const char *nearcache_link_name(enum nearcache_link state) { return nc_state_name(state); }
 
 static int check(struct nearcache *cache)
 {
