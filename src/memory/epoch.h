@@ -42,6 +42,13 @@ struct nc_batch {
     uint64_t stamp;
 };
 
+/* What stood in slots when it was made. */
+struct nc_pin_filter {
+    bool unsure;                         /* it could not be made: everything counts as pinned */
+    uint64_t transfers;                  /* of the epoch's then */
+    uint64_t words[NC_PIN_FILTER_WORDS]; /* a bit for each address */
+};
+
 /* Its own thread's, which is `inside` while it works on it; maintenance holds the lock and has it
  * `claimed` while it does, so that the one who comes often needs no locked instruction. */
 struct nc_limbo {
@@ -52,13 +59,11 @@ struct nc_limbo {
     uint32_t reused;      /* blocks, since then */
     struct nc_lock lock;
     uint32_t begin, count; /* of waiting, a ring */
-    bool unsure;           /* the filter could not be made: all of ready count as pinned */
     struct nc_batch fresh, ready, held;
     uint32_t recent_at;
     struct nc_entry *recent[NC_EPOCH_AHEAD]; /* the last that were retired into `fresh`, a ring */
     struct nc_batch waiting[NC_EPOCH_WAITING];
-    uint64_t transfers;                   /* of the epoch's when the filter was made */
-    uint64_t filter[NC_PIN_FILTER_WORDS]; /* a bit for each address pinned then */
+    struct nc_pin_filter filter;
 };
 
 /* A thread's part of it; what a record of the registry begins with. */
@@ -166,6 +171,15 @@ static inline struct nc_pin nc_epoch_pin(struct nc_epoch *epoch, struct nc_reade
     _Atomic(struct nc_entry *) *slot = nc_epoch_slot(reader);
     return slot ? nc_epoch_pin_in(slot, entry) : nc_epoch_pin_elsewhere(epoch, reader, entry);
 }
+
+/* For who frees (memory/epoch_pins). Takes down all slots, after the grace period of what is to be
+ * freed. */
+void nc_epoch_fill_filter(struct nc_epoch *epoch, struct nc_pin_filter *filter);
+/* Whether a pin has moved since. */
+bool nc_epoch_filter_is_old(struct nc_epoch *epoch, const struct nc_pin_filter *filter);
+/* By the filter where that is enough, by slots and table where not. */
+bool nc_epoch_is_pinned(struct nc_epoch *epoch, const struct nc_pin_filter *filter,
+                        const struct nc_entry *entry);
 
 /* Pins an entry that another pin holds until this has returned. */
 struct nc_pin nc_epoch_pin_again(struct nc_epoch *epoch, struct nc_reader *reader,
