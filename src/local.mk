@@ -277,7 +277,6 @@ libnearcache_cli_la_SOURCES = \
 	src/cli/job_line.c src/cli/job_line.h \
 	src/cli/job_process.c src/cli/job_process.h \
 	src/cli/json.c src/cli/json.h \
-	src/cli/json_check.c src/cli/json_check.h \
 	src/cli/latency.c src/cli/latency.h \
 	src/cli/npy.c src/cli/npy.h \
 	src/cli/options.c src/cli/options.h \

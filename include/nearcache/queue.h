@@ -588,6 +588,15 @@ int nearcache_cron_create(struct nearcache_cron **cron, const char *pattern, con
 int nearcache_cron_next(const struct nearcache_cron *cron, int64_t from_ms, int64_t *next_ms);
 void nearcache_cron_destroy(struct nearcache_cron *cron);
 
+/* ---- JSON ---------------------------------------------------------------------------------- */
+
+/*
+ * Whether a text is what the queue takes as data, results and progress: one JSON value, see above.
+ * What other programs left in Redis need not be. Returns 0 or NEARCACHE_EINVAL; *where (may be
+ * NULL) is then the offset of the first wrong byte, unless text is NULL. Thread-safe.
+ */
+int nearcache_json_check(const void *text, size_t bytes, size_t *where);
+
 /* ---- the three queues of the fashion search service ------------------------------------------ */
 
 enum nearcache_preset_queue {

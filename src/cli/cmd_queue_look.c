@@ -1,5 +1,4 @@
 /* cli/cmd_queue_look: stats, jobs, schedules and events of a queue. */
-#include "cli/json_check.h"
 #include "cli/queue.h"
 
 #include <inttypes.h>
@@ -102,7 +101,7 @@ static void write_json(struct cli_json *json, const char *name, const char *text
 {
     if (!text || !json->out)
         return;
-    if (cli_json_is_value(text, bytes))
+    if (nearcache_json_check(text, bytes, NULL) == 0)
         cli_json_raw(json, name, text, bytes);
     else
         cli_json_bytes(json, name, text, bytes);

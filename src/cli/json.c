@@ -1,7 +1,5 @@
 #include "cli/json.h"
 
-#include "cli/json_check.h"
-
 #include <assert.h>
 #include <inttypes.h>
 #include <math.h>
@@ -14,13 +12,34 @@ void cli_json_init(struct cli_json *json, FILE *out)
     json->empty[0] = true;
 }
 
+/* The length of the UTF-8 sequence at text, 0 if there is none (RFC 3629: no overlong forms, no
+ * surrogates, nothing above U+10FFFF). */
+static size_t sequence_bytes(const unsigned char *text, size_t bytes)
+{
+    size_t length = text[0] < 0x80                       ? 1
+                    : text[0] >= 0xc2 && text[0] <= 0xdf ? 2
+                    : (text[0] & 0xf0) == 0xe0           ? 3
+                    : text[0] >= 0xf0 && text[0] <= 0xf4 ? 4
+                                                         : 0;
+
+    if (length > bytes)
+        return 0;
+    for (size_t i = 1; i < length; i++)
+        if ((text[i] & 0xc0) != 0x80)
+            return 0;
+    if ((text[0] == 0xe0 && text[1] < 0xa0) || (text[0] == 0xed && text[1] > 0x9f) ||
+        (text[0] == 0xf0 && text[1] < 0x90) || (text[0] == 0xf4 && text[1] > 0x8f))
+        return 0;
+    return length;
+}
+
 static void write_string(FILE *out, const char *text, size_t bytes)
 {
     const unsigned char *at = (const unsigned char *)text, *end = at + bytes;
 
     fputc('"', out);
     while (at < end) {
-        size_t length = cli_json_sequence_bytes(at, (size_t)(end - at));
+        size_t length = sequence_bytes(at, (size_t)(end - at));
 
         if (length == 0) {
             fputs("\\ufffd", out);

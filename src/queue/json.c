@@ -254,6 +254,11 @@ int nc_json_check(const void *text, size_t bytes, size_t *where)
     return NEARCACHE_EINVAL;
 }
 
+int nearcache_json_check(const void *text, size_t bytes, size_t *where)
+{
+    return text ? nc_json_check(text, bytes, where) : NEARCACHE_EINVAL;
+}
+
 /* ---- reading checked text ------------------------------------------------------------------ */
 
 struct nc_json nc_json_root(const void *checked, size_t bytes)

@@ -5,7 +5,7 @@
 #include <criterion/criterion.h>
 #include <string.h>
 
-static int check(const char *text) { return nc_json_check(text, strlen(text), NULL); }
+static int check(const char *text) { return nearcache_json_check(text, strlen(text), NULL); }
 
 static struct nc_json root(const char *text)
 {
