@@ -295,8 +295,10 @@ static int connect_any(struct nc_conn *conn, const struct nc_redis_settings *set
         uint64_t now = nc_clock_io_ns(), left = deadline_ns > now ? deadline_ns - now : 0;
         int tried = connect_to(conn, (const struct sockaddr *)&addresses.address[at],
                                addresses.bytes[at], stop_fd, now + left / (addresses.count - i));
-        if (tried == 0)
+        if (tried == 0) {
             conn->first = at;
+            conn->why = NULL; /* of those before it */
+        }
         if (tried == 0 || tried == NEARCACHE_ECLOSED || i + 1 == addresses.count)
             return tried;
     }

@@ -176,9 +176,10 @@ static enum nc_replay take_refusal(struct nc_sync *sync, struct nc_cache_thread 
     bool tell = io_ns >= atomic_load(&sync->replay_told_ns);
     if (tell)
         atomic_store(&sync->replay_told_ns, io_ns + TELL_EVERY_NS);
-    nc_log_write(sync->log, tell ? NEARCACHE_LOG_WARNING : NEARCACHE_LOG_DEBUG, "replay waits: %s",
-                 error);
-    if (strncmp(error, too_large, sizeof too_large - 1) != 0) {
+    bool waits = strncmp(error, too_large, sizeof too_large - 1) != 0;
+    nc_log_write(sync->log, tell ? NEARCACHE_LOG_WARNING : NEARCACHE_LOG_DEBUG, "replay %s: %s",
+                 waits ? "waits" : "given up", error);
+    if (waits) {
         nc_journal_refused(&sync->journal, intent, io_ns);
         return NC_REPLAY_REFUSED;
     }
