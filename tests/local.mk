@@ -229,6 +229,7 @@ LDADD = tests/libtest.a $(core_ldadd) $(CRITERION_LIBS)
 
 wrap_alloc = -Wl,--wrap=malloc,--wrap=calloc,--wrap=realloc,--wrap=aligned_alloc \
 	-Wl,--wrap=posix_memalign,--wrap=strdup,--wrap=strndup,--wrap=mmap,--wrap=mmap64
+tests_redis_test_link_LDFLAGS = $(AM_LDFLAGS) -Wl,--wrap=getaddrinfo
 tests_unit_test_alloc_fail_LDFLAGS = $(AM_LDFLAGS) $(wrap_alloc)
 tests_unit_test_flight_LDFLAGS = $(AM_LDFLAGS) $(wrap_alloc)
 tests_unit_test_journal_LDFLAGS = $(AM_LDFLAGS) $(wrap_alloc)

@@ -256,7 +256,7 @@ static bool was_answered(const char *error)
 
 /* The map may be learned before the next call is made: then nobody is sent on, and it moves again.
  */
-Test(cluster_tls, a_call_is_sent_on_to_where_its_slot_went)
+static void expect_sent_on(void)
 {
     int slot = slot_of("thing:key-0"), rounds = 0;
     open_clients(0);
@@ -271,6 +271,17 @@ Test(cluster_tls, a_call_is_sent_on_to_where_its_slot_went)
     }
     cr_expect_leq(rounds, 20, "nobody was sent on");
     cr_expect(WAIT_UNTIL(is_right(0), 10000), "%s", logged);
+}
+
+Test(cluster_tls, a_call_is_sent_on_to_where_its_slot_went) { expect_sent_on(); }
+
+/* MOVED names a port alone: the host is that of who says so. */
+Test(cluster_tls, a_call_is_sent_on_by_nodes_that_name_no_host)
+{
+    for (int i = 0; i < REDIS_CLUSTER_NODES; i++)
+        free(redis_server_ask(&cluster.node[i], "CONFIG SET cluster-preferred-endpoint-type "
+                                                "unknown-endpoint"));
+    expect_sent_on();
 }
 
 Test(cluster_tls, a_partition_moves_to_another_primary)

@@ -4,7 +4,9 @@
 #include "lib/redis_server.h"
 #include "lib/wait_until.h"
 
+#include <arpa/inet.h>
 #include <criterion/criterion.h>
+#include <netdb.h>
 #include <netinet/in.h>
 #include <pthread.h>
 #include <stdio.h>
@@ -85,6 +87,53 @@ Test(link, a_server_with_too_many_clients_is_told)
     cr_assert_not_null(only);
     expect_why("as many clients as it takes");
     redisFree(only);
+}
+
+/* ---- names with several addresses ---- */
+
+int __real_getaddrinfo(const char *host, const char *port, const struct addrinfo *hints,
+                       struct addrinfo **found);
+int __wrap_getaddrinfo(const char *host, const char *port, const struct addrinfo *hints,
+                       struct addrinfo **found);
+
+/* "two.test" is 127.0.0.2, then 127.0.0.1. */
+int __wrap_getaddrinfo(const char *host, const char *port, const struct addrinfo *hints,
+                       struct addrinfo **found)
+{
+    struct addrinfo *second;
+    bool two = strcmp(host, "two.test") == 0 && !(hints->ai_flags & AI_NUMERICHOST);
+    int error = __real_getaddrinfo(two ? "127.0.0.2" : host, port, hints, found);
+    if (error == 0 && two && (error = __real_getaddrinfo("127.0.0.1", port, hints, &second)) == 0)
+        (*found)->ai_next = second;
+    return error;
+}
+
+/* It accepts nobody, and its queue is full: what is sent there is lost. */
+static int open_hole(int port, int fillers[2])
+{
+    struct sockaddr_in at = {.sin_family = AF_INET, .sin_port = htons((uint16_t)port)};
+    int hole = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    inet_pton(AF_INET, "127.0.0.2", &at.sin_addr);
+    cr_assert_eq(bind(hole, (const struct sockaddr *)&at, sizeof at), 0);
+    cr_assert_eq(listen(hole, 0), 0);
+    for (int i = 0; i < 2; i++) {
+        fillers[i] = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+        connect(fillers[i], (const struct sockaddr *)&at, sizeof at);
+    }
+    return hole;
+}
+
+Test(link, an_address_that_swallows_everything_leaves_time_for_the_next)
+{
+    int fillers[2];
+    start(NULL);
+    int hole = open_hole(server.port, fillers);
+    redis.host = "two.test";
+    connect_link();
+    expect_up();
+    close(hole);
+    close(fillers[0]);
+    close(fillers[1]);
 }
 
 /* ---- who we are ---- */

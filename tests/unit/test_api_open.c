@@ -203,6 +203,37 @@ Test(api_open, tiers_out_of_their_range_are_refused, .init = api_open, .fini = a
     cr_expect_null(nearcache_tier_find(api_cache, "x"), "a refused tier is not there");
 }
 
+/* 16 shards of a mebibyte: told where somebody asked for more, and only there. */
+Test(api_open, a_tier_whose_values_fit_no_shard_is_warned_of, .fini = api_close)
+{
+    struct nearcache_config config = NEARCACHE_CONFIG_INIT;
+    struct nearcache_tier_config tier = NEARCACHE_TIER_INIT;
+    static char line[512];
+    config.budget_bytes = 16 << 20;
+    config.shards = 16;
+    config.log = on_log;
+    config.log_arg = line;
+    config.log_level = NEARCACHE_LOG_WARNING;
+    api_open_with(&config);
+    tier.name = "asks";
+    tier.largest_local_bytes = 500000;
+    cr_assert_eq(open_tier(&tier), 0);
+    tier.name = "anything";
+    tier.largest_local_bytes = NEARCACHE_NONE;
+    cr_assert_eq(open_tier(&tier), 0);
+    cr_expect_str_eq(line, "");
+    tier.name = "more";
+    tier.largest_local_bytes = 2 << 20;
+    cr_assert_eq(open_tier(&tier), 0);
+    cr_expect_not_null(strstr(line, "tier more: values of 2097152 bytes are not kept here"));
+    tier.name = "rows";
+    tier.largest_local_bytes = 0;
+    tier.kind = NEARCACHE_VECTOR_F32;
+    tier.dimension = 300000;
+    cr_assert_eq(open_tier(&tier), 0);
+    cr_expect_not_null(strstr(line, "tier rows: "));
+}
+
 Test(api_open, a_tier_is_found_by_its_name_which_is_taken_then, .init = api_open, .fini = api_close)
 {
     struct nearcache_tier_config again = NEARCACHE_TIER_INIT;
