@@ -45,7 +45,7 @@ libnearcache_core_la_SOURCES += \
 libnearcache_core_la_SOURCES += \
 	src/memory/arena.c src/memory/arena.h \
 	src/memory/entry.c src/memory/entry.h \
-	src/memory/epoch.c src/memory/epoch.h src/memory/epoch_pins.c \
+	src/memory/epoch.c src/memory/epoch.h \
 	src/memory/pages.c src/memory/pages.h
 
 # store: shards: find, insert, evict, expire.

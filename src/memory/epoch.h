@@ -172,15 +172,6 @@ static inline struct nc_pin nc_epoch_pin(struct nc_epoch *epoch, struct nc_reade
     return slot ? nc_epoch_pin_in(slot, entry) : nc_epoch_pin_elsewhere(epoch, reader, entry);
 }
 
-/* For who frees (memory/epoch_pins). Takes down all slots, after the grace period of what is to be
- * freed. */
-void nc_epoch_fill_filter(struct nc_epoch *epoch, struct nc_pin_filter *filter);
-/* Whether a pin has moved since. */
-bool nc_epoch_filter_is_old(struct nc_epoch *epoch, const struct nc_pin_filter *filter);
-/* By the filter where that is enough, by slots and table where not. */
-bool nc_epoch_is_pinned(struct nc_epoch *epoch, const struct nc_pin_filter *filter,
-                        const struct nc_entry *entry);
-
 /* Pins an entry that another pin holds until this has returned. */
 struct nc_pin nc_epoch_pin_again(struct nc_epoch *epoch, struct nc_reader *reader,
                                  struct nc_entry *entry);
